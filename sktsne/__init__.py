@@ -1,0 +1,7 @@
+"""SNE and t-SNE as scikit-learn estimators."""
+
+from ._sne import SNE
+from ._tsne import TSNE
+from ._version import __version__
+
+__all__ = ["SNE", "TSNE", "__version__"]

@@ -1,0 +1,193 @@
+"""What the estimators share: validate, affinities, start, optimise, store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array, issparse
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import validate_data
+from threadpoolctl import threadpool_limits
+
+from ._native import warn_if_not_compiled
+from ._native.parallel import Workers, effective_n_threads
+from ._parameters import check_parameters, check_start, choose_method, effective_perplexity
+from .affinities import conditional_affinities
+from .initialization import pca_start, random_start
+from .kernels import GradientKernel
+from .neighbors import all_distances, condition, nearest_neighbors
+from .optimizer import Objective, Phase, Progress, minimize
+
+
+class BaseEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Template of an embedding estimator.
+
+    A subclass has the parameters of `TSNE`, and says what it minimises (`_affinities`, `_objective`) and how (`_phases`).
+    """
+
+    _label: ClassVar[str]
+
+    def _affinities(self, conditional: Any) -> Any:
+        """Return the affinities that the method compares with, from conditional probabilities."""
+        raise NotImplementedError
+
+    def _objective(self, affinities: Any, kernel: Any, workers: Workers) -> Objective:
+        raise NotImplementedError
+
+    def _phases(self, n_samples: int) -> list[Phase]:
+        raise NotImplementedError
+
+    def fit(self, X: ArrayLike, y: Any = None) -> BaseEmbedding:
+        """Embed X.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples, n_samples)
+            The rows to embed, or with ``metric="precomputed"`` their distances: all of them (dense), or a sparse graph
+            with those to enough neighbors of every row.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : object
+            Fitted estimator.
+        """
+        self._fit(X)
+        return self
+
+    def fit_transform(self, X: ArrayLike, y: Any = None) -> NDArray[np.floating]:
+        """Embed X and return its embedding.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples, n_samples)
+            The rows to embed, or with ``metric="precomputed"`` their distances: all of them (dense), or a sparse graph
+            with those to enough neighbors of every row.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        X_new : ndarray of shape (n_samples, n_components)
+            The embedding: float32 for float32 input, float64 for any other.
+        """
+        self._fit(X)
+        return self.embedding_
+
+    def _fit(self, X: ArrayLike) -> None:
+        X = self._validate(X)
+        check_parameters(self)
+        random_state = check_random_state(self.random_state)
+        dtype, n_samples = X.dtype, X.shape[0]
+        perplexity = effective_perplexity(self.perplexity, n_samples)
+        start = None
+        if not isinstance(self.init, str):
+            start = check_start(self.init, n_samples, self.n_components)
+        warn_if_not_compiled()
+
+        self.timings_: dict[str, float] = {}
+        n_threads = effective_n_threads(self.n_jobs)
+        with Workers(n_threads) as workers:
+            with threadpool_limits(n_threads):
+                X = condition(X, self.metric)
+                graph = self._neighbors(X, perplexity, n_threads)
+                if start is None:
+                    start = self._start(X, random_state)
+            with self._stage("affinities"):
+                self.affinities_ = self._affinities(
+                    conditional_affinities(graph, perplexity, workers)
+                )
+            del graph, X
+            with self._stage("optimization"):
+                self._optimize(start, workers)
+        self.embedding_ = self.embedding_.astype(dtype, copy=False)
+
+    def _validate(self, X: ArrayLike) -> Any:
+        """Return X as a float32 or float64 array, or CSR matrix."""
+        X = validate_data(
+            self, X, accept_sparse="csr", dtype=[np.float64, np.float32], ensure_min_samples=2
+        )
+        if isinstance(self.metric, str) and self.metric == "precomputed":
+            if X.shape[0] != X.shape[1]:
+                raise ValueError(
+                    f"With metric='precomputed' X must be a square matrix of distances, got shape {X.shape}."
+                )
+            if issparse(X) and isinstance(self.method, str) and self.method == "exact":
+                raise TypeError(
+                    "method == 'exact' uses the distances of all pairs, and a sparse precomputed X has only some; "
+                    "method must be 'auto', or X dense."
+                )
+            if (X.data if issparse(X) else X).min(initial=0.0) < 0.0:
+                raise ValueError("With metric='precomputed' X must hold distances, got negative values.")
+        return X
+
+    def _neighbors(self, X: Any, perplexity: float, n_threads: int) -> Any:
+        """Return the distances of all pairs where the method is exact by the user's wish, of neighbours otherwise."""
+        data = X, self.metric
+        if isinstance(self.method, str) and self.method == "exact":
+            with self._stage("neighbors"):
+                return all_distances(*data, self.metric_params, n_threads)
+        n_neighbors = min(X.shape[0] - 1, int(3.0 * perplexity + 1))
+        self._log(f"Computing {n_neighbors} nearest neighbors...")
+        with self._stage("neighbors"):
+            return nearest_neighbors(X, n_neighbors, self.metric, self.metric_params, n_threads)
+
+    def _start(self, X: Any, random_state: np.random.RandomState) -> NDArray[np.float64]:
+        with self._stage("initialization"):
+            if self.init == "pca":
+                return pca_start(X, self.n_components, random_state)
+            return random_start(X.shape[0], self.n_components, random_state)
+
+    def _optimize(self, start: NDArray[np.float64], workers: Workers) -> None:
+        self.method_, factory = choose_method(self.method)
+        phases = self._phases(len(start))
+        result = minimize(
+            self._objective(self.affinities_, factory, workers),
+            start,
+            phases,
+            n_iter_without_progress=self.n_iter_without_progress,
+            min_grad_norm=self.min_grad_norm,
+            report=self._report if self.verbose else None,
+        )
+        self._log(
+            f"KL divergence after {result.n_iter} iterations: {result.cost:f} (stopped by {result.reason})"
+        )
+        self.embedding_ = result.Y
+        self.kl_divergence_ = result.cost
+        self.n_iter_ = result.n_iter
+        self.learning_rate_ = phases[-1].learning_rate
+
+    def _report(self, progress: Progress) -> None:
+        self._log(
+            f"Iteration {progress.iteration}: error = {progress.cost:.7f}, gradient norm = {progress.gradient_norm:.7f}",
+            level=2,
+        )
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        begin = time.perf_counter()
+        yield
+        self.timings_[name] = time.perf_counter() - begin
+        self._log(f"{name.capitalize()} done in {self.timings_[name]:.3f}s")
+
+    def _log(self, message: str, level: int = 1) -> None:
+        if self.verbose >= level:
+            print(f"[{self._label}] {message}")
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.embedding_.shape[1])
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.pairwise = isinstance(self.metric, str) and self.metric == "precomputed"
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags

@@ -1,0 +1,44 @@
+"""Compiled routines and the threads that run them.
+
+A routine here has a NumPy twin of the same signature beside the code that calls it: the readable statement of
+the algorithm, the oracle of the tests, and what runs where nothing was compiled. ``choose`` picks.
+"""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+
+def _load(module: str) -> Any:
+    try:
+        return importlib.import_module(f"sktsne._native.{module}")
+    except ImportError:
+        return None
+
+
+_MODULES = {name: _load(name) for name in ("attraction", "exact", "perplexity")}
+COMPILED = all(_MODULES.values())
+_warned = False
+
+
+def choose(module: str, routine: str, reference: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the compiled ``routine`` of ``module`` where there is one, ``reference`` otherwise."""
+    return getattr(_MODULES[module], routine, reference)
+
+
+def warn_if_not_compiled() -> None:
+    """Warn, once in a process, that the NumPy reference runs in place of compiled code."""
+    global _warned
+    if COMPILED or _warned:
+        return
+    _warned = True
+    warnings.warn(
+        "sktsne runs on its NumPy reference, which is many times slower: its compiled extensions are missing. For the "
+        "fast build, install a C compiler and run: pip install --force-reinstall --no-deps --no-cache-dir sktsne "
+        '(in a checkout: pip install -e "." )',
+        UserWarning,
+        stacklevel=4,
+    )

@@ -1,0 +1,98 @@
+# Squared distances and similarities over one chunk of points, in loops that the compiler vectorises.
+#
+# Chunks live in small buffers on the stack: every loop has one simple body, serves any number of components,
+# and a similarity is written once for all the routines that use it.
+
+from libc.math cimport INFINITY, log1p, pow
+from libc.stdint cimport int64_t
+from libc.string cimport memcpy
+
+cdef enum:
+    CHUNK = 256
+
+cdef extern from *:
+    """
+    #define MAX_EXPONENT 708.0  /* as in similarities.py */
+    """
+    const double MAX_EXPONENT
+
+
+cdef inline double exp_negative(double x) noexcept nogil:
+    # exp(-x) for 0 <= x <= 708, to two units in the last place, branch-free so that loops over it vectorise:
+    # exp(-x) = 2^k exp(s), k = round(-x / log 2), |s| <= log(2) / 2, and a Taylor polynomial of degree 12.
+    # One constant for log 2 is enough: its rounding is below that of x itself.
+    cdef int k = <int>(-x * 1.4426950408889634 - 0.5)
+    cdef double s = -x - k * 0.6931471805599453
+    cdef double p = 1.0 / 479001600
+    cdef int64_t bits = (<int64_t>(k + 1023)) << 52
+    cdef double power
+    p = p * s + 1.0 / 39916800
+    p = p * s + 1.0 / 3628800
+    p = p * s + 1.0 / 362880
+    p = p * s + 1.0 / 40320
+    p = p * s + 1.0 / 5040
+    p = p * s + 1.0 / 720
+    p = p * s + 1.0 / 120
+    p = p * s + 1.0 / 24
+    p = p * s + 1.0 / 6
+    p = p * s + 0.5
+    p = p * s + 1.0
+    p = p * s + 1.0
+    memcpy(&power, &bits, sizeof(power))
+    return p * power
+
+
+cdef inline void squared_distances(
+    const double* y, const double* x, Py_ssize_t n, Py_ssize_t d, Py_ssize_t m, double* r2
+) noexcept nogil:
+    # From y to m points of which x holds one coordinate after the other, n apart.
+    cdef Py_ssize_t j, k
+    cdef double difference
+    for j in range(m):
+        r2[j] = 0.0
+    for k in range(d):
+        for j in range(m):
+            difference = y[k] - x[k * n + j]
+            r2[j] += difference * difference
+
+
+cdef inline void decays(const double* r2, Py_ssize_t m, double dof, double* a) noexcept nogil:
+    # a(r2)
+    cdef Py_ssize_t j
+    cdef double scale = 1.0 / dof
+    for j in range(m):
+        a[j] = 1.0 / (1.0 + r2[j] * scale)
+
+
+cdef inline void weights(const double* r2, Py_ssize_t m, double dof, double* w, double* aw) noexcept nogil:
+    # w(r2) and a(r2) w(r2)
+    cdef Py_ssize_t j
+    cdef double base, x
+    if dof == 1.0:
+        for j in range(m):
+            w[j] = 1.0 / (1.0 + r2[j])
+            aw[j] = w[j] * w[j]
+    elif dof == INFINITY:
+        for j in range(m):
+            x = r2[j] if r2[j] < MAX_EXPONENT else MAX_EXPONENT
+            w[j] = exp_negative(x)
+            aw[j] = w[j]
+    else:
+        for j in range(m):
+            base = 1.0 + r2[j] / dof
+            w[j] = pow(base, -dof)
+            aw[j] = w[j] / base
+
+
+cdef inline double cross_entropy(const double* p, const double* r2, Py_ssize_t m, double dof) noexcept nogil:
+    # sum of -p log w(r2)
+    cdef Py_ssize_t j
+    cdef double total = 0.0
+    if dof == INFINITY:
+        for j in range(m):
+            total += p[j] * r2[j]
+    else:
+        for j in range(m):
+            total += p[j] * log1p(r2[j] / dof)
+        total *= dof
+    return total

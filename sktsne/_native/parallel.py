@@ -1,0 +1,117 @@
+"""Threads over blocks of rows, with results that do not depend on their number.
+
+The rows are cut into blocks whose boundaries depend on the problem only; threads take whole blocks, in any
+order, and the blocks' results come back in block order. So a sum over them is the same, bit for bit, for any
+number of threads.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Any
+
+import joblib
+
+# A block holds about this many elementary operations, some 0.1 ms of compiled code: much more than it costs to
+# hand it out, little enough for threads to finish together.
+BLOCK_COST = 100_000
+MAX_BLOCKS = 256
+
+
+def effective_n_threads(n_jobs: int | None) -> int:
+    """Return the number of threads that ``n_jobs`` stands for, here and now.
+
+    Parameters
+    ----------
+    n_jobs : int or None
+        An integer follows joblib: -1 is every core, -2 all but one. ``None`` is every core that this process
+        may use (affinity and container limits count), at most ``OMP_NUM_THREADS`` where that is set: joblib sets
+        it in its worker processes, so that workers together use each core once. In a joblib worker without
+        that limit (its threads), ``None`` is 1.
+
+    Returns
+    -------
+    n_threads : int
+        At least 1.
+    """
+    if n_jobs is not None:
+        return max(1, joblib.effective_n_jobs(n_jobs))
+    limit = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if limit.isdigit() and int(limit) > 0:
+        return min(int(limit), joblib.cpu_count())
+    backend, _ = joblib.parallel.get_active_backend()
+    return joblib.cpu_count() if not backend.nesting_level else 1
+
+
+class Workers:
+    """Runs functions of a row range on blocks of rows. Use as a context manager: it owns threads.
+
+    Parameters
+    ----------
+    n_threads : int, default=1
+        How many threads work, the calling one included.
+    """
+
+    def __init__(self, n_threads: int = 1) -> None:
+        self.n_threads = n_threads
+        self._pool: ThreadPoolExecutor | None = None
+
+    def run(self, function: Callable[[int, int], Any], n_rows: int, row_cost: int) -> list[Any]:
+        """Call ``function(start, stop)`` for each block of rows.
+
+        Parameters
+        ----------
+        function : callable
+            Must be free of side effects outside its rows, and should release the GIL.
+        n_rows : int
+            The rows to cover; none is legal.
+        row_cost : int
+            Elementary operations that a row costs, roughly; sets the size of a block.
+
+        Returns
+        -------
+        results : list
+            What the calls returned, in the order of the rows.
+        """
+        size = max(1, BLOCK_COST // max(1, row_cost), -(-n_rows // MAX_BLOCKS))
+        blocks = [(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
+        if self.n_threads == 1 or len(blocks) < 2:
+            return [function(*block) for block in blocks]
+        results: list[Any] = [None] * len(blocks)
+        todo = deque(enumerate(blocks))
+
+        def work() -> None:
+            while todo:
+                try:
+                    index, block = todo.popleft()
+                except IndexError:  # another thread took the last one
+                    return
+                results[index] = function(*block)
+
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.n_threads - 1, "sktsne")
+        futures = [self._pool.submit(work) for _ in range(min(self.n_threads, len(blocks)) - 1)]
+        try:
+            work()
+        finally:
+            todo.clear()  # after an exception here, no block is begun any more
+            for future in futures:
+                future.result()
+        return results
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None

@@ -1,0 +1,101 @@
+"""Conditional probabilities of a row range; twin of ``search_precisions_reference`` in affinities.py."""
+
+from libc.math cimport INFINITY, exp, fabs, isfinite, log
+
+from sktsne._native.pairs cimport MAX_EXPONENT, exp_negative
+
+
+def search_precisions(
+    const double[:, ::1] distances,
+    double perplexity,
+    double tolerance,
+    Py_ssize_t max_steps,
+    double[:, ::1] probabilities,
+    Py_ssize_t start,
+    Py_ssize_t stop,
+):
+    """Fill rows ``start`` to ``stop`` of ``probabilities``."""
+    cdef Py_ssize_t i, k = distances.shape[1]
+    if start >= stop or k == 0:
+        return
+    with nogil:
+        for i in range(start, stop):
+            search_row(&distances[i, 0], k, perplexity, tolerance, max_steps, &probabilities[i, 0])
+
+
+cdef void search_row(
+    const double* distance, Py_ssize_t k, double perplexity, double tolerance, Py_ssize_t max_steps, double* p
+) noexcept nogil:
+    cdef Py_ssize_t j, step, n_finite = 0, n_nearest = 0
+    cdef double nearest = INFINITY, farthest = 0.0, spread = 0.0, limit
+    cdef double target = log(perplexity), gap, t, low = -40.0, high = 710.0, total, mean, square, slope
+    for j in range(k):
+        if isfinite(distance[j]):
+            n_finite += 1
+            nearest = min(nearest, distance[j])
+            farthest = max(farthest, distance[j])
+    # p holds the squared distances beyond the nearest, in units of the largest; -1 marks a missing neighbour.
+    for j in range(k):
+        if not isfinite(distance[j]):
+            p[j] = -1.0
+        elif farthest == 0.0:
+            p[j] = 0.0
+        else:
+            p[j] = (distance[j] / farthest - nearest / farthest) * (distance[j] / farthest + nearest / farthest)
+        spread = max(spread, p[j])
+    mean = 0.0
+    for j in range(k):
+        if p[j] > 0.0:
+            p[j] /= spread
+            mean += p[j]
+        elif p[j] == 0.0:
+            n_nearest += 1
+    if n_finite <= perplexity or n_nearest >= perplexity:
+        # The entropy's limits: no precision is small, or large, enough. Uniform over all, or over the nearest.
+        limit = INFINITY if n_finite <= perplexity else 0.0
+        total = n_finite if n_finite <= perplexity else n_nearest
+        for j in range(k):
+            p[j] = 1.0 / total if 0.0 <= p[j] <= limit else 0.0
+        return
+    t = log(n_finite / mean)
+    for step in range(max_steps):
+        entropy_sums(p, k, exp(t), &total, &mean, &square)
+        gap = log(total) + mean - target
+        if fabs(gap) <= tolerance:
+            break
+        if gap > 0.0:
+            low = t
+        else:
+            high = t
+        slope = mean * mean - square  # dH / dt = -variance of beta D
+        t = t - gap / slope if slope < 0.0 else high
+        if not low < t < high:
+            t = 0.5 * (low + high)
+    else:
+        entropy_sums(p, k, exp(t), &total, &mean, &square)
+    for j in range(k):
+        p[j] = kernel(p[j], exp(t)) / total
+
+
+cdef inline double kernel(double d, double beta) noexcept nogil:
+    # exp(-beta d), zero for a missing neighbour and where it would underflow
+    cdef double x = beta * d if beta * d < MAX_EXPONENT else MAX_EXPONENT
+    x = x if x > 0.0 else 0.0
+    return exp_negative(x) if 0.0 <= d and x < MAX_EXPONENT else 0.0
+
+
+cdef void entropy_sums(
+    const double* d, Py_ssize_t k, double beta, double* total, double* mean, double* square
+) noexcept nogil:
+    # S = sum of e = exp(-beta d); the means of beta d and (beta d)^2 under e / S
+    cdef Py_ssize_t j
+    cdef double s = 0.0, s1 = 0.0, s2 = 0.0, e, x
+    for j in range(k):
+        e = kernel(d[j], beta)
+        x = beta * d[j] if e > 0.0 else 0.0
+        s += e
+        s1 += e * x
+        s2 += e * x * x
+    total[0] = s
+    mean[0] = s1 / s
+    square[0] = s2 / s

@@ -1,0 +1,108 @@
+"""Checks of the estimators' parameters: an error names the parameter, its value and what is accepted."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.neighbors import VALID_METRICS
+from sklearn.utils import check_array, check_scalar
+
+from .kernels import KERNELS, KernelFactory
+
+METHODS = ("auto", *KERNELS, "barnes_hut")
+METRICS = sorted({*VALID_METRICS["brute"], "precomputed"})
+INITS = ("pca", "random")
+
+
+def _check_number(
+    name: str, value: Any, kind: type, low: float, high: float | None = None, bounds: str = "both"
+) -> None:
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be an instance of {kind.__name__}, not bool (got {value}).")
+    check_scalar(value, name, kind, min_val=low, max_val=high, include_boundaries=bounds)
+    if math.isnan(value) or (high is None and math.isinf(value)):
+        raise ValueError(f"{name} == {value}, must be finite.")
+
+
+def _check_choice(name: str, value: Any, choices: Any, others: str) -> None:
+    if not isinstance(value, str) or value not in choices:
+        accepted = ", ".join(repr(choice) for choice in choices)
+        raise ValueError(f"{name} == {value!r}, must be one of {accepted}{others}.")
+
+
+def check_parameters(estimator: Any) -> None:
+    """Raise a ValueError or TypeError for the first parameter that is out of its range.
+
+    Parameters
+    ----------
+    estimator : SNE or TSNE
+        Checked before any work is done and without its data.
+    """
+    e = estimator
+    _check_number("n_components", e.n_components, Integral, 1)
+    _check_number("perplexity", e.perplexity, Real, 1)
+    _check_number("early_exaggeration", e.early_exaggeration, Real, 1)
+    if isinstance(e.learning_rate, str):
+        _check_choice("learning_rate", e.learning_rate, ("auto",), " or a positive number")
+    else:
+        _check_number("learning_rate", e.learning_rate, Real, 0, bounds="right")
+    _check_number("max_iter", e.max_iter, Integral, 1)
+    _check_number("n_iter_without_progress", e.n_iter_without_progress, Integral, -1)
+    _check_number("min_grad_norm", e.min_grad_norm, Real, 0)
+    if not callable(e.metric):
+        _check_choice("metric", e.metric, METRICS, " or a callable")
+    if e.metric_params is not None and not isinstance(e.metric_params, dict):
+        raise TypeError(f"metric_params must be a dict or None, not {e.metric_params!r}.")
+    if isinstance(e.init, str):
+        _check_choice("init", e.init, INITS, " or an array of shape (n_samples, n_components)")
+        if e.init == "pca" and isinstance(e.metric, str) and e.metric == "precomputed":
+            raise ValueError(
+                "init == 'pca' needs the rows, and metric == 'precomputed' has only their distances; init must be "
+                "'random' or an array of shape (n_samples, n_components)."
+            )
+    if not callable(e.method):
+        _check_choice("method", e.method, METHODS, " or a kernel factory")
+    _check_number("angle", e.angle, Real, 0, 1)
+    _check_number("verbose", e.verbose, Integral, 0)
+    if e.n_jobs is not None:
+        _check_number("n_jobs", e.n_jobs, Integral, -math.inf)
+        if e.n_jobs == 0:
+            raise ValueError("n_jobs == 0, must be None, a positive or a negative integer.")
+
+
+def effective_perplexity(perplexity: float, n_samples: int) -> float:
+    """Return the perplexity to use for ``n_samples`` rows; warn where it is not the one asked for."""
+    if perplexity < n_samples - 1:
+        return float(perplexity)
+    used = max(1.0, (n_samples - 1) / 3)
+    warnings.warn(
+        f"perplexity == {perplexity:g} needs more than {perplexity + 1:g} samples and X has {n_samples}: using "
+        f"perplexity={used:.4g}.",
+        UserWarning,
+        stacklevel=4,
+    )
+    return used
+
+
+def check_start(init: Any, n_samples: int, n_components: int) -> NDArray[np.float64]:
+    """Return a user's start as a new float64 array of shape (n_samples, n_components); raise a ValueError otherwise."""
+    start = check_array(
+        init, dtype=np.float64, copy=True, input_name="init", ensure_min_samples=0
+    )
+    if start.shape != (n_samples, n_components):
+        raise ValueError(
+            f"init has shape {start.shape}, must be (n_samples, n_components) == {(n_samples, n_components)}."
+        )
+    return np.ascontiguousarray(start)
+
+
+def choose_method(method: str | KernelFactory) -> tuple[str, KernelFactory]:
+    """Return the name and the factory of the kernel that ``method`` stands for."""
+    if callable(method):
+        return getattr(method, "__name__", type(method).__name__), method
+    return "exact", KERNELS["exact"]

@@ -1,0 +1,62 @@
+"""Where the optimisation starts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import issparse
+from sklearn.decomposition import PCA
+
+# Standard deviation of a start's first component: small, so that early exaggeration can rearrange clusters freely
+# (Kobak & Berens 2019).
+START_SCALE = 1e-4
+
+
+def random_start(
+    n_samples: int, n_components: int, random_state: np.random.RandomState
+) -> NDArray[np.float64]:
+    """Return independent normal coordinates with standard deviation 1e-4, shape (n_samples, n_components)."""
+    return START_SCALE * random_state.standard_normal((n_samples, n_components))
+
+
+def pca_start(
+    X: Any, n_components: int, random_state: np.random.RandomState
+) -> NDArray[np.float64]:
+    """Return the principal components of ``X``, the first one with standard deviation 1e-4.
+
+    Components that the rows do not have (they vary in fewer directions, or not at all) are filled with random
+    coordinates, so that no two components start equal.
+
+    Parameters
+    ----------
+    X : ndarray or sparse matrix of shape (n_samples, n_features)
+        The rows.
+    n_components : int
+        Components of the embedding.
+    random_state : RandomState
+        For the filling, and for PCA's randomized solver where that is used.
+
+    Returns
+    -------
+    start : ndarray of shape (n_samples, n_components), float64
+        The start.
+    """
+    start = random_start(X.shape[0], n_components, random_state)
+    available = min(n_components, *X.shape)
+    if issparse(X):
+        available = min(available, min(X.shape) - 1)  # ARPACK's limit
+    if available == 0:
+        return start
+    pca = PCA(
+        available,
+        svd_solver="arpack" if issparse(X) else "auto",
+        random_state=random_state,
+    ).set_output(transform="default")
+    with np.errstate(invalid="ignore", divide="ignore"):  # rows without variance have no variance ratio
+        components = pca.fit_transform(X)
+    deviations = components.std(axis=0)
+    real = np.flatnonzero(deviations > 1e-10 * max(deviations[0], np.abs(X).max() * 1e-5))
+    start[:, real] = components[:, real] * (START_SCALE / deviations[0]) if len(real) else 0.0
+    return start

@@ -1,0 +1,53 @@
+"""Gradient kernels: the parts that sum over all pairs of points.
+
+The repulsive force of both methods is the gradient of a potential, so a kernel computes potentials and knows
+nothing of objectives. The kernels differ in cost and in the numbers of components that they serve.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._native.parallel import Workers
+from ..similarities import Similarity
+from .exact import ExactKernel
+
+
+class GradientKernel(Protocol):
+    """The contract of a kernel, for sources ``y_j`` with charges ``c_j`` and a similarity ``w``.
+
+        φ_c(y) = Σ_j c_j w(|y − y_j|²)            ∇φ_c(y) = −2 Σ_j c_j a w (y − y_j)
+
+    A kernel is made by a factory, ``factory(similarity, workers)``: its class, as a rule. Arrays are float64
+    and C-contiguous; a kernel may keep references to what it is given and must not write to it. Results belong
+    to the caller.
+    """
+
+    def set_points(self, Y: NDArray[np.float64]) -> None:
+        """Place the sources: ``Y`` of shape (n, d). What can be built once, a tree or a grid, is built here."""
+
+    def potential(
+        self,
+        charges: NDArray[np.float64] | None = None,
+        at: NDArray[np.float64] | None = None,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return φ of shape (m,) and ∇φ of shape (m, d).
+
+        Parameters
+        ----------
+        charges : ndarray of shape (n,), default=None
+            The sources' charges; ``None`` is 1 for each.
+        at : ndarray of shape (m, d), default=None
+            Where to evaluate. ``None`` is at the sources themselves, each without its own term.
+        """
+
+
+KernelFactory = Callable[[Similarity, Workers], GradientKernel]
+
+KERNELS: dict[str, KernelFactory] = {"exact": ExactKernel}
+
+__all__ = ["KERNELS", "ExactKernel", "GradientKernel", "KernelFactory"]

@@ -1,0 +1,121 @@
+r"""The attractive force: a sum over the affinities.
+
+    A_i = Σ_j s_ij a_ij (y_i − y_j)         cross = Σ_i Σ_j −s_ij log w_ij
+
+with ``s`` the symmetric affinities, sparse or dense, and the similarity's ``w`` and ``a`` at r²_ij. Exaggeration
+is the caller's: it multiplies ``A``, and the affinities stay as they are.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from .._native import choose
+from .._native.parallel import Workers
+from ..similarities import Similarity, similarity_of
+
+# Elements of a temporary (rows × columns) in the references: they fit in the cache.
+REFERENCE_BLOCK = 100_000
+
+
+def sparse_attraction_reference(
+    data: NDArray[np.float64],
+    indices: NDArray[np.integer],
+    indptr: NDArray[np.integer],
+    points: NDArray[np.float64],
+    dof: float,
+    with_cost: bool,
+    out: NDArray[np.float64],
+    start: int,
+    stop: int,
+) -> float:
+    """Fill rows ``start`` to ``stop`` of ``out``; return their sum of -s log w, or 0 without ``with_cost``."""
+    similarity = similarity_of(dof)
+    entries = slice(indptr[start], indptr[stop])
+    rows = np.repeat(np.arange(start, stop), np.diff(indptr[start : stop + 1]))
+    differences = points[rows] - points[indices[entries]]
+    r2 = np.einsum("ij,ij->i", differences, differences)
+    pull = data[entries] * similarity.decay(r2)
+    for k in range(points.shape[1]):
+        out[start:stop, k] = np.bincount(
+            rows - start, pull * differences[:, k], minlength=stop - start
+        )
+    return float(data[entries] @ similarity.negative_log_weight(r2)) if with_cost else 0.0
+
+
+def dense_attraction_reference(
+    affinities: NDArray[np.float64],
+    coordinates: NDArray[np.float64],
+    dof: float,
+    with_cost: bool,
+    out: NDArray[np.float64],
+    start: int,
+    stop: int,
+) -> float:
+    """Fill rows ``start`` to ``stop`` of ``out``; return their sum of -s log w, or 0 without ``with_cost``."""
+    similarity = similarity_of(dof)
+    cost = 0.0
+    step = max(1, REFERENCE_BLOCK // coordinates.shape[1])
+    for first in range(start, stop, step):
+        rows = slice(first, min(first + step, stop))
+        differences = coordinates[:, rows, None] - coordinates[:, None, :]
+        r2 = np.einsum("kij,kij->ij", differences, differences)
+        out[rows] = np.einsum(
+            "ij,kij->ik", affinities[rows] * similarity.decay(r2), differences
+        )
+        if with_cost:
+            cost += float(np.sum(affinities[rows] * similarity.negative_log_weight(r2)))
+    return cost
+
+
+class Attraction:
+    """The attractive force of fixed affinities.
+
+    Parameters
+    ----------
+    affinities : csr_array or ndarray of shape (n, n), float64
+        Symmetric, with a zero diagonal. A dense array must be C-contiguous.
+    similarity : Similarity
+        Its ``dof`` gives w and a.
+    workers : Workers
+        The threads to use.
+    """
+
+    def __init__(
+        self,
+        affinities: csr_array | NDArray[np.float64],
+        similarity: Similarity,
+        workers: Workers,
+    ) -> None:
+        self._n = affinities.shape[0]
+        self._dof = similarity.dof
+        self._workers = workers
+        self._sparse = not isinstance(affinities, np.ndarray)
+        if self._sparse:
+            routine = choose("attraction", "sparse_attraction", sparse_attraction_reference)
+            self._run = partial(
+                routine, affinities.data, affinities.indices, affinities.indptr
+            )
+            self._row_cost = 4 * max(1, affinities.nnz // self._n)
+        else:
+            routine = choose("attraction", "dense_attraction", dense_attraction_reference)
+            self._run = partial(routine, affinities)
+            self._row_cost = self._n
+
+    def __call__(
+        self, Y: NDArray[np.float64], with_cost: bool = False
+    ) -> tuple[NDArray[np.float64], float]:
+        """Return the force ``A`` of shape (n, d) and the sum ``cross``, 0 unless ``with_cost``.
+
+        ``Y`` is the embedding, C-contiguous float64 of shape (n, d).
+        """
+        force = np.empty_like(Y)
+        points = Y if self._sparse else np.ascontiguousarray(Y.T)
+        costs = self._workers.run(
+            partial(self._run, points, self._dof, with_cost, force), self._n, self._row_cost
+        )
+        return force, float(sum(costs))

@@ -1,0 +1,91 @@
+r"""The exact kernel: the potential as a plain sum over all pairs, in float64.
+
+    φ_c(y) = Σ_j c_j w(|y − y_j|²)            ∇φ_c(y) = −2 Σ_j c_j a w (y − y_j)
+
+n² work, no n × n array, any number of components: the standard that other kernels are measured against.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._native import choose
+from .._native.parallel import Workers
+from ..similarities import Similarity, similarity_of
+from .attraction import REFERENCE_BLOCK
+
+
+def pair_potential_reference(
+    at: NDArray[np.float64],
+    coordinates: NDArray[np.float64],
+    charges: NDArray[np.float64],
+    exclude_self: bool,
+    dof: float,
+    phi: NDArray[np.float64],
+    grad_phi: NDArray[np.float64],
+    start: int,
+    stop: int,
+) -> None:
+    """Fill rows ``start`` to ``stop`` of ``phi`` and ``grad_phi``."""
+    similarity = similarity_of(dof)
+    step = max(1, REFERENCE_BLOCK // coordinates.shape[1])
+    for first in range(start, stop, step):
+        rows = slice(first, min(first + step, stop))
+        differences = at[rows].T[:, :, None] - coordinates[:, None, :]
+        r2 = np.einsum("kij,kij->ij", differences, differences)
+        w = similarity.weight(r2)
+        if exclude_self:
+            np.fill_diagonal(w[:, first:], 0.0)
+        phi[rows] = np.einsum("ij,j->i", w, charges)
+        w *= similarity.decay(r2)
+        grad_phi[rows] = -2.0 * np.einsum("ij,j,kij->ik", w, charges, differences, optimize=["einsum_path", (0, 1), (0, 1)])
+
+
+class ExactKernel:
+    """Sums over all pairs; see :class:`sktsne.kernels.GradientKernel` for the contract.
+
+    Parameters
+    ----------
+    similarity : Similarity
+        The weight of a pair.
+    workers : Workers
+        The threads to use.
+    """
+
+    max_components: int | None = None
+
+    def __init__(self, similarity: Similarity, workers: Workers) -> None:
+        self._dof = similarity.dof
+        self._workers = workers
+        self._run = choose("exact", "pair_potential", pair_potential_reference)
+
+    def set_points(self, Y: NDArray[np.float64]) -> None:
+        """Place the sources: ``Y`` of shape (n, d)."""
+        self._points = Y
+        self._coordinates = np.ascontiguousarray(Y.T)
+
+    def potential(
+        self,
+        charges: NDArray[np.float64] | None = None,
+        at: NDArray[np.float64] | None = None,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return φ (m,) and ∇φ (m, d) of the points, at themselves (without the self-term) or ``at``."""
+        targets = self._points if at is None else at
+        n = len(self._points)
+        phi = np.empty(len(targets))
+        grad_phi = np.empty(targets.shape)
+        run = partial(
+            self._run,
+            targets,
+            self._coordinates,
+            np.ones(n) if charges is None else charges,
+            at is None,
+            self._dof,
+            phi,
+            grad_phi,
+        )
+        self._workers.run(run, len(targets), n)
+        return phi, grad_phi

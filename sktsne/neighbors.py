@@ -1,0 +1,171 @@
+"""The nearest-neighbour graph: of rows, or of distances that the user computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array, issparse
+from sklearn.metrics import pairwise_distances
+from sklearn.neighbors import NearestNeighbors
+
+Metric = str | Callable[[ArrayLike, ArrayLike], float]
+
+# Metrics that see no translation, and follow the scale of the rows by some power. Affinities don't see the scale.
+TRANSLATION_INVARIANT = {
+    "euclidean", "l2", "sqeuclidean", "minkowski", "cityblock", "manhattan", "l1", "chebyshev",
+}  # fmt: skip
+
+# A squared Euclidean distance from |x|² + |y|² − 2x·y has lost half of its digits below this part of |x|² + |y|².
+CANCELLATION = 1e-8
+PAIRS_AT_ONCE = 2**16
+
+
+class NeighborGraph(NamedTuple):
+    """The k nearest neighbours of each row, the row itself not among them.
+
+    Parameters
+    ----------
+    indices : ndarray of shape (n, k), int64
+        The neighbours.
+    distances : ndarray of shape (n, k), float64, C-contiguous
+        Their distances, not squared.
+    """
+
+    indices: NDArray[np.int64]
+    distances: NDArray[np.float64]
+
+
+def condition(X: Any, metric: Metric) -> Any:
+    """Return the rows in float64, moved to where distances between them are computed most accurately.
+
+    Dense rows under a metric that does not see translations are centred, so that a large common offset does not
+    swamp what makes them differ, and scaled by a power of two when their squares would overflow or vanish. The
+    affinities of the result are those of ``X``, which is never changed.
+
+    Parameters
+    ----------
+    X : ndarray or sparse matrix of shape (n, n_features)
+        The rows; a matrix of distances stays as it is.
+    metric : str or callable
+        The metric to be used.
+
+    Returns
+    -------
+    X : ndarray or sparse matrix of shape (n, n_features), float64
+        The conditioned rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> condition(np.array([[3e200, 1e8], [1e200, 1e8]]), "euclidean")[:, 0] > 0
+    array([ True, False])
+    """
+    X = X.astype(np.float64, copy=False)
+    if issparse(X) or not isinstance(metric, str) or metric not in TRANSLATION_INVARIANT:
+        return X
+    largest = np.abs(X).max()
+    if largest > 0.0 and not 1e-70 < largest < 1e70:
+        X = np.ldexp(X, -int(np.frexp(largest)[1]))
+    return X - X.mean(axis=0)
+
+
+def nearest_neighbors(
+    X: Any,
+    n_neighbors: int,
+    metric: Metric = "euclidean",
+    metric_params: dict[str, Any] | None = None,
+    n_threads: int = 1,
+) -> NeighborGraph:
+    """Find the nearest neighbours of every row, exactly.
+
+    Parameters
+    ----------
+    X : ndarray or sparse matrix of shape (n, n_features) or (n, n)
+        Rows, or with ``metric="precomputed"`` their distances: all of them (dense), or a sparse graph of some, in
+        which entries of the diagonal are ignored and explicit zeros are distances.
+    n_neighbors : int
+        How many, at most n - 1.
+    metric : str or callable, default="euclidean"
+        A metric of :mod:`sklearn.neighbors`, or "precomputed".
+    metric_params : dict, default=None
+        Further arguments of the metric.
+    n_threads : int, default=1
+        The threads to use.
+
+    Returns
+    -------
+    graph : NeighborGraph
+        Neighbours from near to far.
+
+    Raises
+    ------
+    ValueError
+        If a row of a precomputed graph has fewer than ``n_neighbors`` neighbours.
+    """
+    if metric == "precomputed" and issparse(X):
+        return _nearest_of_graph(X, n_neighbors)
+    search = NearestNeighbors(
+        n_neighbors=n_neighbors, metric=metric, metric_params=metric_params, n_jobs=n_threads
+    )
+    distances, indices = search.fit(X).kneighbors()
+    if metric in ("euclidean", "l2"):
+        rows = np.repeat(np.arange(len(distances)), n_neighbors)
+        _restore_small_distances(X, rows, indices.ravel(), distances.reshape(-1))
+    return NeighborGraph(indices, np.ascontiguousarray(distances, dtype=np.float64))
+
+
+def _restore_small_distances(
+    X: Any, rows: NDArray[np.int64], columns: NDArray[np.int64], distances: NDArray[np.float64]
+) -> None:
+    """Recompute, in place, distances of pairs that lie so near to each other that cancellation ruined them.
+
+    scikit-learn expands |x - y|², and equal rows come out as far apart as 1e-8 times their length.
+    """
+    squares = X.multiply(X) if issparse(X) else X * X
+    norms = np.asarray(squares.sum(axis=1)).ravel()
+    near = np.flatnonzero(distances**2 <= CANCELLATION * (norms[rows] + norms[columns]))
+    for first in range(0, len(near), PAIRS_AT_ONCE):
+        pairs = near[first : first + PAIRS_AT_ONCE]
+        differences = X[rows[pairs]] - X[columns[pairs]]
+        if issparse(X):
+            distances[pairs] = np.sqrt(
+                np.asarray(differences.multiply(differences).sum(axis=1)).ravel()
+            )
+        else:
+            distances[pairs] = np.sqrt(np.einsum("ij,ij->i", differences, differences))
+
+
+def _nearest_of_graph(graph: Any, n_neighbors: int) -> NeighborGraph:
+    graph = csr_array(graph)
+    rows = np.repeat(np.arange(graph.shape[0]), np.diff(graph.indptr))
+    others = rows != graph.indices
+    rows, columns, distances = rows[others], graph.indices[others], graph.data[others]
+    counts = np.bincount(rows, minlength=graph.shape[0])
+    if counts.min() < n_neighbors:
+        raise ValueError(
+            f"A precomputed sparse X must have at least {n_neighbors} neighbors in every row, the row itself not "
+            f"counted; row {counts.argmin()} has {counts.min()}. Build the graph with more neighbors "
+            f"(KNeighborsTransformer(n_neighbors={n_neighbors}) gives enough), or lower the perplexity: it takes "
+            "int(3 * perplexity + 1) neighbors."
+        )
+    order = np.lexsort((distances, rows))
+    nearest = order[(np.cumsum(counts) - counts)[:, None] + np.arange(n_neighbors)]
+    return NeighborGraph(columns[nearest].astype(np.int64), distances[nearest].astype(np.float64))
+
+
+def all_distances(
+    X: Any,
+    metric: Metric = "euclidean",
+    metric_params: dict[str, Any] | None = None,
+    n_threads: int = 1,
+) -> NDArray[np.float64]:
+    """Return the distances of all pairs of rows, an array of shape (n, n), float64; see `nearest_neighbors`."""
+    if metric == "precomputed":
+        return X
+    if metric == "euclidean" and not issparse(X):
+        # The same metric by differences, not by |x|² + |y|² − 2x·y: near pairs keep their digits.
+        metric, metric_params = "minkowski", {"p": 2}
+    return pairwise_distances(X, metric=metric, n_jobs=n_threads, **(metric_params or {}))

@@ -1,0 +1,118 @@
+r"""The objectives: cost and gradient from an attraction and a potential.
+
+============= ======================================= ==========================================================
+\             t-SNE (:class:`JointKL`)                SNE (:class:`ConditionalKL`)
+============= ======================================= ==========================================================
+affinities    p_ij, joint                             p_{j|i}, conditional
+attraction    A_i = Σ_j p_ij a_ij (y_i − y_j)         A_i = Σ_j (p_{j|i} + p_{i|j}) a_ij (y_i − y_j)
+normalisation Z = Σ_i φ_1(y_i)                        Z_i = φ_1(y_i)
+gradient      4 A_i + 2 ∇φ_1(y_i) / Z                 2 A_i + ∇φ_1(y_i) / Z_i + ∇φ_{1/Z}(y_i)
+cost          Σ p log(p/w) + log Z                    Σ p log(p/w) + Σ_i log Z_i
+============= ======================================= ==========================================================
+
+These are the true gradients, with their factors 4 (van der Maaten & Hinton 2008, eq. 5) and 2 (Hinton & Roweis 2002,
+eq. 6); the mathematics page of the documentation derives them as equations (6) and (11). Exaggeration multiplies A
+alone, so the cost is that of the true affinities at every time.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from scipy.special import xlogy
+
+from ._native.parallel import Workers
+from .affinities import symmetrize
+from .kernels import GradientKernel
+from .kernels.attraction import Attraction
+from .similarities import Similarity
+
+
+def _negative_entropy(affinities: csr_array | NDArray[np.float64]) -> float:
+    """Return Σ p log p."""
+    p = affinities if isinstance(affinities, np.ndarray) else affinities.data
+    return float(xlogy(p, p).sum())
+
+
+class JointKL:
+    """The cost of t-SNE: KL divergence of the joint probabilities, summed over all pairs.
+
+    Parameters
+    ----------
+    affinities : csr_array or ndarray of shape (n, n)
+        Joint probabilities: symmetric, summing to 1.
+    similarity : Similarity
+        Its w and a.
+    kernel : GradientKernel
+        Potentials for the same similarity.
+    workers : Workers
+        The threads to use.
+    """
+
+    def __init__(
+        self,
+        affinities: csr_array | NDArray[np.float64],
+        similarity: Similarity,
+        kernel: GradientKernel,
+        workers: Workers,
+    ) -> None:
+        self.gradient_scale = math.sqrt(affinities.shape[0])
+        self._attraction = Attraction(affinities, similarity, workers)
+        self._kernel = kernel
+        self._negative_entropy = _negative_entropy(affinities)
+
+    def __call__(
+        self, Y: NDArray[np.float64], exaggeration: float = 1.0, with_cost: bool = False
+    ) -> tuple[NDArray[np.float64], float]:
+        """Return gradient and cost; see :class:`sktsne.optimizer.Objective`."""
+        attraction, cross = self._attraction(Y, with_cost)
+        self._kernel.set_points(Y)
+        phi, grad_phi = self._kernel.potential()
+        Z = phi.sum()
+        gradient = 4.0 * exaggeration * attraction + (2.0 / Z) * grad_phi
+        cost = self._negative_entropy + cross + math.log(Z) if with_cost else math.nan
+        return gradient, cost
+
+
+class ConditionalKL:
+    """The cost of SNE: KL divergences of the rows' conditional probabilities, summed over the rows.
+
+    Parameters
+    ----------
+    affinities : csr_array or ndarray of shape (n, n)
+        Conditional probabilities: rows sum to 1.
+    similarity : Similarity
+        Its w and a.
+    kernel : GradientKernel
+        Potentials for the same similarity.
+    workers : Workers
+        The threads to use.
+    """
+
+    def __init__(
+        self,
+        affinities: csr_array | NDArray[np.float64],
+        similarity: Similarity,
+        kernel: GradientKernel,
+        workers: Workers,
+    ) -> None:
+        self.gradient_scale = 1.0 / math.sqrt(affinities.shape[0])
+        self._attraction = Attraction(symmetrize(affinities), similarity, workers)
+        self._kernel = kernel
+        self._negative_entropy = _negative_entropy(affinities)
+
+    def __call__(
+        self, Y: NDArray[np.float64], exaggeration: float = 1.0, with_cost: bool = False
+    ) -> tuple[NDArray[np.float64], float]:
+        """Return gradient and cost; see :class:`sktsne.optimizer.Objective`."""
+        attraction, cross = self._attraction(Y, with_cost)
+        self._kernel.set_points(Y)
+        Z, grad_phi = self._kernel.potential()
+        _, grad_phi_inverse_Z = self._kernel.potential(1.0 / Z)
+        gradient = 2.0 * exaggeration * attraction + grad_phi / Z[:, None] + grad_phi_inverse_Z
+        # The attraction's affinities hold every pair in both directions: half of its cross entropy.
+        cost = self._negative_entropy + 0.5 * cross + np.log(Z).sum() if with_cost else math.nan
+        return gradient, float(cost)

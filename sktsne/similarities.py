@@ -1,0 +1,90 @@
+r"""Similarities of the embedding: functions of the squared distance r².
+
+Each is a weight ``w(r²)`` with its decay ``a(r²) = -d log w / d r²``:
+
+============ ===================== ==================== =======================================
+Gaussian     ``exp(-r²)``          ``1``                SNE, Hinton & Roweis (2002), without ½
+Student-t    ``(1 + r²/α)^(-α)``   ``1 / (1 + r²/α)``   t-SNE is α = 1, van der Maaten & Hinton
+                                                        (2008); other α: Kobak et al. (2019)
+============ ===================== ==================== =======================================
+
+The Gaussian is the limit α → ∞, so ``dof`` (α) alone names a similarity; it is all that compiled code is told.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+# exp(-708) is the last power of e that is a normal float64: a weight never underflows, so Z_i > 0 always.
+MAX_EXPONENT = 708.0
+
+
+class Similarity(Protocol):
+    """What kernels, attraction and objectives ask of a similarity. Arrays keep their shape."""
+
+    dof: float
+
+    def weight(self, r2: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ``w(r²)``."""
+
+    def decay(self, r2: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ``a(r²) = -d log w / d r²``."""
+
+    def negative_log_weight(self, r2: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ``-log w(r²)``."""
+
+
+class Gaussian:
+    """The similarity of SNE, ``w = exp(-r²)`` (Hinton & Roweis 2002, eq. 3 without the factor ½).
+
+    The exponent is bounded at 708, so that weights stay positive.
+    """
+
+    dof = math.inf
+
+    def weight(self, r2: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ``exp(-r²)``."""
+        return np.exp(-np.minimum(r2, MAX_EXPONENT))
+
+    def decay(self, r2: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ones: the logarithm of the weight falls linearly in r²."""
+        return np.ones_like(r2)
+
+    def negative_log_weight(self, r2: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ``r²``."""
+        return r2
+
+
+class StudentT:
+    """The similarity of t-SNE, ``w = (1 + r²/α)^(-α)`` with α degrees of freedom.
+
+    Parameters
+    ----------
+    dof : float, default=1.0
+        The degrees of freedom α. 1 is t-SNE (van der Maaten & Hinton 2008, eq. 4); smaller values have
+        heavier tails (Kobak et al. 2019).
+    """
+
+    def __init__(self, dof: float = 1.0) -> None:
+        self.dof = dof
+
+    def weight(self, r2: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ``(1 + r²/α)^(-α)``."""
+        return (1.0 + r2 / self.dof) ** -self.dof
+
+    def decay(self, r2: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ``1 / (1 + r²/α)``."""
+        return 1.0 / (1.0 + r2 / self.dof)
+
+    def negative_log_weight(self, r2: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ``α log(1 + r²/α)``."""
+        return self.dof * np.log1p(r2 / self.dof)
+
+
+def similarity_of(dof: float) -> Similarity:
+    """Return the similarity with ``dof`` degrees of freedom, the Gaussian for infinity."""
+    return Gaussian() if math.isinf(dof) else StudentT(dof)
