@@ -32,8 +32,7 @@ class BuildExtensions(build_ext):
 
 NATIVE = Path("sktsne", "_native")
 EXTENSIONS = [
-    Extension(f"sktsne._native.{path.stem}", [path.as_posix()], optional=True)
-    for path in sorted(NATIVE.glob("*.pyx"))
+    Extension(f"sktsne._native.{path.stem}", [path.as_posix()], optional=True) for path in sorted(NATIVE.glob("*.pyx"))
 ]
 
 setup(

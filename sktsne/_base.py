@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array, issparse
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
@@ -20,7 +20,6 @@ from ._native.parallel import Workers, effective_n_threads
 from ._parameters import check_parameters, check_start, choose_method, effective_perplexity
 from .affinities import conditional_affinities
 from .initialization import pca_start, random_start
-from .kernels import GradientKernel
 from .neighbors import all_distances, condition, nearest_neighbors
 from .optimizer import Objective, Phase, Progress, minimize
 
@@ -28,10 +27,12 @@ from .optimizer import Objective, Phase, Progress, minimize
 class BaseEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Template of an embedding estimator.
 
-    A subclass has the parameters of `TSNE`, and says what it minimises (`_affinities`, `_objective`) and how (`_phases`).
+    A subclass has the parameters of `TSNE`, and says what it minimises (`_affinities`, `_objective`) and how
+    (`_phases`).
     """
 
     _label: ClassVar[str]
+    embedding_: NDArray[np.floating]
 
     def _affinities(self, conditional: Any) -> Any:
         """Return the affinities that the method compares with, from conditional probabilities."""
@@ -81,7 +82,7 @@ class BaseEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         self._fit(X)
         return self.embedding_
 
-    def _fit(self, X: ArrayLike) -> None:
+    def _fit(self, X: Any) -> None:
         X = self._validate(X)
         check_parameters(self)
         random_state = check_random_state(self.random_state)
@@ -101,19 +102,15 @@ class BaseEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
                 if start is None:
                     start = self._start(X, random_state)
             with self._stage("affinities"):
-                self.affinities_ = self._affinities(
-                    conditional_affinities(graph, perplexity, workers)
-                )
+                self.affinities_ = self._affinities(conditional_affinities(graph, perplexity, workers))
             del graph, X
             with self._stage("optimization"):
                 self._optimize(start, workers)
         self.embedding_ = self.embedding_.astype(dtype, copy=False)
 
-    def _validate(self, X: ArrayLike) -> Any:
+    def _validate(self, X: Any) -> Any:
         """Return X as a float32 or float64 array, or CSR matrix."""
-        X = validate_data(
-            self, X, accept_sparse="csr", dtype=[np.float64, np.float32], ensure_min_samples=2
-        )
+        X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], ensure_min_samples=2)
         if isinstance(self.metric, str) and self.metric == "precomputed":
             if X.shape[0] != X.shape[1]:
                 raise ValueError(
@@ -156,9 +153,7 @@ class BaseEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             min_grad_norm=self.min_grad_norm,
             report=self._report if self.verbose else None,
         )
-        self._log(
-            f"KL divergence after {result.n_iter} iterations: {result.cost:f} (stopped by {result.reason})"
-        )
+        self._log(f"KL divergence after {result.n_iter} iterations: {result.cost:f} (stopped by {result.reason})")
         self.embedding_ = result.Y
         self.kl_divergence_ = result.cost
         self.n_iter_ = result.n_iter
@@ -166,7 +161,8 @@ class BaseEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
     def _report(self, progress: Progress) -> None:
         self._log(
-            f"Iteration {progress.iteration}: error = {progress.cost:.7f}, gradient norm = {progress.gradient_norm:.7f}",
+            f"Iteration {progress.iteration}: error = {progress.cost:.7f}, "
+            f"gradient norm = {progress.gradient_norm:.7f}",
             level=2,
         )
 

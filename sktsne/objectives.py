@@ -11,7 +11,7 @@ cost          Σ p log(p/w) + log Z                    Σ p log(p/w) + Σ_i log 
 ============= ======================================= ==========================================================
 
 These are the true gradients, with their factors 4 (van der Maaten & Hinton 2008, eq. 5) and 2 (Hinton & Roweis 2002,
-eq. 6); the mathematics page of the documentation derives them as equations (6) and (11). Exaggeration multiplies A
+eq. 6); the mathematics page of the documentation derives them as equations (6) and (12). Exaggeration multiplies A
 alone, so the cost is that of the true affinities at every time.
 """
 

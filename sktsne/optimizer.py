@@ -56,7 +56,7 @@ class Phase(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """Where the optimisation stands; what `minimize` reports every 50 iterations."""
+    """Where the optimisation stands; what `minimize` reports every 50 iterations. The norm is the scaled one."""
 
     iteration: int
     cost: float
@@ -84,8 +84,8 @@ def minimize(
 ) -> Result:
     """Minimise an objective from ``Y``, phase by phase.
 
-    Only the last phase may end early: when the scaled norm of the gradient falls to ``min_grad_norm``, or when the cost, which
-    is looked at every 50 iterations, has not improved for more than ``n_iter_without_progress``.
+    Only the last phase may end early: when the gradient has vanished, or when the cost, which is looked at every 50
+    iterations, has not improved for more than ``n_iter_without_progress``.
 
     Parameters
     ----------
@@ -98,7 +98,9 @@ def minimize(
     n_iter_without_progress : int, default=300
         Iterations of the last phase without a lower cost after which to stop.
     min_grad_norm : float, default=1e-7
-        Bound on the norm of the gradient times ``objective.gradient_scale``.
+        The gradient has vanished when its norm times ``objective.gradient_scale`` is at most this part of the points'
+        root mean square distance from their centre. Being relative, it does not take the saddle point that all points
+        together form, where the gradient is small because the map is, for a minimum.
     report : callable, default=None
         Called with a Progress every 50 iterations.
 
@@ -127,7 +129,7 @@ def minimize(
                 norm = float(np.linalg.norm(gradient)) * objective.gradient_scale
             if not math.isfinite(norm):
                 raise _divergence(iteration, phase)
-            if last and norm <= min_grad_norm:
+            if last and norm <= min_grad_norm * math.sqrt(np.mean(Y * Y) * Y.shape[1]):
                 reason = "min_grad_norm"
                 break
             if check:

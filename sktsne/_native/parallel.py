@@ -39,12 +39,12 @@ def effective_n_threads(n_jobs: int | None) -> int:
         At least 1.
     """
     if n_jobs is not None:
-        return max(1, joblib.effective_n_jobs(n_jobs))
+        return max(1, int(joblib.effective_n_jobs(n_jobs)))
     limit = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     if limit.isdigit() and int(limit) > 0:
-        return min(int(limit), joblib.cpu_count())
+        return min(int(limit), int(joblib.cpu_count()))
     backend, _ = joblib.parallel.get_active_backend()
-    return joblib.cpu_count() if not backend.nesting_level else 1
+    return 1 if backend.nesting_level else int(joblib.cpu_count())
 
 
 class Workers:

@@ -5,6 +5,10 @@ from libc.math cimport INFINITY, exp, fabs, isfinite, log
 from sktsne._native.pairs cimport MAX_EXPONENT, exp_negative
 
 
+cdef enum:
+    MAX_T = 709  # the last at which exp(t) is finite
+
+
 def search_precisions(
     const double[:, ::1] distances,
     double perplexity,
@@ -28,7 +32,8 @@ cdef void search_row(
 ) noexcept nogil:
     cdef Py_ssize_t j, step, n_finite = 0, n_nearest = 0
     cdef double nearest = INFINITY, farthest = 0.0, spread = 0.0, limit
-    cdef double target = log(perplexity), gap, t, low = -40.0, high = 710.0, total, mean, square, slope
+    cdef double target = log(perplexity), gap, last_gap = INFINITY, t, next_t, low = -INFINITY, high = INFINITY
+    cdef double reach = 4.0, total, mean, square, cube, slope, curvature
     for j in range(k):
         if isfinite(distance[j]):
             n_finite += 1
@@ -57,9 +62,9 @@ cdef void search_row(
         for j in range(k):
             p[j] = 1.0 / total if 0.0 <= p[j] <= limit else 0.0
         return
-    t = log(n_finite / mean)
+    t = log(2.0 * n_finite / mean)
     for step in range(max_steps):
-        entropy_sums(p, k, exp(t), &total, &mean, &square)
+        entropy_sums(p, k, exp(t), &total, &mean, &square, &cube)
         gap = log(total) + mean - target
         if fabs(gap) <= tolerance:
             break
@@ -67,12 +72,20 @@ cdef void search_row(
             low = t
         else:
             high = t
-        slope = mean * mean - square  # dH / dt = -variance of beta D
-        t = t - gap / slope if slope < 0.0 else high
-        if not low < t < high:
-            t = 0.5 * (low + high)
+        slope = mean * mean - square
+        curvature = 2.0 * slope + cube - 3.0 * mean * square + 2.0 * mean * mean * mean
+        next_t = t - 2.0 * gap * slope / (2.0 * slope * slope - gap * curvature)
+        # Refused: a step out of the bracket, a far one, NaN, and one that follows a step which did not halve the gap.
+        if not (low < next_t < high and fabs(next_t - t) <= reach and fabs(gap) <= 0.5 * last_gap):
+            if low > -INFINITY and high < INFINITY:
+                next_t = 0.5 * (low + high)
+            else:
+                next_t = t + (reach if gap > 0.0 else -reach)
+                reach *= 2.0
+        last_gap = fabs(gap)
+        t = min(next_t, MAX_T)
     else:
-        entropy_sums(p, k, exp(t), &total, &mean, &square)
+        entropy_sums(p, k, exp(t), &total, &mean, &square, &cube)
     for j in range(k):
         p[j] = kernel(p[j], exp(t)) / total
 
@@ -85,17 +98,19 @@ cdef inline double kernel(double d, double beta) noexcept nogil:
 
 
 cdef void entropy_sums(
-    const double* d, Py_ssize_t k, double beta, double* total, double* mean, double* square
+    const double* d, Py_ssize_t k, double beta, double* total, double* mean, double* square, double* cube
 ) noexcept nogil:
-    # S = sum of e = exp(-beta d); the means of beta d and (beta d)^2 under e / S
+    # S = sum of e = exp(-beta d); the means of x = beta d, x^2 and x^3 under e / S
     cdef Py_ssize_t j
-    cdef double s = 0.0, s1 = 0.0, s2 = 0.0, e, x
+    cdef double s = 0.0, s1 = 0.0, s2 = 0.0, s3 = 0.0, e, x
     for j in range(k):
         e = kernel(d[j], beta)
         x = beta * d[j] if e > 0.0 else 0.0
         s += e
         s1 += e * x
         s2 += e * x * x
+        s3 += e * x * x * x
     total[0] = s
     mean[0] = s1 / s
     square[0] = s2 / s
+    cube[0] = s3 / s

@@ -41,9 +41,7 @@ def sparse_attraction_reference(
     r2 = np.einsum("ij,ij->i", differences, differences)
     pull = data[entries] * similarity.decay(r2)
     for k in range(points.shape[1]):
-        out[start:stop, k] = np.bincount(
-            rows - start, pull * differences[:, k], minlength=stop - start
-        )
+        out[start:stop, k] = np.bincount(rows - start, pull * differences[:, k], minlength=stop - start)
     return float(data[entries] @ similarity.negative_log_weight(r2)) if with_cost else 0.0
 
 
@@ -64,9 +62,7 @@ def dense_attraction_reference(
         rows = slice(first, min(first + step, stop))
         differences = coordinates[:, rows, None] - coordinates[:, None, :]
         r2 = np.einsum("kij,kij->ij", differences, differences)
-        out[rows] = np.einsum(
-            "ij,kij->ik", affinities[rows] * similarity.decay(r2), differences
-        )
+        out[rows] = np.einsum("ij,kij->ik", affinities[rows] * similarity.decay(r2), differences)
         if with_cost:
             cost += float(np.sum(affinities[rows] * similarity.negative_log_weight(r2)))
     return cost
@@ -95,27 +91,21 @@ class Attraction:
         self._dof = similarity.dof
         self._workers = workers
         self._sparse = not isinstance(affinities, np.ndarray)
-        if self._sparse:
+        if not isinstance(affinities, np.ndarray):
             routine = choose("attraction", "sparse_attraction", sparse_attraction_reference)
-            self._run = partial(
-                routine, affinities.data, affinities.indices, affinities.indptr
-            )
+            self._run = partial(routine, affinities.data, affinities.indices, affinities.indptr)
             self._row_cost = 4 * max(1, affinities.nnz // self._n)
         else:
             routine = choose("attraction", "dense_attraction", dense_attraction_reference)
             self._run = partial(routine, affinities)
             self._row_cost = self._n
 
-    def __call__(
-        self, Y: NDArray[np.float64], with_cost: bool = False
-    ) -> tuple[NDArray[np.float64], float]:
+    def __call__(self, Y: NDArray[np.float64], with_cost: bool = False) -> tuple[NDArray[np.float64], float]:
         """Return the force ``A`` of shape (n, d) and the sum ``cross``, 0 unless ``with_cost``.
 
         ``Y`` is the embedding, C-contiguous float64 of shape (n, d).
         """
         force = np.empty_like(Y)
         points = Y if self._sparse else np.ascontiguousarray(Y.T)
-        costs = self._workers.run(
-            partial(self._run, points, self._dof, with_cost, force), self._n, self._row_cost
-        )
+        costs = self._workers.run(partial(self._run, points, self._dof, with_cost, force), self._n, self._row_cost)
         return force, float(sum(costs))

@@ -41,7 +41,9 @@ def pair_potential_reference(
             np.fill_diagonal(w[:, first:], 0.0)
         phi[rows] = np.einsum("ij,j->i", w, charges)
         w *= similarity.decay(r2)
-        grad_phi[rows] = -2.0 * np.einsum("ij,j,kij->ik", w, charges, differences, optimize=["einsum_path", (0, 1), (0, 1)])
+        grad_phi[rows] = -2.0 * np.einsum(
+            "ij,j,kij->ik", w, charges, differences, optimize=["einsum_path", (0, 1), (0, 1)]
+        )
 
 
 class ExactKernel:

@@ -1,0 +1,204 @@
+"""Compiled routines against their NumPy references, threads against one thread, and the kernels' contract."""
+
+import math
+from functools import partial
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_array, random_array
+
+from sktsne import SNE, TSNE, _native
+from sktsne._native.parallel import Workers, effective_n_threads
+from sktsne.kernels import KERNELS, ExactKernel
+from sktsne.kernels.attraction import Attraction
+from sktsne.similarities import Gaussian, StudentT, similarity_of
+
+DOFS = [1.0, math.inf, 0.5, 7.0]
+COMPONENTS = [1, 2, 3, 4, 6]
+
+
+def test_the_package_is_compiled():
+    assert _native.COMPILED, "The extensions were not built: install with a C compiler, pip install -e ."
+
+
+def potential(n, d, dof, charges, at, n_threads=1):
+    rng = np.random.default_rng(n)
+    Y = 3.0 * rng.normal(size=(n, d))
+    with Workers(n_threads) as workers:
+        kernel = ExactKernel(similarity_of(dof), workers)
+        kernel.set_points(Y)
+        return kernel.potential(rng.uniform(size=n) if charges else None, rng.normal(size=(7, d)) if at else None)
+
+
+@pytest.mark.parametrize("at", [False, True])
+@pytest.mark.parametrize("charges", [False, True])
+@pytest.mark.parametrize("dof", DOFS)
+@pytest.mark.parametrize("d", COMPONENTS)
+@pytest.mark.parametrize("n", [1, 2, 600])
+def test_potential_agrees_with_its_reference(n, d, dof, charges, at, reference):
+    phi, grad_phi = potential(n, d, dof, charges, at)
+    reference()
+    expected_phi, expected_grad = potential(n, d, dof, charges, at)
+    assert_allclose(phi, expected_phi, rtol=1e-12)
+    assert_allclose(grad_phi, expected_grad, rtol=1e-11, atol=1e-12)
+
+
+def test_gaussian_weights_are_accurate_down_to_the_smallest(reference):
+    # One source at the origin, charge 1: the potential is the weight itself.
+    at = np.sqrt(np.linspace(0.0, 800.0, 5001))[:, None]
+    kernel = ExactKernel(Gaussian(), Workers())
+    kernel.set_points(np.zeros((1, 1)))
+    phi, _ = kernel.potential(at=at)
+    # exp magnifies the rounding of r², so its relative error grows with r².
+    assert_allclose(phi, np.exp(-np.minimum(at[:, 0] ** 2, 708.0)), rtol=4e-13)
+    assert phi.min() > 0.0
+
+
+@pytest.mark.parametrize("with_cost", [False, True])
+@pytest.mark.parametrize("storage", ["dense", "int32", "int64"])
+@pytest.mark.parametrize("dof", DOFS)
+@pytest.mark.parametrize("d", COMPONENTS)
+def test_attraction_agrees_with_its_reference(d, dof, storage, with_cost, reference, rng):
+    n = 700  # rows longer than a chunk
+    affinities = csr_array(random_array((n, n), density=0.5, rng=rng))
+    affinities = csr_array(affinities + affinities.T)
+    if storage == "dense":
+        affinities = affinities.toarray()
+    else:
+        affinities.indices = affinities.indices.astype(storage)
+        affinities.indptr = affinities.indptr.astype(storage)
+    Y = rng.normal(size=(n, d))
+    force, cost = Attraction(affinities, similarity_of(dof), Workers())(Y, with_cost)
+    reference()
+    expected_force, expected_cost = Attraction(affinities, similarity_of(dof), Workers())(Y, with_cost)
+    assert_allclose(force, expected_force, rtol=1e-10, atol=1e-10)
+    assert cost == pytest.approx(expected_cost, rel=1e-12)
+    assert (cost > 0.0) == with_cost
+
+
+def test_rows_without_affinities_feel_no_attraction(rng):
+    affinities = csr_array((5, 5))
+    force, cost = Attraction(affinities, StudentT(), Workers())(rng.normal(size=(5, 2)), True)
+    assert_array_equal(force, 0.0)
+    assert cost == 0.0
+
+
+@pytest.mark.parametrize("n_threads", [2, 3, 7])
+@pytest.mark.parametrize("dof", [1.0, math.inf])
+@pytest.mark.usefixtures("backend")
+def test_results_do_not_depend_on_the_number_of_threads(dof, n_threads, rng):
+    for one, many in zip(
+        potential(1500, 2, dof, True, False), potential(1500, 2, dof, True, False, n_threads), strict=True
+    ):
+        assert_array_equal(one, many)
+    affinities = csr_array(random_array((900, 900), density=0.3, rng=rng))
+    affinities = csr_array(affinities + affinities.T)
+    Y = rng.normal(size=(900, 2))
+    expected = Attraction(affinities, similarity_of(dof), Workers())(Y, True)
+    with Workers(n_threads) as workers:
+        force, cost = Attraction(affinities, similarity_of(dof), workers)(Y, True)
+    assert_array_equal(force, expected[0])
+    assert cost == expected[1]
+
+
+@pytest.mark.parametrize("similarity", [Gaussian(), StudentT(), StudentT(0.5), StudentT(20.0)])
+def test_decay_is_the_derivative_of_the_log_weight(similarity):
+    r2 = np.linspace(0.0, 30.0, 50)
+    step = 1e-5
+    slope = (similarity.negative_log_weight(r2 + step) - similarity.negative_log_weight(r2)) / step
+    assert_allclose(similarity.decay(r2 + step / 2), slope, rtol=1e-6)
+    assert_allclose(-np.log(similarity.weight(r2)), similarity.negative_log_weight(r2), atol=1e-12)
+
+
+def test_student_t_tends_to_the_gaussian():
+    r2 = np.linspace(0.0, 10.0, 20)
+    assert_allclose(StudentT(1e8).weight(r2), Gaussian().weight(r2), rtol=1e-6)
+
+
+class TestWorkers:
+    def test_blocks_cover_the_rows_in_order(self):
+        for n in (0, 1, 5, 1000, 100_000):
+            for cost in (1, 1000, 10**9):
+                with Workers(3) as workers:
+                    blocks = workers.run(lambda start, stop: (start, stop), n, cost)
+                rows = [row for start, stop in blocks for row in range(start, stop)]
+                assert rows == list(range(n))
+                assert len(blocks) <= 256
+
+    def test_an_error_in_a_block_reaches_the_caller_and_the_pool_survives(self):
+        def fail(start, stop):
+            raise RuntimeError("block")
+
+        with Workers(3) as workers:
+            with pytest.raises(RuntimeError, match="block"):
+                workers.run(fail, 1000, 10**6)
+            assert len(workers.run(lambda start, stop: start, 1000, 10**6)) == 250
+
+    def test_threads_end_with_the_context(self):
+        import threading
+
+        before = threading.active_count()
+        with Workers(4) as workers:
+            workers.run(lambda start, stop: None, 1000, 10**6)
+            assert threading.active_count() > before
+        assert threading.active_count() == before
+
+
+class TestEffectiveNThreads:
+    def test_none_is_every_core_up_to_the_environments_limit(self, monkeypatch):
+        import joblib
+
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        assert effective_n_threads(None) == joblib.cpu_count()
+        for value in ("1", "1,2", " 1 "):
+            monkeypatch.setenv("OMP_NUM_THREADS", value)
+            assert effective_n_threads(None) == 1
+        for value in ("", "0", "many"):
+            monkeypatch.setenv("OMP_NUM_THREADS", value)
+            assert effective_n_threads(None) == joblib.cpu_count()
+
+    def test_integers_follow_joblib(self):
+        import joblib
+
+        assert effective_n_threads(3) == 3
+        assert effective_n_threads(-1) == joblib.cpu_count()
+        assert effective_n_threads(-1000) == 1
+
+    @pytest.mark.parametrize("backend", ["loky", "threading"])
+    def test_workers_share_the_cores(self, backend, monkeypatch):
+        import joblib
+
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        n = max(2, joblib.cpu_count())
+        threads = joblib.Parallel(n_jobs=n, backend=backend)(
+            joblib.delayed(effective_n_threads)(None) for _ in range(n)
+        )
+        assert threads == [1] * n
+
+
+class CountingKernel(ExactKernel):
+    """A user's kernel: what is exact, and a count of its calls."""
+
+    calls = 0
+
+    def potential(self, charges=None, at=None):
+        type(self).calls += 1
+        return super().potential(charges, at)
+
+
+@pytest.mark.parametrize(("estimator", "per_iteration"), [(TSNE, 1), (SNE, 2)])
+def test_a_users_kernel_takes_part(estimator, per_iteration, rng):
+    X = rng.normal(size=(40, 3))
+    CountingKernel.calls = 0
+    model = estimator(method=CountingKernel, perplexity=5, max_iter=20).fit(X)
+    assert model.method_ == "CountingKernel"
+    assert CountingKernel.calls == per_iteration * 21  # the last one for the cost at the end
+    expected = estimator(perplexity=5, max_iter=20).fit(X)
+    assert_array_equal(model.embedding_, expected.embedding_)
+    partial_model = estimator(method=partial(ExactKernel), perplexity=5, max_iter=20).fit(X)
+    assert_array_equal(partial_model.embedding_, expected.embedding_)
+
+
+def test_kernels_are_found_by_name():
+    assert KERNELS["exact"] is ExactKernel
