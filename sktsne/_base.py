@@ -13,7 +13,6 @@ from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
-from threadpoolctl import threadpool_limits
 
 from ._native import warn_if_not_compiled
 from ._native.parallel import Workers, effective_n_threads
@@ -96,11 +95,10 @@ class BaseEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         self.timings_: dict[str, float] = {}
         n_threads = effective_n_threads(self.n_jobs)
         with Workers(n_threads) as workers:
-            with threadpool_limits(n_threads):
-                X = condition(X, self.metric)
-                graph = self._neighbors(X, perplexity, n_threads)
-                if start is None:
-                    start = self._start(X, random_state)
+            X = condition(X, self.metric)
+            graph = self._neighbors(X, perplexity, n_threads)
+            if start is None:
+                start = self._start(X, random_state)
             with self._stage("affinities"):
                 self.affinities_ = self._affinities(conditional_affinities(graph, perplexity, workers))
             del graph, X
@@ -110,7 +108,7 @@ class BaseEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
     def _validate(self, X: Any) -> Any:
         """Return X as a float32 or float64 array, or CSR matrix."""
-        X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], ensure_min_samples=2)
+        X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], order="C", ensure_min_samples=2)
         if isinstance(self.metric, str) and self.metric == "precomputed":
             if X.shape[0] != X.shape[1]:
                 raise ValueError(

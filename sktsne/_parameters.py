@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.neighbors import VALID_METRICS
-from sklearn.utils import check_array, check_scalar
+from sklearn.utils import check_array
 
 from .kernels import KERNELS, KernelFactory
 
@@ -20,13 +20,19 @@ INITS = ("pca", "random")
 
 
 def _check_number(
-    name: str, value: Any, kind: type, low: float, high: float | None = None, bounds: str = "both"
+    name: str, value: Any, kind: Any, low: float, high: float = math.inf, *, low_included: bool = True
 ) -> None:
-    if isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be an instance of {kind.__name__}, not bool (got {value}).")
-    check_scalar(value, name, kind, min_val=low, max_val=high, include_boundaries=bounds)
-    if math.isnan(value) or (high is None and math.isinf(value)):
-        raise ValueError(f"{name} == {value}, must be finite.")
+    """Raise unless ``value`` is a finite number of the kind from ``low`` to ``high``."""
+    wanted = "an integer" if kind is Integral else "a number"
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, kind):
+        raise TypeError(f"{name} == {value!r}, must be {wanted}, not {type(value).__name__}.")
+    number = float(value)
+    above = low <= number if low_included else low < number
+    if not (above and number <= high and math.isfinite(number)):
+        bounds = f"{'at least' if low_included else 'above'} {low:g}" + (
+            f" and at most {high:g}" if high < math.inf else ""
+        )
+        raise ValueError(f"{name} == {value!r}, must be {wanted} {bounds}{'' if high < math.inf else ' and finite'}.")
 
 
 def _check_choice(name: str, value: Any, choices: Any, others: str) -> None:
@@ -50,7 +56,7 @@ def check_parameters(estimator: Any) -> None:
     if isinstance(e.learning_rate, str):
         _check_choice("learning_rate", e.learning_rate, ("auto",), " or a positive number")
     else:
-        _check_number("learning_rate", e.learning_rate, Real, 0, bounds="right")
+        _check_number("learning_rate", e.learning_rate, Real, 0, low_included=False)
     _check_number("max_iter", e.max_iter, Integral, 1)
     _check_number("n_iter_without_progress", e.n_iter_without_progress, Integral, -1)
     _check_number("min_grad_norm", e.min_grad_norm, Real, 0)
@@ -70,9 +76,10 @@ def check_parameters(estimator: Any) -> None:
     _check_number("angle", e.angle, Real, 0, 1)
     _check_number("verbose", e.verbose, Integral, 0)
     if e.n_jobs is not None:
-        _check_number("n_jobs", e.n_jobs, Integral, -math.inf)
+        if not isinstance(e.n_jobs, Integral) or isinstance(e.n_jobs, bool):
+            raise TypeError(f"n_jobs == {e.n_jobs!r}, must be an integer or None, not {type(e.n_jobs).__name__}.")
         if e.n_jobs == 0:
-            raise ValueError("n_jobs == 0, must be None, a positive or a negative integer.")
+            raise ValueError("n_jobs == 0, must be None or an integer other than 0.")
 
 
 def effective_perplexity(perplexity: float, n_samples: int) -> float:

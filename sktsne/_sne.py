@@ -49,7 +49,7 @@ class SNE(BaseEmbedding):
         After early exaggeration, the fit ends when the cost has not fallen for more than this number of iterations. The
         cost is looked at every 50 iterations.
 
-    min_grad_norm : float, default=1e-7
+    min_grad_norm : float, default=1e-9
         After early exaggeration, the fit ends when the gradient has vanished: when the root mean square of the points'
         gradients is at most this part of the root mean square of their distances from the centre. Unlike
         scikit-learn's, the rule depends neither on the number of rows nor on the scale of the map.
@@ -157,7 +157,7 @@ class SNE(BaseEmbedding):
         learning_rate: float | str = "auto",
         max_iter: int = 1000,
         n_iter_without_progress: int = 300,
-        min_grad_norm: float = 1e-7,
+        min_grad_norm: float = 1e-9,
         metric: Any = "euclidean",
         metric_params: dict[str, Any] | None = None,
         init: Any = "pca",

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.decomposition import PCA
+from sklearn.utils.sparsefuncs import mean_variance_axis
+from threadpoolctl import threadpool_limits
 
 # Standard deviation of a start's first component: small, so that early exaggeration can rearrange clusters freely
 # (Kobak & Berens 2019).
@@ -17,6 +19,12 @@ START_SCALE = 1e-4
 def random_start(n_samples: int, n_components: int, random_state: np.random.RandomState) -> NDArray[np.float64]:
     """Return independent normal coordinates with standard deviation 1e-4, shape (n_samples, n_components)."""
     return START_SCALE * random_state.standard_normal((n_samples, n_components))
+
+
+def _varies(X: Any) -> bool:
+    """Return whether any two rows differ."""
+    variances = mean_variance_axis(X, axis=0)[1] if issparse(X) else np.ptp(X, axis=0)
+    return bool(np.any(variances > 0.0))
 
 
 def pca_start(X: Any, n_components: int, random_state: np.random.RandomState) -> NDArray[np.float64]:
@@ -43,16 +51,17 @@ def pca_start(X: Any, n_components: int, random_state: np.random.RandomState) ->
     available = min(n_components, *X.shape)
     if issparse(X):
         available = min(available, min(X.shape) - 1)  # ARPACK's limit
-    if available == 0:
+    if available == 0 or not _varies(X):
         return start
     pca = PCA(
         available,
         svd_solver="arpack" if issparse(X) else "auto",
         random_state=random_state,
     ).set_output(transform="default")
-    with np.errstate(invalid="ignore", divide="ignore"):  # rows without variance have no variance ratio
+    # One thread: threaded sums differ in their last bits.
+    with threadpool_limits(1, "blas"):
         components = pca.fit_transform(X)
     deviations = components.std(axis=0)
-    real = np.flatnonzero(deviations > 1e-10 * max(deviations[0], np.abs(X).max() * 1e-5))
-    start[:, real] = components[:, real] * (START_SCALE / deviations[0]) if len(real) else 0.0
+    real = deviations > 1e-7 * deviations[0]
+    start[:, :available][:, real] = components[:, real] * (START_SCALE / deviations[0])
     return start

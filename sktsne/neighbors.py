@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array, issparse
 from sklearn.metrics import pairwise_distances
 from sklearn.neighbors import NearestNeighbors
+from threadpoolctl import threadpool_limits
 
 Metric = str | Callable[[ArrayLike, ArrayLike], float]
 
@@ -21,6 +22,7 @@ TRANSLATION_INVARIANT = {
 # A squared Euclidean distance from |x|² + |y|² − 2x·y has lost half of its digits below this part of |x|² + |y|².
 CANCELLATION = 1e-8
 PAIRS_AT_ONCE = 2**16
+ROWS_PER_THREAD = 1024
 
 
 class NeighborGraph(NamedTuple):
@@ -107,8 +109,16 @@ def nearest_neighbors(
     """
     if metric == "precomputed" and issparse(X):
         return _nearest_of_graph(X, n_neighbors)
-    search = NearestNeighbors(n_neighbors=n_neighbors, metric=metric, metric_params=metric_params, n_jobs=n_threads)
-    distances, indices = search.fit(X).kneighbors()
+    params = dict(metric_params or {})
+    p = params.pop("p", 2)  # scikit-learn wants it apart
+    search = NearestNeighbors(
+        n_neighbors=n_neighbors, metric=metric, p=p, metric_params=params or None, n_jobs=n_threads
+    )
+    # Threads that share few rows divide the candidates among them, and which of two equally distant neighbours is kept
+    # then depends on their number. With a thread for at least so many rows each row is one thread's.
+    n_openmp = min(n_threads, max(1, (X.shape[0] - 1) // ROWS_PER_THREAD))
+    with threadpool_limits({"openmp": n_openmp, "blas": 1}):
+        distances, indices = search.fit(X).kneighbors()
     if metric in ("euclidean", "l2"):
         rows = np.repeat(np.arange(len(distances)), n_neighbors)
         _restore_small_distances(X, rows, indices.ravel(), distances.reshape(-1))
@@ -164,4 +174,5 @@ def all_distances(
     if metric == "euclidean" and not issparse(X):
         # The same metric by differences, not by |x|² + |y|² − 2x·y: near pairs keep their digits.
         metric, metric_params = "minkowski", {"p": 2}
-    return np.asarray(pairwise_distances(X, metric=metric, n_jobs=n_threads, **(metric_params or {})))
+    with threadpool_limits(1):  # the threads are those of n_jobs
+        return np.asarray(pairwise_distances(X, metric=metric, n_jobs=n_threads, **(metric_params or {})))

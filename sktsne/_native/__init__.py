@@ -36,9 +36,9 @@ def warn_if_not_compiled() -> None:
         return
     _warned = True
     warnings.warn(
-        "sktsne runs on its NumPy reference, which is many times slower: its compiled extensions are missing. For the "
-        "fast build, install a C compiler and run: pip install --force-reinstall --no-deps --no-cache-dir sktsne "
-        '(in a checkout: pip install -e "." )',
+        "sktsne's compiled extensions are missing: it runs on its NumPy reference, which is many times slower. For the "
+        "fast build, install a C compiler and then sktsne again: pip install --force-reinstall --no-deps "
+        "--no-cache-dir sktsne, or pip install -e . in a checkout.",
         UserWarning,
         stacklevel=4,
     )

@@ -23,23 +23,16 @@ cdef inline double exp_negative(double x) noexcept nogil:
     # One constant for log 2 is enough: its rounding is below that of x itself.
     cdef int k = <int>(-x * 1.4426950408889634 - 0.5)
     cdef double s = -x - k * 0.6931471805599453
-    cdef double p = 1.0 / 479001600
+    cdef double s2 = s * s
+    cdef double s4 = s2 * s2
     cdef int64_t bits = (<int64_t>(k + 1023)) << 52
     cdef double power
-    p = p * s + 1.0 / 39916800
-    p = p * s + 1.0 / 3628800
-    p = p * s + 1.0 / 362880
-    p = p * s + 1.0 / 40320
-    p = p * s + 1.0 / 5040
-    p = p * s + 1.0 / 720
-    p = p * s + 1.0 / 120
-    p = p * s + 1.0 / 24
-    p = p * s + 1.0 / 6
-    p = p * s + 0.5
-    p = p * s + 1.0
-    p = p * s + 1.0
+    # Estrin's scheme: short chains of dependent operations.
+    cdef double p0 = (1.0 + s) + s2 * (0.5 + s * (1.0 / 6))
+    cdef double p4 = (1.0 / 24 + s * (1.0 / 120)) + s2 * (1.0 / 720 + s * (1.0 / 5040))
+    cdef double p8 = (1.0 / 40320 + s * (1.0 / 362880)) + s2 * (1.0 / 3628800 + s * (1.0 / 39916800))
     memcpy(&power, &bits, sizeof(power))
-    return p * power
+    return (p0 + s4 * (p4 + s4 * (p8 + s4 * (1.0 / 479001600)))) * power
 
 
 cdef inline void squared_distances(

@@ -1,0 +1,315 @@
+"""Embed a table of numbers with t-SNE or SNE, write the map, and report how it went."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.manifold import trustworthiness
+
+from . import SNE, TSNE, __version__
+from ._parameters import INITS, METHODS, check_parameters, effective_perplexity
+from ._tables import EXTENSIONS, UsageError, counted, read, write
+from .neighbors import condition
+from .plotting import draw
+
+ESTIMATOR_OPTIONS = (
+    "n_components", "perplexity", "early_exaggeration", "learning_rate", "max_iter", "metric", "init", "verbose",
+    "random_state", "method", "n_jobs",
+)  # fmt: skip
+
+# Trustworthiness takes memory for all pairs: a few hundred megabytes for this number of rows.
+TRUSTWORTHINESS_ROWS = 5000
+
+EPILOG = """\
+data files:
+  .csv .tsv  a row per line, UTF-8; the first line is a header if one of its
+             cells is not a number (a label that comes up again is none)
+  .npy       a 2-D array
+  .npz       the array X, or the only 2-D one
+
+examples:
+  python -m sktsne --plot digits.png
+  python -m sktsne data.csv -o map.csv --labels species --plot map.png
+  python -m sktsne data.npy -o map.npy --sne --perplexity 50
+
+Errors of use end with one line on stderr and exit code 2.
+Plots need matplotlib: pip install "sktsne[plot]"
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, default=None
+        The arguments; those of the process by default.
+
+    Returns
+    -------
+    code : int
+        The exit code: 0, 2 after an error of use, 130 after an interrupt.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("default", UserWarning)
+            warnings.showwarning = _show_warning
+            run(_parser().parse_args(argv))
+    except KeyboardInterrupt:
+        _complain("interrupted")
+        return 130
+    except UsageError as error:
+        _complain(f"error: {error}")
+        return 2
+    except OSError as error:
+        _complain(f"error: {error.filename}: {error.strerror}" if error.filename else f"error: {error}")
+        return 2
+    except MemoryError as error:
+        _complain(f"error: out of memory {error}")
+        return 2
+    return 0
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Do what the arguments ask for; raise a UsageError or OSError where that is impossible."""
+    estimator = _estimator(arguments)
+    _check_paths(arguments)
+    plot = _plot_if_possible(arguments.plot)
+    clock = Clock()
+    with clock.stage("reading"):
+        table = read(arguments.data, arguments.labels)
+    _say("data", f"{table.source}, {counted(len(table.X), 'row')}, {counted(table.X.shape[1], 'column')}")
+    _refusing(estimator.fit, table.X)
+    clock.seconds.update(estimator.timings_)
+    with clock.stage("writing"):  # first of all: whatever goes wrong later, this is safe
+        names = list(estimator.get_feature_names_out())
+        write(arguments.output, estimator.embedding_, names, table)
+    _say_fit(estimator, len(table.X))
+    with clock.stage("trustworthiness"):
+        _say("trustworthiness", _trustworthiness(table.X, estimator.embedding_, estimator.metric))
+    _say("embedding", str(arguments.output))
+    if plot is not None:
+        with clock.stage("plot"):
+            _refusing(plot, arguments.plot, estimator.embedding_, table.labels, table.label_name)
+        _say("plot", str(arguments.plot))
+    _say("seconds", str(clock))
+
+
+class Clock:
+    """Seconds per stage, and since the clock was made."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._begin = time.perf_counter()
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time what is done in a with statement."""
+        begin = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - begin
+
+    def __str__(self) -> str:
+        total = time.perf_counter() - self._begin
+        return ", ".join(f"{name} {seconds:.2f}" for name, seconds in {**self.seconds, "total": total}.items())
+
+
+def _say(name: str, value: str) -> None:
+    print(f"{name + ':':<17}{value}")
+
+
+def _complain(message: str) -> None:
+    print("sktsne:", " ".join(message.split()), file=sys.stderr)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    _complain(f"warning: {message}")
+
+
+# Arguments
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message)
+
+
+def _learning_rate(text: str) -> float | str:
+    if text == "auto":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor auto") from None
+
+
+def _default(name: str) -> str:
+    """Return the default of an estimator's parameter, for the help."""
+    values = [estimator.get_params()[name] for estimator in (TSNE(), SNE())]
+    tsne, sne = (f"{value:g}" if isinstance(value, float) else str(value) for value in values)
+    return f"default: {tsne}" if tsne == sne else f"default: {tsne}, with --sne {sne}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m sktsne",
+        description=f"{__doc__}\nWithout data, scikit-learn's digits are embedded.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    _add_files(parser.add_argument_group("files"))
+    _add_method(parser.add_argument_group("method"))
+    parser.add_argument(
+        "-v", "--verbose", action="count", default=0, help="print the stages; twice: also the cost as it falls"
+    )
+    parser.add_argument("--version", action="version", version=f"sktsne {__version__}")
+    return parser
+
+
+def _add_files(group: Any) -> None:
+    extensions = " ".join(EXTENSIONS)
+    group.add_argument("data", nargs="?", type=Path, help=f"the rows to embed ({extensions}); default: digits")
+    group.add_argument(
+        "-o", "--output", type=Path, default=Path("embedding.csv"), metavar="FILE",
+        help=f"where to write the embedding ({extensions}); default: %(default)s",
+    )  # fmt: skip
+    group.add_argument("--plot", type=Path, metavar="FILE", help="draw the embedding (.png, .pdf, .svg and others)")
+    group.add_argument(
+        "--labels", metavar="NAME",
+        help="labels for colours, written too and not embedded: a column's name, or its number counted from 1; in .npz "
+        "the name of a 1-D array",
+    )  # fmt: skip
+
+
+def _add_method(group: Any) -> None:
+    group.add_argument("--sne", action="store_true", help="SNE in place of t-SNE")
+
+    def add(option: str, name: str, help: str, type: Callable[[str], Any] = str, **settings: Any) -> None:
+        group.add_argument(option, dest=name, type=type, help=f"{help}; {_default(name)}", **settings)
+
+    add("--perplexity", "perplexity", "effective number of neighbors", float, metavar="P")
+    add("--components", "n_components", "dimension of the embedding", int, metavar="D")
+    add("--method", "method", f"how pairs are summed: {', '.join(METHODS)}", choices=METHODS, metavar="NAME")
+    add("--metric", "metric", "distance between rows; precomputed for data of distances", metavar="NAME")
+    add("--init", "init", f"the start: {', '.join(INITS)}", choices=INITS, metavar="NAME")
+    add("--max-iter", "max_iter", "the largest number of iterations", int, metavar="N")
+    add("--learning-rate", "learning_rate", "a number, or auto", _learning_rate, metavar="RATE")
+    add("--early-exaggeration", "early_exaggeration", "factor on the attraction at first", float, metavar="FACTOR")
+    group.add_argument(
+        "--seed", dest="random_state", type=int, default=0, metavar="N",
+        help="seeds what is random, so that results repeat; default: %(default)s",
+    )  # fmt: skip
+    group.add_argument("--jobs", dest="n_jobs", type=int, metavar="N", help="threads, -1 for all; default: every core")
+
+
+def _estimator(arguments: argparse.Namespace) -> SNE | TSNE:
+    given = {name: getattr(arguments, name) for name in ESTIMATOR_OPTIONS}
+    estimator = (SNE if arguments.sne else TSNE)(**{name: value for name, value in given.items() if value is not None})
+    _refusing(check_parameters, estimator)  # also done by the fit, but data may take long to read
+    return estimator
+
+
+def _refusing(function: Callable[..., Any], *arguments: Any) -> None:
+    """Call a function whose errors are those of the user."""
+    try:
+        function(*arguments)
+    except (ValueError, TypeError, FloatingPointError, MemoryError, RuntimeError, np.linalg.LinAlgError) as error:
+        raise UsageError(str(error) or type(error).__name__) from error
+
+
+def _check_paths(arguments: argparse.Namespace) -> None:
+    """Find out before the work is done whether it can be saved."""
+    data, output = arguments.data, arguments.output
+    if data is None and arguments.labels is not None:
+        raise UsageError("--labels needs data; digits come with their labels")
+    _check_target("--output", output, EXTENSIONS)
+    if data is not None and data.exists() and output.exists() and data.samefile(output):
+        raise UsageError(f"--output {output} would overwrite the data")
+
+
+def _check_target(option: str, path: Path, extensions: Iterable[str]) -> None:
+    if path.suffix.lower() not in extensions:
+        raise UsageError(f"{option} {path}: the extension must be one of {', '.join(extensions)}")
+    if not path.parent.is_dir():
+        raise UsageError(f"{option} {path}: there is no directory {path.parent}")
+    if path.is_dir():
+        raise UsageError(f"{option} {path}: is a directory")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise UsageError(f"{option} {path}: may not be written")
+
+
+# Reporting
+
+
+def _say_fit(estimator: SNE | TSNE, n_rows: int) -> None:
+    sne = isinstance(estimator, SNE)
+    _say("method", f"{'SNE' if sne else 't-SNE'}, {estimator.method_} kernel")
+    _say("neighbors", _neighbors(estimator, n_rows))
+    _say("iterations", f"{estimator.n_iter_} of at most {estimator.max_iter}")
+    cost = estimator.kl_divergence_
+    _say("cost", f"KL divergence {cost:.6g}" + (f", {cost / n_rows:.6g} per row" if sne else ""))
+
+
+def _neighbors(estimator: SNE | TSNE, n_rows: int) -> str:
+    if isinstance(estimator.affinities_, np.ndarray):
+        return "all pairs"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the fit has said it
+        perplexity = effective_perplexity(estimator.perplexity, n_rows)
+    asked = min(n_rows - 1, int(3 * perplexity + 1))
+    stored = np.diff(estimator.affinities_.indptr)
+    low, mean, high = stored.min(), stored.mean(), stored.max()
+    counts = f"{low}" if low == high else f"{low} to {high} (mean {mean:.1f})"
+    return f"{asked} per row for perplexity {perplexity:.4g}, affinities stored per row: {counts}"
+
+
+def _trustworthiness(X: NDArray[Any], Y: NDArray[Any], metric: str) -> str:
+    if len(X) < 3:
+        return "needs 3 rows"
+    sample = ""
+    if len(X) > TRUSTWORTHINESS_ROWS:
+        sample = f", on a random sample of {TRUSTWORTHINESS_ROWS} rows"
+        rows = np.sort(np.random.default_rng(0).choice(len(X), TRUSTWORTHINESS_ROWS, replace=False))
+        X, Y = X[np.ix_(rows, rows)] if metric == "precomputed" else X[rows], Y[rows]
+    n_neighbors = min(10, (len(X) - 1) // 2)
+    try:
+        value = trustworthiness(condition(X, metric), Y, n_neighbors=n_neighbors, metric=metric)
+    except (ValueError, TypeError, MemoryError) as error:  # the map is there all the same
+        return f"could not be computed: {' '.join(str(error).split())}"
+    return f"{value:.4f} ({counted(n_neighbors, 'neighbor')}{sample})"
+
+
+def _plot_if_possible(path: Path | None) -> Callable[..., None] | None:
+    """Return the function that plots, or None if there is nothing to do or no matplotlib."""
+    if path is None:
+        return None
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+    except ImportError as error:
+        _complain(f'no plot without matplotlib, pip install "sktsne[plot]" gets it ({error})')
+        return None
+    formats = set(FigureCanvasAgg.get_supported_filetypes()) - {"pgf"}  # which needs LaTeX
+    _check_target("--plot", path, sorted(f".{name}" for name in formats))
+    return draw
+
+
+if __name__ == "__main__":
+    sys.exit(main())

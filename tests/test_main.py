@@ -1,0 +1,522 @@
+"""The command line: what it reads, writes and says, and its errors of use."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import sktsne
+from sktsne import SNE, TSNE, __main__, plotting
+from sktsne.__main__ import main
+
+FAST = ["--max-iter", "20", "--perplexity", "3", "--jobs", "1"]
+N_ROWS = 12
+X = np.random.default_rng(0).normal(size=(N_ROWS, 3))
+SPECIES = ["cat", "dog", "é, ü"] * 4
+
+
+@pytest.fixture(autouse=True)
+def directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def run(capsys):
+    """Run the command line in this process and return the exit code, stdout and stderr."""
+
+    def run(*arguments):
+        code = main([*map(str, arguments)])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def refused(run):
+    """Run what must be refused, before the fit, and return the one line of the error."""
+
+    def refused(*arguments):
+        code, _, err = run(*arguments)
+        assert code == 2
+        assert err.startswith("sktsne: error: ")
+        assert err.count("\n") == 1
+        assert err.endswith("\n")
+        return err
+
+    return refused
+
+
+def write_rows(path, rows, delimiter=","):
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        csv.writer(file, delimiter=delimiter).writerows(rows)
+
+
+def read_rows(path, delimiter=","):
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.reader(file, delimiter=delimiter))
+
+
+def spoiled(row, column, value):
+    rows = X.copy()
+    rows[row, column] = value
+    return rows
+
+
+def embed(rows, estimator=TSNE):
+    return estimator(max_iter=20, perplexity=3, n_jobs=1, random_state=0).fit_transform(rows)
+
+
+def report(out):
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in out.splitlines())}
+
+
+def test_digits_by_default(tmp_path):
+    command = [sys.executable, "-m", "sktsne", "--max-iter", "50"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    said = report(done.stdout)
+    assert said["data"] == "digits of scikit-learn, 1797 rows, 64 columns"
+    assert said["method"].startswith("t-SNE, ")
+    assert said["neighbors"].startswith("91 per row for perplexity 30")
+    assert said["iterations"] == "50 of at most 50"
+    assert said["cost"].startswith("KL divergence ")
+    assert 0.5 < float(said["trustworthiness"].split()[0]) <= 1
+    stages = [stage.split()[0] for stage in said["seconds"].split(", ")]
+    assert stages == [
+        "reading", "neighbors", "initialization", "affinities", "optimization", "writing", "trustworthiness", "total",
+    ]  # fmt: skip
+    assert said["embedding"] == "embedding.csv"
+    header, *rows = read_rows(tmp_path / "embedding.csv")
+    assert header == ["tsne0", "tsne1", "label"]
+    assert len(rows) == 1797
+    assert {row[2] for row in rows} == set("0123456789")
+
+
+def test_error_of_use_as_a_process(tmp_path):
+    command = [sys.executable, "-m", "sktsne", "--bogus"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "sktsne: error: unrecognized arguments: --bogus\n"
+
+
+@pytest.mark.parametrize(("extension", "delimiter"), [("csv", ","), ("tsv", "\t")])
+@pytest.mark.parametrize("header", [True, False])
+def test_text_round_trip(run, extension, delimiter, header):
+    rows = [["a", "b", "c"]] * header + X.tolist()
+    write_rows(f"in.{extension}", rows, delimiter)
+    code, out, err = run(f"in.{extension}", "-o", f"out.{extension}", *FAST)
+    assert (code, err) == (0, "")
+    assert report(out)["data"].endswith("12 rows, 3 columns")
+    assert ("with header" if header else "no header") in out
+    names, *points = read_rows(f"out.{extension}", delimiter)
+    assert names == ["tsne0", "tsne1"]
+    np.testing.assert_array_equal(np.array(points, dtype=float), embed(X))
+
+
+def test_text_with_byte_order_mark_and_blank_lines(run):
+    with open("in.csv", "w", encoding="utf-8-sig") as file:
+        file.write("\n".join(",".join(map(repr, row)) for row in X.tolist()) + "\n\n   \n")
+    code, out, _ = run("in.csv", *FAST)
+    assert code == 0
+    assert "in.csv (no header), 12 rows, 3 columns" in out
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16])
+def test_npy_round_trip(run, dtype):
+    rows = (10 * X).astype(dtype)
+    np.save("in.npy", rows)
+    assert run("in.npy", "-o", "out.npy", *FAST)[0] == 0
+    embedding = np.load("out.npy")
+    assert embedding.dtype == (np.float32 if dtype == np.float32 else np.float64)
+    np.testing.assert_array_equal(embedding, embed(rows))
+
+
+def test_float32_survives_text(run):
+    rows = X.astype(np.float32)
+    np.save("in.npy", rows)
+    assert run("in.npy", "-o", "out.tsv", *FAST)[0] == 0
+    points = np.array(read_rows("out.tsv", "\t")[1:], dtype=np.float32)
+    np.testing.assert_array_equal(points, embed(rows))
+
+
+@pytest.mark.parametrize("arrays", [{"X": X, "Z": X[:5]}, {"rows": X, "ages": np.arange(12)}])
+def test_npz_round_trip(run, arrays):
+    np.savez("in.npz", **arrays)
+    assert run("in.npz", "-o", "out.NPZ", *FAST)[0] == 0
+    with np.load("out.NPZ") as out:
+        assert out.files == ["embedding"]
+        np.testing.assert_array_equal(out["embedding"], embed(X))
+
+
+@pytest.mark.parametrize("label", ["species", "2"])
+def test_labels_of_text_by_name_and_number(run, label):
+    rows = [[a, name, b, c] for (a, b, c), name in zip(X.tolist(), SPECIES, strict=True)]
+    write_rows("in.csv", [["a", "species", "b", "c"], *rows])
+    assert run("in.csv", "-o", "out.csv", "--labels", label, *FAST)[0] == 0
+    header, *points = read_rows("out.csv")
+    assert header == ["tsne0", "tsne1", "species"]
+    assert [point[2] for point in points] == SPECIES
+    np.testing.assert_array_equal(np.array([point[:2] for point in points], dtype=float), embed(X))
+
+
+def test_label_name_goes_before_number(run):
+    write_rows("in.csv", [["a", "3", "b", "c"], *np.insert(X, 1, 7, axis=1).tolist()])
+    assert run("in.csv", "--labels", "3", *FAST)[0] == 0
+    header, *points = read_rows("embedding.csv")
+    assert header[2] == "3"
+    assert {point[2] for point in points} == {"7.0"}
+
+
+@pytest.mark.parametrize("labels", [SPECIES, [str(index % 2) for index in range(N_ROWS)]])
+def test_labels_without_header(run, labels):
+    write_rows("in.csv", [[*row, label] for row, label in zip(X.tolist(), labels, strict=True)])
+    code, out, _ = run("in.csv", "--labels", "4", *FAST)
+    assert code == 0
+    assert "no header" in out
+    header, *points = read_rows("embedding.csv")
+    assert header == ["tsne0", "tsne1", "label"]
+    assert [point[2] for point in points] == labels
+
+
+def test_header_whose_only_text_names_the_labels(run):
+    write_rows("in.csv", [["0", "1", "2", "species"], *([*row, "x"] for row in X.tolist())])
+    code, out, _ = run("in.csv", "--labels", "4", *FAST)
+    assert code == 0
+    assert "with header), 12 rows, 3 columns" in out
+    assert read_rows("embedding.csv")[0][2] == "species"
+
+
+def test_labels_of_arrays(run):
+    np.savez("in.npz", X=X, y=np.array(SPECIES))
+    assert run("in.npz", "-o", "out.npz", "--labels", "y", *FAST)[0] == 0
+    with np.load("out.npz") as out:
+        assert out["labels"].tolist() == SPECIES
+    np.save("in.npy", np.column_stack([np.arange(12), X]))
+    code, out, _ = run("in.npy", "-o", "out.csv", "--labels", "1", *FAST)
+    assert code == 0
+    assert "12 rows, 3 columns" in out
+    assert [float(row[2]) for row in read_rows("out.csv")[1:]] == list(range(12))
+
+
+def test_sne(run):
+    np.save("in.npy", X)
+    code, out, _ = run("in.npy", "--sne", *FAST)
+    assert code == 0
+    said = report(out)
+    assert said["method"].startswith("SNE, ")
+    assert said["cost"].endswith(" per row")
+    header, *points = read_rows("embedding.csv")
+    assert header == ["sne0", "sne1"]
+    np.testing.assert_array_equal(np.array(points, dtype=float), embed(X, SNE))
+
+
+@pytest.mark.filterwarnings("ignore:perplexity")
+@pytest.mark.parametrize("sne", [False, True])
+def test_every_option_reaches_the_estimator(run, monkeypatch, sne):
+    fitted = []
+    estimator = SNE if sne else TSNE
+    fit = estimator.fit
+    monkeypatch.setattr(estimator, "fit", lambda self, X: fitted.append(self) or fit(self, X))
+    np.save("in.npy", X)
+    arguments = ["in.npy"] + ["--sne"] * sne
+    assert run(*arguments)[0] == 0
+    assert fitted[0].get_params() == estimator(random_state=0).get_params()
+    options = (
+        "--perplexity 2.5 --components 1 --method exact --metric cityblock --init random --max-iter 9 "
+        "--learning-rate 0.01 --early-exaggeration 2 --seed 3 --jobs 1 -vv"
+    )
+    code, out, _ = run(*arguments, *options.split())
+    assert code == 0
+    assert report(out)["neighbors"] == "all pairs"
+    given = estimator(
+        1, perplexity=2.5, method="exact", metric="cityblock", init="random", max_iter=9, learning_rate=0.01,
+        early_exaggeration=2.0, random_state=3, n_jobs=1, verbose=2,
+    )  # fmt: skip
+    assert fitted[1].get_params() == given.get_params()
+    assert run(*arguments, "--learning-rate", "auto", *FAST)[0] == 0
+    assert fitted[2].learning_rate == "auto"
+
+
+def test_precomputed_distances(run):
+    distances = np.linalg.norm(X[:, None] - X, axis=2)
+    np.save("in.npy", distances)
+    code, out, _ = run("in.npy", "--metric", "precomputed", "--init", "random", *FAST)
+    assert code == 0
+    assert "trustworthiness: 0." in out
+
+
+@pytest.mark.filterwarnings("default")
+def test_warnings_are_lines(run):
+    np.save("in.npy", X)
+    code, _, err = run("in.npy", "--max-iter", "20")
+    assert code == 0
+    assert err.startswith("sktsne: warning: perplexity == 30")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("n_rows", [2, 3, 4])
+@pytest.mark.filterwarnings("ignore:perplexity")
+def test_few_rows(run, n_rows):
+    np.save("in.npy", X[:n_rows])
+    code, out, _ = run("in.npy", "--max-iter", "20")
+    assert code == 0
+    assert ("needs 3 rows" if n_rows == 2 else "(1 neighbor)") in report(out)["trustworthiness"]
+
+
+def test_trustworthiness_on_a_sample(run, monkeypatch):
+    monkeypatch.setattr(__main__, "TRUSTWORTHINESS_ROWS", 8)
+    np.save("in.npy", X)
+    code, out, _ = run("in.npy", *FAST)
+    assert code == 0
+    assert report(out)["trustworthiness"].endswith("(3 neighbors, on a random sample of 8 rows)")
+
+
+def test_version_and_help(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out == f"sktsne {sktsne.__version__}\n"
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert stop.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "default: 12, with --sne 4" in text
+    assert "--perplexity P effective number of neighbors; default: 30" in text
+    assert all(method in text for method in ("auto", "exact", "barnes_hut"))
+
+
+# Errors of use
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "in.csv: is empty"),
+        ("\n\n", "in.csv: is empty"),
+        ("a,b\n", "in.csv: has no rows"),
+        ("a,b\n1,2\n\n3,x\n", "in.csv: line 4, column 2 (b): 'x' is not a number"),
+        ("1,2\n3,\n", "in.csv: line 2, column 2: '' is not a number"),
+        ("a,b\n1,2\n3\n", "in.csv: line 3 has 1 cell, the first has 2"),
+        ("1,2\n3,4,5\n", "in.csv: line 2 has 3 cells, the first has 2"),
+        ("a,b\n1,2\n3,nan\n", "in.csv: line 3, column 2 (b): nan is not finite"),
+        ("-inf,2\n3,4\n", "in.csv: line 1, column 1: -inf is not finite"),
+        ('1,2\n3,"' + "4" * 200_000, "in.csv: line 2: field larger than field limit"),
+        ("1,2\n", "1 sample(s)"),
+        (b"1,2\n3,\xff\n", "in.csv: is not UTF-8 text"),
+    ],
+)
+def test_bad_text(refused, content, message):
+    with open("in.csv", "wb") as file:
+        file.write(content if isinstance(content, bytes) else content.encode())
+    assert message in refused("in.csv")
+
+
+@pytest.mark.parametrize(
+    ("content", "label", "message"),
+    [
+        ("a,b\n1,2\n", "c", "there is no column 'c' for --labels; there are a, b"),
+        ("a,b\n1,2\n", "3", "there is no column '3' for --labels; there are a, b"),
+        ("1,2\n3,4\n", "0", "there is no column '0' for --labels; there are columns 1 to 2"),
+        ("a\nx\n", "a", "has no columns but the labels"),
+        ("s,a,b\nx,1,2\nx,nan,2\n", "s", "line 3, column 2 (a): nan"),
+        ("s,a,b\nx,1,2\nx,3,y\n", "1", "line 3, column 3 (b): 'y' is not a number"),
+        (",".join(f"f{i}" for i in range(25)) + "\n", "c", "f18, f19 and 5 more"),
+    ],
+)
+def test_bad_labels_of_text(refused, content, label, message):
+    with open("in.csv", "w") as file:
+        file.write(content)
+    assert message in refused("in.csv", "--labels", label)
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (X[0], "array has shape (3,), must be 2-D"),
+        (X.astype(str), "must be of real numbers"),
+        (X.astype(object), "Object arrays"),
+        (X[:0], "has no rows"),
+        (X[:, :0], "has no columns"),
+        (spoiled(4, 1, np.nan), "row 5, column 2: nan is not finite"),
+    ],
+)
+def test_bad_npy(refused, array, message):
+    np.save("in.npy", array)
+    assert message in refused("in.npy")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "label", "message"),
+    [
+        ({}, None, "there are no arrays"),
+        ({"a": X, "b": X}, None, "neither an array X nor just one that is 2-D; there are a, b"),
+        ({"a": X[0]}, None, "there are a"),
+        ({"X": X[0]}, None, "array X has shape (3,), must be 2-D"),
+        ({"X": spoiled(0, 2, np.inf)}, None, "array X, row 1, column 3: inf"),
+        ({"X": X, "y": X}, "z", "there is no array 'z' for --labels; there are X, y"),
+        ({"X": X, "y": X}, "y", "array y has shape (12, 3), must be (12,)"),
+        ({"X": X, "y": np.arange(11)}, "y", "array y has shape (11,), must be (12,)"),
+    ],
+)
+def test_bad_npz(refused, arrays, label, message):
+    np.savez("in.npz", **arrays)
+    assert message in refused("in.npz", *(["--labels", label] if label else []))
+
+
+def test_bad_label_column_of_npy(refused):
+    np.save("in.npy", X)
+    assert "no column '4' for --labels; there are columns 1 to 3" in refused("in.npy", "--labels", "4")
+    np.save("in.npy", spoiled(4, 1, np.nan))
+    assert "row 5, column 2" in refused("in.npy", "--labels", "1")
+
+
+@pytest.mark.parametrize("name", ["in.npy", "in.npz"])
+@pytest.mark.parametrize(
+    ("content", "message"), [(b"", "is empty"), (b"hello, world", "holds no arrays"), (b"PK\3\4", "can't be read")]
+)
+def test_broken_arrays(refused, name, content, message):
+    with open(name, "wb") as file:
+        file.write(content)
+    assert f"{name}: {message}" in refused(name)
+
+
+def test_truncated_npy(refused):
+    np.save("in.npy", X)
+    with open("in.npy", "r+b") as file:
+        file.truncate(200)
+    assert "in.npy: can't be read as NPY" in refused("in.npy")
+
+
+def test_files_that_cannot_be_read(refused, directory):
+    assert "none.csv: No such file or directory" in refused("none.csv")
+    assert "none.npy: No such file or directory" in refused("none.npy")
+    assert "in.parquet: the extension must be one of .csv, .tsv, .npy, .npz" in refused("in.parquet")
+    (directory / "folder.csv").mkdir()
+    assert "folder.csv: " in refused("folder.csv")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--perplexity a", "argument --perplexity: invalid float value: 'a'"),
+        ("--perplexity 0.5", "perplexity == 0.5"),
+        ("--learning-rate fast", "'fast' is neither a number nor auto"),
+        ("--learning-rate -1", "learning_rate == -1.0"),
+        ("--method foo", "argument --method: invalid choice: 'foo'"),
+        ("--init foo", "argument --init: invalid choice: 'foo'"),
+        ("--metric foo", "metric == 'foo'"),
+        ("--components 0", "n_components == 0"),
+        ("--jobs 0", "n_jobs == 0"),
+        ("--seed -1", "Seed must be"),
+        ("--metric precomputed --init random", "square matrix"),
+        ("--learning-rate 1e300 --sne", "diverged"),
+        ("--bogus", "unrecognized arguments: --bogus"),
+        ("--perp 3", "unrecognized arguments: --perp"),
+        ("-o none/out.csv", "--output none/out.csv: there is no directory none"),
+        ("-o out.txt", "--output out.txt: the extension must be one of .csv, .tsv, .npy, .npz"),
+        ("-o out", "--output out: the extension must be"),
+        ("-o in.npy", "--output in.npy would overwrite the data"),
+        ("-o folder.csv", "--output folder.csv: is a directory"),
+    ],
+)
+def test_refused_arguments(refused, directory, arguments, message):
+    np.save("in.npy", X)
+    (directory / "folder.csv").mkdir()
+    assert message.replace("none/", f"none{os.sep}") in refused("in.npy", *FAST, *arguments.split())
+
+
+def test_labels_without_data(refused):
+    assert "--labels needs data" in refused("--labels", "y")
+
+
+def test_paths_are_checked_before_the_fit(refused, monkeypatch):
+    def fit(self, X):
+        raise AssertionError("paths come first")
+
+    monkeypatch.setattr(TSNE, "fit", fit)
+    refused("-o", "none/out.csv")
+    assert "there is no directory none" in refused("--plot", "none/out.png")
+    assert "the extension must be one of" in refused("--plot", "out.foo")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (KeyboardInterrupt(), 130, "sktsne: interrupted\n"),
+        (MemoryError("Unable to allocate\n8 EiB"), 2, "sktsne: error: Unable to allocate 8 EiB\n"),
+        (MemoryError(), 2, "sktsne: error: MemoryError\n"),
+        (OSError(28, "No space left on device", "map.csv"), 2, "sktsne: error: map.csv: No space left on device\n"),
+    ],
+)
+def test_errors_from_outside(run, monkeypatch, error, code, message):
+    def fit(self, X):
+        raise error
+
+    monkeypatch.setattr(TSNE, "fit", fit)
+    np.save("in.npy", X)
+    assert run("in.npy", *FAST)[::2] == (code, message)
+
+
+# Plots
+
+
+@pytest.mark.parametrize(
+    ("n_components", "labels"),
+    [
+        (1, None),
+        (2, None),
+        (3, None),
+        (2, np.array(SPECIES)),
+        (2, np.array(["_a", "$b", "$c$ $", ""] * 3)),
+        (3, np.arange(12.0)),
+    ],
+)
+@pytest.mark.parametrize("extension", ["png", "svg"])
+def test_plot(run, directory, n_components, labels, extension):
+    np.savez("in.npz", X=X, **({} if labels is None else {"y": labels}))
+    arguments = ["--components", n_components, *([] if labels is None else ["--labels", "y"])]
+    code, out, err = run("in.npz", "--plot", f"map.{extension}", *arguments, *FAST)
+    assert (code, err) == (0, "")
+    assert report(out)["plot"] == f"map.{extension}"
+    begin = {"png": b"\x89PNG", "svg": b"<?xml"}[extension]
+    assert (directory / f"map.{extension}").read_bytes().startswith(begin)
+
+
+@pytest.mark.parametrize(
+    ("labels", "note"), [(np.linspace(0, 1, 12), ""), (np.array(list("abcdefghijkl")), "12 classes are too many")]
+)
+def test_many_labels(run, monkeypatch, directory, labels, note):
+    monkeypatch.setattr(plotting, "MAX_CLASSES", 5)
+    np.savez("in.npz", X=X, y=labels)
+    code, _, err = run("in.npz", "--labels", "y", "--plot", "map.png", *FAST)
+    assert code == 0
+    assert note in err
+    assert err.count("\n") == bool(note)
+    assert (directory / "map.png").exists()
+
+
+def test_more_than_three_components(run, directory):
+    np.save("in.npy", X)
+    code, _, err = run("in.npy", "--components", "4", "--plot", "map.png", *FAST)
+    assert (code, err) == (0, "sktsne: warning: of 4 components, the plot shows the first two\n")
+    assert len(read_rows("embedding.csv")[0]) == 4
+    assert (directory / "map.png").exists()
+
+
+def test_missing_matplotlib(run, monkeypatch, directory):
+    for module in ("matplotlib", "matplotlib.backends.backend_agg"):
+        monkeypatch.setitem(sys.modules, module, None)
+    np.save("in.npy", X)
+    code, out, err = run("in.npy", "--plot", "map.png", *FAST)
+    assert code == 0
+    assert 'pip install "sktsne[plot]"' in err
+    assert err.count("\n") == 1
+    assert "plot" not in report(out)
+    assert (directory / "embedding.csv").exists()
+    assert not (directory / "map.png").exists()

@@ -1,0 +1,44 @@
+"""What the package promises about itself: its version, what importing it costs, and the README's commands."""
+
+import re
+import subprocess
+import sys
+from importlib.metadata import requires, version
+from pathlib import Path
+
+import sktsne
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_version_comes_from_one_place():
+    assert sktsne.__version__ == version("sktsne")
+    assert sktsne.__version__ in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_only_three_packages_are_needed_to_run():
+    needed = {re.match(r"[\w-]+", line).group() for line in requires("sktsne") if "extra ==" not in line}
+    assert needed == {"numpy", "scipy", "scikit-learn"}
+
+
+def test_importing_loads_no_optional_package():
+    code = "import sys, sktsne; print(sorted({'matplotlib', 'Cython'} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_ci_runs_the_readmes_test_command():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^python -m pip install .*$", readme, flags=re.MULTILINE)
+    assert len(commands) == 2
+    assert commands[0].endswith("python -m sktsne")
+    assert commands[1].endswith("python -m pytest")
+    assert "README.md" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_readme_example_runs(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {})

@@ -1,0 +1,113 @@
+"""The estimators inside scikit-learn: conformance, pipelines, grid searches."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from sklearn.decomposition import PCA
+from sklearn.manifold import trustworthiness
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import estimator_checks
+from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
+
+from sktsne import SNE, TSNE
+
+ESTIMATORS = [TSNE, SNE]
+
+# scikit-learn's checks fit sets of 10 to 50 rows with the default perplexity.
+few_rows = pytest.mark.filterwarnings("ignore:perplexity == 30 needs more")
+
+
+@few_rows
+@parametrize_with_checks([TSNE(), SNE()])
+def test_scikit_learns_checks(estimator, check):
+    check(estimator)
+
+
+@few_rows
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_check_estimator_expects_no_failure(estimator):
+    outcomes = check_estimator(estimator(), on_skip=None)
+    assert {outcome["check_name"] for outcome in outcomes if outcome["status"] != "passed"} <= {
+        "check_array_api_input"  # runs only where array API dispatch is switched on
+    }
+
+
+@few_rows
+@pytest.mark.parametrize(
+    "name",
+    [
+        "check_transformer_get_feature_names_out",
+        "check_transformer_get_feature_names_out_pandas",
+        "check_set_output_transform",
+        "check_set_output_transform_pandas",
+        "check_global_output_transform_pandas",
+        "check_dataframe_column_names_consistency",
+    ],
+)
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_checks_that_check_estimator_leaves_out(estimator, name):
+    check = getattr(estimator_checks, name)
+    check(estimator.__name__, estimator())
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_last_step_of_a_pipeline(estimator, digits):
+    X = digits[0][:200]
+    pipeline = make_pipeline(StandardScaler(), PCA(20, random_state=0), estimator(perplexity=10.0, max_iter=50))
+    embedding = pipeline.fit_transform(X)
+    by_hand = PCA(20, random_state=0).fit_transform(StandardScaler().fit_transform(X))
+    assert_array_equal(embedding, estimator(perplexity=10.0, max_iter=50).fit_transform(by_hand))
+    assert pipeline.get_feature_names_out().tolist() == pipeline[-1].get_feature_names_out().tolist()
+    pipeline.set_params(**{f"{estimator.__name__.lower()}__n_components": 1})
+    assert pipeline.fit_transform(X).shape == (200, 1)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_pipeline_with_feature_names(estimator, digits):
+    pipeline = Pipeline([("scale", StandardScaler()), ("map", estimator(perplexity=10.0, max_iter=20))])
+    frame = pipeline.set_output(transform="pandas").fit_transform(digits[0][:100])
+    assert frame.columns.tolist() == [f"{estimator.__name__.lower()}{i}" for i in range(2)]
+
+
+def training_trustworthiness(model, X, y=None):
+    """Score the map of the training rows by trustworthiness, or where ``X`` is others by its cost."""
+    model = model.named_steps["map"] if isinstance(model, Pipeline) else model
+    return trustworthiness(X, model.embedding_) if len(X) == len(model.embedding_) else -model.kl_divergence_
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("piped", [False, True])
+def test_grid_search_over_perplexity(estimator, n_jobs, piped, digits):
+    X = digits[0][:200]
+    model = estimator(max_iter=60, random_state=0)
+    name = "perplexity"
+    if piped:
+        model = Pipeline([("scale", StandardScaler()), ("map", model)])
+        name = "map__perplexity"
+    every_row = [(np.arange(200), np.arange(200))]
+    search = GridSearchCV(
+        model,
+        {name: [5.0, 15.0, 40.0]},
+        scoring=training_trustworthiness,
+        cv=every_row,
+        n_jobs=n_jobs,
+        error_score="raise",
+    )
+    search.fit(X)
+    assert len(set(search.cv_results_["mean_test_score"])) == 3
+    best = search.best_estimator_["map"] if piped else search.best_estimator_
+    assert best.perplexity == search.best_params_[name]
+    assert best.embedding_.shape == (200, 2)
+
+
+def test_processes_and_one_process_agree(digits):
+    def scores(n_jobs):
+        search = GridSearchCV(
+            TSNE(max_iter=60), {"perplexity": [5.0, 15.0]}, scoring=training_trustworthiness, cv=2, n_jobs=n_jobs
+        )
+        return search.fit(digits[0][:200]).cv_results_["mean_test_score"]
+
+    assert_array_equal(scores(1), scores(2))
