@@ -84,7 +84,7 @@ def describe_sne(threads: int) -> None:
     conditional = conditional_affinities(X)
     print(f"SNE, digits, all defaults, {threads} threads: {seconds:.2f} s, {model.n_iter_} iterations")
     print(
-        f"cost per row {sne_cost(conditional, model.embedding_):.4f} (the fit's own: {model.kl_divergence_ / len(X):.4f})"
+        f"cost per row {sne_cost(conditional, model.embedding_):.4f}, by the fit itself {model.kl_divergence_ / len(X):.4f}"
     )
     print(
         f"gradient norm {norms[0]:.3e} at the start, {norms[1]:.3e} at the end, a factor of {norms[0] / norms[1]:.1e}"
