@@ -83,12 +83,8 @@ def describe_sne(threads: int) -> None:
         norms = [float(np.linalg.norm(objective(Y)[0])) for Y in (start, model.embedding_)]
     conditional = conditional_affinities(X)
     print(f"SNE, digits, all defaults, {threads} threads: {seconds:.2f} s, {model.n_iter_} iterations")
-    print(
-        f"cost per row {sne_cost(conditional, model.embedding_):.4f}, by the fit itself {model.kl_divergence_ / len(X):.4f}"
-    )
-    print(
-        f"gradient norm {norms[0]:.3e} at the start, {norms[1]:.3e} at the end, a factor of {norms[0] / norms[1]:.1e}"
-    )
+    print(f"cost per row {sne_cost(conditional, model.embedding_):.4f}")
+    print(f"gradient norm {norms[0]:.2e} at the start, {norms[1]:.2e} at the end: {norms[0] / norms[1]:.1e} to one")
     print(f"10-NN accuracy {neighbor_accuracy(model.embedding_, y):.4f}")
 
 
