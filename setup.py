@@ -9,7 +9,6 @@ from pathlib import Path
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
-from setuptools.errors import CompileError
 
 # The part of -ffast-math that lets sums be vectorised. The rest is left out on purpose: NaN and infinity
 # keep their meaning, and nothing is linked that would change the floating-point state of the process.
@@ -28,18 +27,13 @@ class BuildExtensions(build_ext):
         flags = ["/O2"] if self.compiler.compiler_type == "msvc" else UNIX_FLAGS
         for extension in self.extensions:
             extension.extra_compile_args = flags
+            extension.optional = True  # said here because cythonize does not hand it on
         super().build_extensions()
-
-    def build_extension(self, ext: Extension) -> None:
-        try:
-            super().build_extension(ext)
-        except OSError as error:  # no compiler at all; setuptools forgives an optional extension a CompileError only
-            raise CompileError(str(error)) from error
 
 
 NATIVE = Path("sktsne", "_native")
 EXTENSIONS = [
-    Extension(f"sktsne._native.{path.stem}", [path.as_posix()], optional=True) for path in sorted(NATIVE.glob("*.pyx"))
+    Extension(f"sktsne._native.{path.stem}", [path.as_posix()]) for path in sorted(NATIVE.glob("*.pyx"))
 ]
 
 setup(
