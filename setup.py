@@ -32,9 +32,7 @@ class BuildExtensions(build_ext):
 
 
 NATIVE = Path("sktsne", "_native")
-EXTENSIONS = [
-    Extension(f"sktsne._native.{path.stem}", [path.as_posix()]) for path in sorted(NATIVE.glob("*.pyx"))
-]
+EXTENSIONS = [Extension(f"sktsne._native.{path.stem}", [path.as_posix()]) for path in sorted(NATIVE.glob("*.pyx"))]
 
 setup(
     ext_modules=cythonize(
