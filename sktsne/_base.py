@@ -21,6 +21,7 @@ from .affinities import conditional_affinities
 from .initialization import pca_start, random_start
 from .neighbors import all_distances, condition, nearest_neighbors
 from .optimizer import Objective, Phase, Progress, minimize
+from .similarities import Similarity
 
 
 class BaseEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -31,6 +32,7 @@ class BaseEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     """
 
     _label: ClassVar[str]
+    _similarity: ClassVar[Similarity]
     embedding_: NDArray[np.floating]
 
     def _affinities(self, conditional: Any) -> Any:
@@ -141,10 +143,11 @@ class BaseEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             return random_start(X.shape[0], self.n_components, random_state)
 
     def _optimize(self, start: NDArray[np.float64], workers: Workers) -> None:
-        self.method_, factory = choose_method(self.method)
-        phases = self._phases(len(start))
+        n_samples, n_components = start.shape
+        self.method_, factory = choose_method(self.method, n_samples, n_components, self._similarity.dof)
+        phases = self._phases(n_samples)
         result = minimize(
-            self._objective(self.affinities_, factory, workers),
+            self._objective(self.affinities_, factory(self._similarity, workers), workers),
             start,
             phases,
             n_iter_without_progress=self.n_iter_without_progress,

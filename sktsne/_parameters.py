@@ -15,6 +15,10 @@ from sklearn.utils import check_array
 from .kernels import KERNELS, KernelFactory
 
 METHODS = ("auto", *KERNELS, "barnes_hut")
+# Rows from which the FFT kernel is faster than exact sums. Gaussian similarities give maps that are much smaller, on
+# meshes with fewer nodes.
+FFT_FROM = 2500
+FFT_FROM_COMPACT = 500
 METRICS = sorted({*VALID_METRICS["brute"], "precomputed"})
 INITS = ("pca", "random")
 
@@ -73,6 +77,12 @@ def check_parameters(estimator: Any) -> None:
             )
     if not callable(e.method):
         _check_choice("method", e.method, METHODS, " or a kernel factory")
+        limit = KERNELS[e.method].max_components if e.method in KERNELS else None
+        if limit is not None and e.n_components > limit:
+            raise ValueError(
+                f"method == {e.method!r} takes at most {limit} components, and n_components == {e.n_components}: "
+                "method must be 'auto' or 'exact'."
+            )
     _check_number("angle", e.angle, Real, 0, 1)
     _check_number("verbose", e.verbose, Integral, 0)
     if e.n_jobs is not None:
@@ -106,8 +116,14 @@ def check_start(init: Any, n_samples: int, n_components: int) -> NDArray[np.floa
     return np.ascontiguousarray(start)
 
 
-def choose_method(method: str | KernelFactory) -> tuple[str, KernelFactory]:
+def choose_method(
+    method: str | KernelFactory, n_samples: int, n_components: int, dof: float
+) -> tuple[str, KernelFactory]:
     """Return the name and the factory of the kernel that ``method`` stands for."""
     if callable(method):
         return getattr(method, "__name__", type(method).__name__), method
-    return "exact", KERNELS["exact"]
+    if method not in KERNELS:
+        compact = math.isinf(dof)
+        large = n_samples >= (FFT_FROM_COMPACT if compact else FFT_FROM)
+        method = "fft" if large and n_components <= 2 else "exact"
+    return method, KERNELS[method]

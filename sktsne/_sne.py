@@ -6,7 +6,7 @@ from typing import Any
 
 from ._base import BaseEmbedding
 from ._native.parallel import Workers
-from .kernels import KernelFactory
+from .kernels import GradientKernel, KernelFactory
 from .objectives import ConditionalKL
 from .optimizer import Objective, Phase
 from .similarities import Gaussian
@@ -147,6 +147,7 @@ class SNE(BaseEmbedding):
     """
 
     _label = "SNE"
+    _similarity = Gaussian()
 
     def __init__(
         self,
@@ -186,9 +187,8 @@ class SNE(BaseEmbedding):
     def _affinities(self, conditional: Any) -> Any:
         return conditional
 
-    def _objective(self, affinities: Any, kernel: KernelFactory, workers: Workers) -> Objective:
-        similarity = Gaussian()
-        return ConditionalKL(affinities, similarity, kernel(similarity, workers), workers)
+    def _objective(self, affinities: Any, kernel: GradientKernel, workers: Workers) -> Objective:
+        return ConditionalKL(affinities, self._similarity, kernel, workers)
 
     def _phases(self, n_samples: int) -> list[Phase]:
         exploring = min(EXAGGERATED_ITERATIONS, self.max_iter)

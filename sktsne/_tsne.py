@@ -7,7 +7,7 @@ from typing import Any
 from ._base import BaseEmbedding
 from ._native.parallel import Workers
 from .affinities import joint_affinities
-from .kernels import KernelFactory
+from .kernels import GradientKernel, KernelFactory
 from .objectives import JointKL
 from .optimizer import Objective, Phase
 from .similarities import StudentT
@@ -153,6 +153,7 @@ class TSNE(BaseEmbedding):
     """
 
     _label = "t-SNE"
+    _similarity = StudentT()
 
     def __init__(
         self,
@@ -192,9 +193,8 @@ class TSNE(BaseEmbedding):
     def _affinities(self, conditional: Any) -> Any:
         return joint_affinities(conditional)
 
-    def _objective(self, affinities: Any, kernel: KernelFactory, workers: Workers) -> Objective:
-        similarity = StudentT()
-        return JointKL(affinities, similarity, kernel(similarity, workers), workers)
+    def _objective(self, affinities: Any, kernel: GradientKernel, workers: Workers) -> Objective:
+        return JointKL(affinities, self._similarity, kernel, workers)
 
     def _phases(self, n_samples: int) -> list[Phase]:
         exploring = min(EXAGGERATED_ITERATIONS, self.max_iter)

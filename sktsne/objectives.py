@@ -60,7 +60,7 @@ class JointKL:
         workers: Workers,
     ) -> None:
         self.gradient_scale = math.sqrt(affinities.shape[0])
-        self._attraction = Attraction(affinities, similarity, workers)
+        self._attraction = Attraction(affinities, similarity, workers, kernel.dtype)
         self._kernel = kernel
         self._negative_entropy = _negative_entropy(affinities)
 
@@ -100,7 +100,7 @@ class ConditionalKL:
         workers: Workers,
     ) -> None:
         self.gradient_scale = 1.0 / math.sqrt(affinities.shape[0])
-        self._attraction = Attraction(symmetrize(affinities), similarity, workers)
+        self._attraction = Attraction(symmetrize(affinities), similarity, workers, kernel.dtype)
         self._kernel = kernel
         self._negative_entropy = _negative_entropy(affinities)
 

@@ -146,7 +146,10 @@ def minimize(
             with np.errstate(all="ignore"):
                 velocity = phase.momentum * velocity - phase.learning_rate * gain * gradient
                 Y = Y + velocity
-                Y -= Y.mean(axis=0)
+                centre = Y.mean(axis=0)
+                Y -= centre
+            if not np.isfinite(centre).all():
+                raise _divergence(iteration, phase)
             iteration += 1
     with np.errstate(all="ignore"):
         gradient, cost = objective(Y, with_cost=True)

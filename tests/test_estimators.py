@@ -312,7 +312,7 @@ class TestWarningsAndErrors:
             ("init", "PCA", ValueError, "init == 'PCA', must be one of 'pca', 'random' or an array"),
             ("init", np.zeros((50, 3)), ValueError, r"init has shape \(50, 3\), must be .* \(50, 2\)"),
             ("init", np.full((50, 2), np.nan), ValueError, "init contains NaN"),
-            ("method", "bh", ValueError, "method == 'bh', must be one of 'auto', 'exact', 'barnes_hut' or a kernel"),
+            ("method", "bh", ValueError, "method == 'bh', must be one of 'auto', 'exact', 'fft', 'barnes_hut' or a"),
             ("angle", 1.5, ValueError, "angle == 1.5, must be a number at least 0 and at most 1"),
             ("verbose", -1, ValueError, "verbose == -1, must be an integer at least 0"),
             ("n_jobs", 0, ValueError, "n_jobs == 0, must be"),

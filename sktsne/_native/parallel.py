@@ -78,6 +78,24 @@ class Workers:
             What the calls returned, in the order of the rows.
         """
         size = max(1, BLOCK_COST // max(1, row_cost), -(-n_rows // MAX_BLOCKS))
+        return self._run_blocks(function, n_rows, size)
+
+    def divide(self, function: Callable[[int, int], Any], n_rows: int) -> None:
+        """Call ``function(start, stop)`` for one block of rows per thread.
+
+        For functions that go through all of their input for every block, and whose result does not depend on where
+        the blocks end.
+
+        Parameters
+        ----------
+        function : callable
+            Must be free of side effects outside its rows, and should release the GIL.
+        n_rows : int
+            The rows to cover.
+        """
+        self._run_blocks(function, n_rows, max(1, -(-n_rows // self.n_threads)))
+
+    def _run_blocks(self, function: Callable[[int, int], Any], n_rows: int, size: int) -> list[Any]:
         blocks = [(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
         if self.n_threads == 1 or len(blocks) < 2:
             return [function(*block) for block in blocks]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from .._native.parallel import Workers
 from ..similarities import Similarity
 from .exact import ExactKernel
+from .fft import FFTKernel
 
 
 class GradientKernel(Protocol):
@@ -26,6 +27,9 @@ class GradientKernel(Protocol):
     and C-contiguous; a kernel may keep references to what it is given and must not write to it. Results belong
     to the caller.
     """
+
+    dtype: type[np.floating]
+    """The precision that the kernel's results have, and that of the attraction beside them: float32 or float64."""
 
     def set_points(self, Y: NDArray[np.float64]) -> None:
         """Place the sources: ``Y`` of shape (n, d). What can be built once, a tree or a grid, is built here."""
@@ -48,6 +52,6 @@ class GradientKernel(Protocol):
 
 KernelFactory = Callable[[Similarity, Workers], GradientKernel]
 
-KERNELS: dict[str, KernelFactory] = {"exact": ExactKernel}
+KERNELS: dict[str, type[ExactKernel] | type[FFTKernel]] = {"exact": ExactKernel, "fft": FFTKernel}
 
-__all__ = ["KERNELS", "ExactKernel", "GradientKernel", "KernelFactory"]
+__all__ = ["KERNELS", "ExactKernel", "FFTKernel", "GradientKernel", "KernelFactory"]

@@ -23,10 +23,10 @@ REFERENCE_BLOCK = 100_000
 
 
 def sparse_attraction_reference(
-    data: NDArray[np.float64],
+    data: NDArray[np.floating],
     indices: NDArray[np.integer],
     indptr: NDArray[np.integer],
-    points: NDArray[np.float64],
+    points: NDArray[np.floating],
     dof: float,
     with_cost: bool,
     out: NDArray[np.float64],
@@ -79,6 +79,8 @@ class Attraction:
         Its ``dof`` gives w and a.
     workers : Workers
         The threads to use.
+    dtype : type, default=numpy.float64
+        Of the arithmetic with sparse affinities: float32 halves the memory that every iteration reads.
     """
 
     def __init__(
@@ -86,14 +88,18 @@ class Attraction:
         affinities: csr_array | NDArray[np.float64],
         similarity: Similarity,
         workers: Workers,
+        dtype: type[np.floating] = np.float64,
     ) -> None:
         self._n = affinities.shape[0]
         self._dof = similarity.dof
         self._workers = workers
+        self._dtype = dtype
         self._sparse = not isinstance(affinities, np.ndarray)
         if not isinstance(affinities, np.ndarray):
             routine = choose("attraction", "sparse_attraction", sparse_attraction_reference)
-            self._run = partial(routine, affinities.data, affinities.indices, affinities.indptr)
+            self._run = partial(
+                routine, affinities.data.astype(dtype, copy=False), affinities.indices, affinities.indptr
+            )
             self._row_cost = 4 * max(1, affinities.nnz // self._n)
         else:
             routine = choose("attraction", "dense_attraction", dense_attraction_reference)
@@ -106,6 +112,6 @@ class Attraction:
         ``Y`` is the embedding, C-contiguous float64 of shape (n, d).
         """
         force = np.empty_like(Y)
-        points = Y if self._sparse else np.ascontiguousarray(Y.T)
+        points = Y.astype(self._dtype, copy=False) if self._sparse else np.ascontiguousarray(Y.T)
         costs = self._workers.run(partial(self._run, points, self._dof, with_cost, force), self._n, self._row_cost)
         return force, float(sum(costs))

@@ -58,6 +58,7 @@ class ExactKernel:
     """
 
     max_components: int | None = None
+    dtype: type[np.floating] = np.float64
 
     def __init__(self, similarity: Similarity, workers: Workers) -> None:
         self._dof = similarity.dof

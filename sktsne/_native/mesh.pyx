@@ -1,0 +1,117 @@
+"""Spreading charges on a mesh and reading a potential from it; twins of the references in kernels/fft.py."""
+
+from libc.math cimport floor
+
+cdef enum:
+    SUPPORT = 4
+    TABLE = 64
+
+
+def spread(
+    const double[:, ::1] points,
+    const double[::1] charges,
+    float[:, ::1] mesh,
+    Py_ssize_t start,
+    Py_ssize_t stop,
+):
+    """Add the charges to the rows ``start`` to ``stop`` of ``mesh``.
+
+    Every node takes its charges in the order of the points, so the sums do not depend on how the rows are divided.
+    """
+    cdef Py_ssize_t p, a, b, row, n = points.shape[0], d = points.shape[1]
+    cdef Py_ssize_t support = SUPPORT if d == 2 else 1
+    cdef float outer[SUPPORT]
+    cdef float inner[SUPPORT]
+    cdef float slope[SUPPORT]
+    cdef float c
+    cdef float* nodes
+    cdef Py_ssize_t first_row = 0, first_column
+    outer[0] = 1.0
+    with nogil:
+        for p in range(n):
+            if d == 2:
+                first_row = <Py_ssize_t>floor(points[p, 0]) - 1
+                if first_row >= stop or first_row + SUPPORT <= start:
+                    continue
+                spline(points[p, 0], outer, slope)
+            first_column = <Py_ssize_t>floor(points[p, d - 1]) - 1
+            spline(points[p, d - 1], inner, slope)
+            for a in range(support):
+                row = first_row + a
+                if start <= row < stop:
+                    nodes = &mesh[row, first_column]
+                    c = <float>charges[p] * outer[a]
+                    for b in range(SUPPORT):
+                        nodes[b] += c * inner[b]
+
+
+def read(
+    const double[:, ::1] points,
+    const float[:, ::1] mesh,
+    const double[::1] charges,
+    const float[:, :, ::1] self_terms,
+    bint exclude_self,
+    double[::1] phi,
+    double[:, ::1] grad_phi,
+    Py_ssize_t start,
+    Py_ssize_t stop,
+):
+    """Fill rows ``start`` to ``stop`` of ``phi`` and ``grad_phi``, the gradient in units of the mesh."""
+    cdef Py_ssize_t p, a, b, i, j, d = points.shape[1]
+    cdef Py_ssize_t support = SUPPORT if d == 2 else 1
+    cdef float outer[SUPPORT]
+    cdef float outer_slope[SUPPORT]
+    cdef float inner[SUPPORT]
+    cdef float inner_slope[SUPPORT]
+    cdef float value, slope, total, total_outer, total_inner
+    cdef const float* nodes
+    cdef Py_ssize_t first_row = 0, first_column
+    cdef float c
+    outer[0] = 1.0
+    outer_slope[0] = 0.0
+    with nogil:
+        for p in range(start, stop):
+            if d == 2:
+                first_row = <Py_ssize_t>floor(points[p, 0]) - 1
+                spline(points[p, 0], outer, outer_slope)
+            first_column = <Py_ssize_t>floor(points[p, d - 1]) - 1
+            spline(points[p, d - 1], inner, inner_slope)
+            total = total_outer = total_inner = 0.0
+            for a in range(support):
+                nodes = &mesh[first_row + a, first_column]
+                value = slope = 0.0
+                for b in range(SUPPORT):
+                    value += inner[b] * nodes[b]
+                    slope += inner_slope[b] * nodes[b]
+                total += outer[a] * value
+                total_outer += outer_slope[a] * value
+                total_inner += outer[a] * slope
+            if exclude_self:
+                i = table_index(points[p, 0]) if d == 2 else 0
+                j = table_index(points[p, d - 1])
+                c = <float>charges[p]
+                total -= c * self_terms[0, i, j]
+                total_outer -= c * self_terms[1, i, j]
+                total_inner -= c * self_terms[2, i, j]
+            phi[p] = total
+            if d == 2:
+                grad_phi[p, 0] = total_outer
+            grad_phi[p, d - 1] = total_inner
+
+
+cdef inline Py_ssize_t table_index(double x) noexcept nogil:
+    return <Py_ssize_t>((x - floor(x)) * TABLE)
+
+
+cdef inline void spline(double x, float* value, float* slope) noexcept nogil:
+    # Cubic B-spline: weights of the four nodes around x, the first of which is floor(x) - 1, and their derivatives.
+    cdef float t = <float>(x - floor(x))
+    cdef float s = 1.0 - t
+    value[0] = s * s * s / 6
+    value[1] = (4 - 6 * t * t + 3 * t * t * t) / 6
+    value[2] = (4 - 6 * s * s + 3 * s * s * s) / 6
+    value[3] = t * t * t / 6
+    slope[0] = -s * s / 2
+    slope[1] = (3 * t - 4) * t / 2
+    slope[2] = (4 - 3 * s) * s / 2
+    slope[3] = t * t / 2

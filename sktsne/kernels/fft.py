@@ -1,0 +1,358 @@
+r"""The FFT kernel: a potential by a particle-mesh method, in time that grows with n and the mesh.
+
+    1. spread      ρ_g = Σ_j c_j B(y_j/h − g)                         cubic B-splines, mesh spacing h
+    2. convolve    Φ = F⁻¹[ F[w(h g)] / b² · F[ρ] ],  b(θ) = Π (2 + cos θ) / 3,  zero-padded
+    3. read        φ(y) = Σ_g Φ_g B(y/h − g),   ∇φ by the splines' derivatives
+
+Both splines smooth by their sampled transform b, which the division undoes, as in smooth particle-mesh Ewald
+(Essmann et al. 1995). A point's own charge is not quite w(0) at the point, and pulls it towards the nodes; what it does
+depends on the place within a cell only, is tabulated, and is taken off. What error remains comes from sampling w at the
+spacing h.
+
+The mesh keeps its shape while the points fit into it, and the transform of w with it: a potential costs two transforms.
+Half of their rows are padding, or not needed, and are left out. Mesh and transforms are float32.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+
+from .._native import choose
+from .._native.parallel import Workers
+from ..similarities import Similarity
+from .exact import ExactKernel
+
+SPACING = 0.35
+# Nodes along an axis, before padding: 2 components and this many need 200 MB for the mesh and its transforms.
+MAX_NODES = {1: 2**20, 2: 2500}
+# The mesh is made larger than the points need by this factor, for the map to grow.
+SLACK = 1.15
+SUPPORT = 4
+# Places within a cell, along each axis, at which the term of a point itself is tabulated.
+TABLE = 64
+# A potential below this part of the largest has lost its digits in float32, and is summed directly.
+ISOLATED = 1e-4
+
+
+def splines(x: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return the first node, the weights (4, n) and the slopes (4, n) of the cubic B-splines around ``x``."""
+    cell = np.floor(x)
+    t = x - cell
+    s = 1.0 - t
+    values = np.array([s**3, 4 - 6 * t**2 + 3 * t**3, 4 - 6 * s**2 + 3 * s**3, t**3]) / 6
+    slopes = np.array([-(s**2), (3 * t - 4) * t, (4 - 3 * s) * s, t**2]) / 2
+    return cell.astype(np.int64) - 1, values, slopes
+
+
+def spread_reference(
+    points: NDArray[np.float64],
+    charges: NDArray[np.float64],
+    mesh: NDArray[np.float32],
+    start: int,
+    stop: int,
+) -> None:
+    """Add the charges to the rows ``start`` to ``stop`` of ``mesh``."""
+    column, inner, _ = splines(points[:, -1])
+    if points.shape[1] == 2:
+        row, outer, _ = splines(points[:, 0])
+    else:
+        row, outer = np.zeros_like(column), np.ones((1, len(points)))
+    for a, outer_weight in enumerate(outer):
+        here = (start <= row + a) & (row + a < stop)
+        for b, inner_weight in enumerate(inner):
+            np.add.at(mesh, (row[here] + a, column[here] + b), (charges * outer_weight * inner_weight)[here])
+
+
+def read_reference(
+    points: NDArray[np.float64],
+    mesh: NDArray[np.float32],
+    charges: NDArray[np.float64],
+    self_terms: NDArray[np.float32],
+    exclude_self: bool,
+    phi: NDArray[np.float64],
+    grad_phi: NDArray[np.float64],
+    start: int,
+    stop: int,
+) -> None:
+    """Fill rows ``start`` to ``stop`` of ``phi`` and ``grad_phi``, the gradient in units of the mesh."""
+    column, inner, inner_slope = splines(points[start:stop, -1])
+    if points.shape[1] == 2:
+        row, outer, outer_slope = splines(points[start:stop, 0])
+    else:
+        row = np.zeros_like(column)
+        outer, outer_slope = np.ones((1, len(column))), np.zeros((1, len(column)))
+    phi[start:stop], grad_phi[start:stop] = 0.0, 0.0
+    for a in range(len(outer)):
+        for b in range(SUPPORT):
+            nodes = mesh[row + a, column + b]
+            phi[start:stop] += outer[a] * inner[b] * nodes
+            grad_phi[start:stop, 0] += outer_slope[a] * inner[b] * nodes
+            grad_phi[start:stop, -1] += outer[a] * inner_slope[b] * nodes
+    if exclude_self:
+        x = points[start:stop]
+        place = ((x - np.floor(x)) * TABLE).astype(np.int64)
+        own = charges[start:stop] * self_terms[:, place[:, 0] if x.shape[1] == 2 else 0, place[:, -1]]
+        phi[start:stop] -= own[0]
+        grad_phi[start:stop, 0] -= own[1]
+        grad_phi[start:stop, -1] -= own[2]
+
+
+def _correlate(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return Σ_i a_{i+k} b_i over the nodes, for k from -3 to 3, at each place: shape (7, places)."""
+    padded = np.pad(a, ((SUPPORT - 1, SUPPORT - 1), (0, 0)))
+    return np.array([np.sum(padded[k : k + SUPPORT] * b, axis=0) for k in range(2 * SUPPORT - 1)])
+
+
+def _bounds(Y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the smallest and the largest coordinates; column by column, which NumPy does ten times faster."""
+    return np.array([y.min() for y in Y.T]), np.array([y.max() for y in Y.T])
+
+
+class Mesh:
+    """A mesh that covers a box, and the convolution with w on it.
+
+    Parameters
+    ----------
+    origin : ndarray of shape (d,)
+        The position of the first node.
+    nodes : tuple of int
+        Nodes along each axis.
+    spacing : float
+        The distance h of two nodes.
+    similarity : Similarity
+        Its weight is the convolution's kernel.
+    n_threads : int
+        Threads of the transforms.
+    """
+
+    def __init__(
+        self,
+        origin: NDArray[np.float64],
+        nodes: tuple[int, ...],
+        spacing: float,
+        similarity: Similarity,
+        n_threads: int,
+    ) -> None:
+        self.origin = origin
+        self.spacing = spacing
+        # One component is a mesh of one row.
+        self.shape = nodes if len(nodes) == 2 else (1, *nodes)
+        self._n_threads = n_threads
+        self._padded = tuple(
+            1 if m == 1 else fft.next_fast_len(2 * m, real=axis == 1) for axis, m in enumerate(self.shape)
+        )
+        self._transform = self._transform_of(similarity)
+        self.self_terms = self._self_terms()
+
+    def _transform_of(self, similarity: Similarity) -> NDArray[np.float32]:
+        """Return the transform of w, divided by those of the splines; both are real and even."""
+        offsets = [np.minimum(np.arange(size), size - np.arange(size)) * self.spacing for size in self._padded]
+        w = similarity.weight(offsets[0][:, None] ** 2 + offsets[1][None, :] ** 2)
+        transform = fft.rfft2(w, workers=self._n_threads).real
+        for axis, size in enumerate(self._padded):
+            if size > 1:
+                theta = 2.0 * np.pi * np.arange(transform.shape[axis]) / size
+                factor = (3.0 / (2.0 + np.cos(theta))) ** 2
+                transform *= factor[:, None] if axis == 0 else factor
+        result: NDArray[np.float32] = transform.astype(np.float32)
+        return result
+
+    def _self_terms(self) -> NDArray[np.float32]:
+        """Return what a unit charge adds at its own place: potential, outer and inner slope, over places in a cell."""
+        unit = np.zeros(self.shape, dtype=np.float32)
+        centre = tuple(m // 2 for m in self.shape)
+        unit[centre] = 1.0
+        near = [
+            np.arange(1 - SUPPORT, SUPPORT) + c if m > 1 else np.array([0])
+            for m, c in zip(self.shape, centre, strict=True)
+        ]
+        response = self.convolve(unit)[np.ix_(*near)].astype(np.float64)
+        _, values, slopes = splines((np.arange(TABLE) + 0.5) / TABLE)
+        inner, inner_slope = _correlate(values, values), _correlate(slopes, values)
+        outer, outer_slope = (inner, inner_slope) if self.shape[0] > 1 else (np.ones((1, 1)), np.zeros((1, 1)))
+        terms = [outer.T @ response @ inner, outer_slope.T @ response @ inner, outer.T @ response @ inner_slope]
+        return np.ascontiguousarray(terms, dtype=np.float32)
+
+    def covers(self, low: NDArray[np.float64], high: NDArray[np.float64]) -> bool:
+        """Return whether the box from ``low`` to ``high`` is on the mesh."""
+        return bool(self.on_mesh(self.coordinates(np.array([low, high]))).all())
+
+    def on_mesh(self, coordinates: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return for each place whether its splines end on the mesh."""
+        last = np.array(self.shape[-coordinates.shape[1] :]) - SUPPORT // 2
+        inside: NDArray[np.bool_] = np.all((coordinates >= 1.0) & (coordinates < last), axis=1)
+        return inside
+
+    def coordinates(self, Y: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return positions in units of the mesh."""
+        return (Y - self.origin) / self.spacing
+
+    def convolve(self, mesh: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the potential of charges on the mesh, at its nodes."""
+        rows, columns = self.shape
+        workers = self._n_threads
+        spectrum = fft.rfft(mesh, self._padded[1], axis=1, workers=workers)  # the padding's rows are zero
+        if rows > 1:
+            spectrum = fft.fft(spectrum, self._padded[0], axis=0, workers=workers, overwrite_x=True)
+        spectrum *= self._transform
+        if rows > 1:
+            spectrum = fft.ifft(spectrum, axis=0, workers=workers, overwrite_x=True)[:rows]
+        potential = fft.irfft(spectrum, self._padded[1], axis=1, workers=workers, overwrite_x=True)
+        return np.ascontiguousarray(potential[:, :columns])
+
+
+class FFTKernel:
+    """Particle-mesh potentials, for 1 and 2 components; see :class:`sktsne.kernels.GradientKernel` for the contract.
+
+    Where the mesh would be too large, a few points far from the others are left out of it and summed directly; if there
+    are many, the mesh is made coarser, with a warning. Points so isolated that their potential is lost in the rounding
+    of the others' are summed directly, too.
+
+    Parameters
+    ----------
+    similarity : Similarity
+        The weight of a pair.
+    workers : Workers
+        The threads to use.
+    spacing : float, default=0.35
+        The distance of two nodes of the mesh. Smaller is more accurate and slower.
+    """
+
+    max_components: int | None = 2
+    dtype: type[np.floating] = np.float32
+
+    def __init__(self, similarity: Similarity, workers: Workers, spacing: float = SPACING) -> None:
+        self._similarity = similarity
+        self._workers = workers
+        self._spacing = spacing
+        self._mesh: Mesh | None = None
+        self._spread = choose("mesh", "spread", spread_reference)
+        self._read = choose("mesh", "read", read_reference)
+
+    def set_points(self, Y: NDArray[np.float64]) -> None:
+        """Place the sources: ``Y`` of shape (n, d)."""
+        self._Y = Y
+        self._far = self._far_points(Y)
+        near = Y if self._far is None else Y[~self._far]
+        low, high = _bounds(near)
+        if self._mesh is None or not self._mesh.covers(low, high):
+            self._mesh = self._make_mesh(low, high)
+        self._coordinates = self._mesh.coordinates(near)
+
+    def _far_points(self, Y: NDArray[np.float64]) -> NDArray[np.bool_] | None:
+        """Return a mask of the points that a mesh of full size leaves out, or None: there are none, or too many."""
+        reach = 0.5 * self._spacing * (MAX_NODES[Y.shape[1]] - 2 * SUPPORT) / SLACK
+        low, high = _bounds(Y)
+        if np.all(high - low <= 2.0 * reach):
+            return None
+        far = np.any(np.abs(Y - np.median(Y, axis=0)) > reach, axis=1)
+        return far if 0 < np.count_nonzero(far) <= math.sqrt(len(Y)) else None
+
+    def _make_mesh(self, low: NDArray[np.float64], high: NDArray[np.float64]) -> Mesh:
+        """Return a mesh around a box, with room to grow; coarser where the box is too large for the spacing."""
+        span = SLACK * (high - low)
+        limit = MAX_NODES[len(low)] - 2 * SUPPORT
+        spacing = max(self._spacing, float(span.max()) / limit)
+        if spacing > 1.01 * self._spacing:
+            warnings.warn(
+                f"The map spans {span.max() / SLACK:.4g}, so the FFT kernel's mesh gets a spacing of {spacing:.3g} in "
+                f"place of {self._spacing:.3g}, and is less accurate.",
+                UserWarning,
+                stacklevel=2,
+            )
+        nodes = tuple(fft.next_fast_len(math.ceil(extent / spacing) + 2 * SUPPORT, real=True) for extent in span)
+        origin = (low + high) / 2 - spacing * (np.array(nodes) - 1) / 2
+        return Mesh(origin, nodes, spacing, self._similarity, self._workers.n_threads)
+
+    def potential(
+        self,
+        charges: NDArray[np.float64] | None = None,
+        at: NDArray[np.float64] | None = None,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return φ (m,) and ∇φ (m, d) of the points, at themselves (without the self-term) or ``at``."""
+        assert self._mesh is not None, "set_points comes first"
+        c = np.ones(len(self._Y)) if charges is None else charges
+        near_c = c if self._far is None else c[~self._far]
+        charged = np.zeros(self._mesh.shape, dtype=np.float32)
+        self._workers.divide(partial(self._spread, self._coordinates, near_c, charged), len(charged))
+        nodes = self._mesh.convolve(charged)
+        if at is None:
+            return self._at_points(nodes, c, near_c)
+        return self._at_others(nodes, c, near_c, at)
+
+    def _at_points(
+        self, nodes: NDArray[np.float32], c: NDArray[np.float64], near_c: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        phi, grad_phi = self._read_nodes(nodes, near_c, self._coordinates, exclude_self=True)
+        if self._far is not None:
+            self._add_far(c, self._Y[~self._far], phi, grad_phi)
+            phi, grad_phi = self._scatter(~self._far, phi, grad_phi)
+        alone = phi < ISOLATED * phi.max()
+        if alone.any():
+            # Among each other, and from all the rest: never as a difference, in which a small potential is lost.
+            phi[alone], grad_phi[alone] = self._sum(alone, c)
+            for total, part in zip((phi, grad_phi), self._sum(~alone, c, self._Y[alone]), strict=True):
+                total[alone] += part
+        return phi, grad_phi
+
+    def _at_others(
+        self, nodes: NDArray[np.float32], c: NDArray[np.float64], near_c: NDArray[np.float64], at: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        assert self._mesh is not None
+        coordinates = self._mesh.coordinates(at)
+        covered = self._mesh.on_mesh(coordinates)
+        phi, grad_phi = self._read_nodes(nodes, near_c, coordinates[covered], exclude_self=False)
+        if self._far is not None:
+            self._add_far(c, at[covered], phi, grad_phi)
+        phi, grad_phi = self._scatter(covered, phi, grad_phi)
+        if not covered.all():
+            everything = np.ones(len(c), dtype=bool)
+            phi[~covered], grad_phi[~covered] = self._sum(everything, c, at[~covered])
+        return phi, grad_phi
+
+    def _read_nodes(
+        self,
+        nodes: NDArray[np.float32],
+        charges: NDArray[np.float64],
+        coordinates: NDArray[np.float64],
+        exclude_self: bool,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return φ and ∇φ of the mesh at places on it."""
+        assert self._mesh is not None
+        phi, grad_phi = np.empty(len(coordinates)), np.empty(coordinates.shape)
+        read = partial(self._read, coordinates, nodes, charges, self._mesh.self_terms, exclude_self, phi, grad_phi)
+        self._workers.run(read, len(coordinates), 50)
+        grad_phi /= self._mesh.spacing
+        return phi, grad_phi
+
+    def _sum(
+        self, sources: NDArray[np.bool_], c: NDArray[np.float64], at: NDArray[np.float64] | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return φ and ∇φ of some of the points by plain sums."""
+        kernel = ExactKernel(self._similarity, self._workers)
+        kernel.set_points(self._Y[sources])
+        return kernel.potential(c[sources], at)
+
+    def _add_far(
+        self, c: NDArray[np.float64], at: NDArray[np.float64], phi: NDArray[np.float64], grad_phi: NDArray[np.float64]
+    ) -> None:
+        """Add, in place, what the points beside the mesh contribute."""
+        assert self._far is not None
+        far_phi, far_grad = self._sum(self._far, c, at)
+        phi += far_phi
+        grad_phi += far_grad
+
+    @staticmethod
+    def _scatter(
+        where: NDArray[np.bool_], phi: NDArray[np.float64], grad_phi: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return arrays with a row for each entry of ``where``, zero where it is false."""
+        all_phi, all_grad = np.zeros(len(where)), np.zeros((len(where), grad_phi.shape[1]))
+        all_phi[where], all_grad[where] = phi, grad_phi
+        return all_phi, all_grad

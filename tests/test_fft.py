@@ -1,0 +1,168 @@
+"""The particle-mesh kernel: accuracy against exact sums, its mesh, and points that do not fit on it."""
+
+import math
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from sktsne import SNE, TSNE
+from sktsne._native.parallel import Workers
+from sktsne.kernels import ExactKernel, FFTKernel
+from sktsne.kernels.fft import MAX_NODES
+from sktsne.similarities import Gaussian, StudentT, similarity_of
+
+DOFS = [1.0, math.inf, 0.5, 3.0]
+
+
+def error(actual, expected):
+    return np.linalg.norm(actual - expected) / np.linalg.norm(expected)
+
+
+def both(Y, dof=1.0, charges=None, at=None, **params):
+    """Return φ and ∇φ by the mesh, and exactly."""
+    results = []
+    for kernel in (FFTKernel(similarity_of(dof), Workers(), **params), ExactKernel(similarity_of(dof), Workers())):
+        kernel.set_points(Y)
+        results.append(kernel.potential(charges, at))
+    return results
+
+
+@pytest.mark.parametrize("charged", [False, True])
+@pytest.mark.parametrize("at", [False, True])
+@pytest.mark.parametrize("dof", DOFS)
+@pytest.mark.parametrize("d", [1, 2])
+@pytest.mark.usefixtures("backend")
+def test_potential_is_near_the_exact_one(d, dof, at, charged, rng):
+    Y = (8.0 if d == 2 else 60.0) * rng.normal(size=(1500, d))
+    charges = rng.uniform(0.5, 2.0, size=1500) if charged else None
+    (phi, grad), (expected_phi, expected_grad) = both(Y, dof, charges, Y[:50] + 0.3 if at else None)
+    assert error(phi, expected_phi) < 1e-3
+    # Heavier tails have a sharper peak, which the spacing resolves less well.
+    assert error(grad, expected_grad) < (1.5e-2 if dof >= 1.0 else 2.5e-2)
+
+
+@pytest.mark.parametrize("dof", [1.0, math.inf])
+@pytest.mark.parametrize("d", [1, 2])
+def test_error_falls_with_the_spacing(d, dof, rng):
+    Y = (5.0 if d == 2 else 40.0) * rng.normal(size=(1000, d))
+    errors = []
+    for spacing in (0.8, 0.4, 0.2):
+        (_, grad), (_, expected) = both(Y, dof, spacing=spacing)
+        errors.append(error(grad, expected))
+    assert errors[1] < errors[0] / 5
+    assert errors[2] < errors[1] / 5
+
+
+@pytest.mark.parametrize("dof", [1.0, math.inf])
+@pytest.mark.parametrize("d", [1, 2])
+def test_agrees_with_its_reference(d, dof, reference, rng):
+    Y = 10.0 * rng.normal(size=(400, d))
+    charges = rng.uniform(size=400)
+    (phi, grad), _ = both(Y, dof, charges)
+    reference()
+    (expected_phi, expected_grad), _ = both(Y, dof, charges)
+    assert_allclose(phi, expected_phi, rtol=1e-4, atol=1e-5 * phi.max())
+    assert_allclose(grad, expected_grad, rtol=1e-4, atol=1e-5 * np.abs(grad).max())
+
+
+@pytest.mark.parametrize("n_threads", [2, 3, 7])
+@pytest.mark.usefixtures("backend")
+def test_threads_do_not_change_a_bit(n_threads, rng):
+    Y = 15.0 * rng.normal(size=(6000, 2))
+    results = []
+    for threads in (1, n_threads):
+        with Workers(threads) as workers:
+            kernel = FFTKernel(StudentT(), workers)
+            kernel.set_points(Y)
+            results.append(kernel.potential())
+    for one, many in zip(*results, strict=True):
+        assert_array_equal(one, many)
+
+
+@pytest.mark.parametrize("d", [1, 2])
+@pytest.mark.usefixtures("backend")
+def test_a_point_alone_has_no_potential_and_feels_no_force(d):
+    for x in np.linspace(0.0, 1.0, 17):
+        kernel = FFTKernel(StudentT(), Workers())
+        kernel.set_points(np.array([[x] * d, [x + 100.0] * d]))
+        phi, grad = kernel.potential(np.array([1.0, 0.0]))
+        assert abs(phi[0]) < 1e-3
+        assert np.abs(grad[0]).max() < 3e-3
+
+
+def test_the_mesh_is_kept_while_the_points_fit(rng):
+    kernel = FFTKernel(StudentT(), Workers())
+    Y = rng.normal(size=(100, 2))
+    kernel.set_points(10.0 * Y)
+    mesh = kernel._mesh
+    kernel.set_points(10.5 * Y)
+    assert kernel._mesh is mesh
+    kernel.set_points(20.0 * Y)
+    assert kernel._mesh is not mesh
+
+
+@pytest.mark.parametrize("d", [1, 2])
+@pytest.mark.parametrize("distance", [1e4, 1e8, 1e15])
+@pytest.mark.usefixtures("backend")
+def test_a_few_far_points_are_summed_directly(d, distance, rng):
+    Y = 5.0 * rng.normal(size=(500, d))
+    if d == 1:
+        distance *= 1e5  # a line has many more nodes
+    Y[:3] += distance
+    at = np.concatenate([Y[:2] + 0.1, Y[100:110] + 0.1])
+    for dof in (1.0, math.inf):
+        (phi, grad), (expected_phi, expected_grad) = both(Y, dof)
+        assert_allclose(phi, expected_phi, rtol=2e-2)
+        assert error(grad, expected_grad) < 1.5e-2
+        (phi, grad), (expected_phi, expected_grad) = both(Y, dof, at=at)
+        assert_allclose(phi, expected_phi, rtol=2e-2)
+
+
+def test_a_map_too_wide_gets_a_coarser_mesh_of_bounded_size_and_a_warning(rng):
+    Y = 5000.0 * rng.uniform(-1.0, 1.0, size=(1000, 2))
+    kernel = FFTKernel(StudentT(), Workers())
+    with pytest.warns(
+        UserWarning, match=r"The map spans 9\d+, so the FFT kernel's mesh gets a spacing of [\d.]+ in place"
+    ):
+        kernel.set_points(Y)
+    assert max(kernel._mesh.shape) <= 1.1 * MAX_NODES[2]
+    phi, grad = kernel.potential()
+    assert np.isfinite(phi).all()
+    assert np.isfinite(grad).all()
+
+
+@pytest.mark.usefixtures("backend")
+def test_isolated_points_have_a_small_relative_error(rng):
+    # Their potential is far below the rounding of the others': what SNE divides by.
+    Y = np.concatenate([0.3 * rng.normal(size=(2000, 2)), [[6.0, 0.0], [0.0, 9.0], [14.0, 14.0], [14.5, 14.0]]])
+    kernel = FFTKernel(Gaussian(), Workers())
+    kernel.set_points(Y)
+    phi, grad = kernel.potential()
+    exact = ExactKernel(Gaussian(), Workers())
+    exact.set_points(Y)
+    expected_phi, expected_grad = exact.potential()
+    assert expected_phi[2000:].min() < 1e-12
+    assert_allclose(phi, expected_phi, rtol=2e-2)
+    pulls = grad[2000:] / phi[2000:, None]
+    expected_pulls = expected_grad[2000:] / expected_phi[2000:, None]
+    assert (np.linalg.norm(pulls - expected_pulls, axis=1) < 2e-2 * np.linalg.norm(expected_pulls, axis=1)).all()
+
+
+@pytest.mark.parametrize("estimator", [TSNE, SNE])
+@pytest.mark.parametrize("d", [1, 2])
+def test_fits_end_in_a_minimum_of_the_exact_cost(estimator, d, digits):
+    X = digits[0][:600]
+    mesh = estimator(d, method="fft", random_state=0, min_grad_norm=1e-4).fit(X)
+    assert mesh.method_ == "fft"
+    params = {"init": mesh.embedding_, "early_exaggeration": 1.0, "method": ExactKernel}
+    exact = estimator(d, max_iter=1, learning_rate=1e-9, **params).fit(X)
+    assert exact.kl_divergence_ == pytest.approx(mesh.kl_divergence_, rel=1e-3)
+    further = estimator(d, max_iter=50, **params).fit(X)
+    assert further.kl_divergence_ == pytest.approx(mesh.kl_divergence_, rel=1e-2)
+
+
+@pytest.mark.parametrize("estimator", [TSNE, SNE])
+def test_more_than_two_components_are_refused(estimator, rng):
+    with pytest.raises(ValueError, match="method == 'fft' takes at most 2 components, and n_components == 3"):
+        estimator(3, method="fft", perplexity=5.0).fit(rng.normal(size=(50, 4)))
