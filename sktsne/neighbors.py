@@ -120,28 +120,26 @@ def nearest_neighbors(
     with threadpool_limits({"openmp": n_openmp, "blas": 1}):
         distances, indices = search.fit(X).kneighbors()
     if metric in ("euclidean", "l2"):
-        rows = np.repeat(np.arange(len(distances)), n_neighbors)
-        _restore_small_distances(X, rows, indices.ravel(), distances.reshape(-1))
+        _restore_small_distances(X, indices, distances)
     return NeighborGraph(indices, np.ascontiguousarray(distances, dtype=np.float64))
 
 
-def _restore_small_distances(
-    X: Any, rows: NDArray[np.int64], columns: NDArray[np.int64], distances: NDArray[np.float64]
-) -> None:
+def _restore_small_distances(X: Any, indices: NDArray[np.int64], distances: NDArray[np.float64]) -> None:
     """Recompute, in place, distances of pairs that lie so near to each other that cancellation ruined them.
 
     scikit-learn expands |x - y|², and equal rows come out as far apart as 1e-8 times their length.
     """
     squares = X.multiply(X) if issparse(X) else X * X
-    norms = np.asarray(squares.sum(axis=1)).ravel()
-    near = np.flatnonzero(distances**2 <= CANCELLATION * (norms[rows] + norms[columns]))
-    for first in range(0, len(near), PAIRS_AT_ONCE):
-        pairs = near[first : first + PAIRS_AT_ONCE]
-        differences = X[rows[pairs]] - X[columns[pairs]]
+    norms = CANCELLATION * np.asarray(squares.sum(axis=1)).ravel()
+    rows, places = np.nonzero(distances * distances <= norms[indices] + norms[:, None])
+    for first in range(0, len(rows), PAIRS_AT_ONCE):
+        row, place = rows[first : first + PAIRS_AT_ONCE], places[first : first + PAIRS_AT_ONCE]
+        differences = X[row] - X[indices[row, place]]
         if issparse(X):
-            distances[pairs] = np.sqrt(np.asarray(differences.multiply(differences).sum(axis=1)).ravel())
+            squared = np.asarray(differences.multiply(differences).sum(axis=1)).ravel()
         else:
-            distances[pairs] = np.sqrt(np.einsum("ij,ij->i", differences, differences))
+            squared = np.einsum("ij,ij->i", differences, differences)
+        distances[row, place] = np.sqrt(squared)
 
 
 def _nearest_of_graph(graph: Any, n_neighbors: int) -> NeighborGraph:

@@ -124,7 +124,7 @@ class TestWorkers:
                     blocks = workers.run(lambda start, stop: (start, stop), n, cost)
                 rows = [row for start, stop in blocks for row in range(start, stop)]
                 assert rows == list(range(n))
-                assert len(blocks) <= 256
+                assert len(blocks) <= 128
 
     def test_an_error_in_a_block_reaches_the_caller_and_the_pool_survives(self):
         def fail(start, stop):
@@ -133,7 +133,7 @@ class TestWorkers:
         with Workers(3) as workers:
             with pytest.raises(RuntimeError, match="block"):
                 workers.run(fail, 1000, 10**6)
-            assert len(workers.run(lambda start, stop: start, 1000, 10**6)) == 250
+            assert len(workers.run(lambda start, stop: start, 1000, 10**6)) == 125
 
     def test_threads_end_with_the_context(self):
         import threading

@@ -11,7 +11,7 @@ from sktsne import SNE, TSNE
 
 FIT_WITHOUT_EXTENSIONS = """
 import sys
-for name in ("attraction", "exact", "mesh", "perplexity"):
+for name in ("attraction", "descent", "exact", "mesh", "perplexity"):
     sys.modules[f"sktsne._native.{name}"] = None  # importing it fails
 
 import warnings

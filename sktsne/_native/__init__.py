@@ -19,14 +19,22 @@ def _load(module: str) -> Any:
         return None
 
 
-_MODULES = {name: _load(name) for name in ("attraction", "exact", "mesh", "perplexity")}
+_MODULES = {name: _load(name) for name in ("attraction", "descent", "exact", "mesh", "perplexity")}
 COMPILED = all(_MODULES.values())
 _warned = False
 
 
-def choose(module: str, routine: str, reference: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the compiled ``routine`` of ``module`` where there is one, ``reference`` otherwise."""
-    return getattr(_MODULES[module], routine, reference)
+def choose(module: str, routine: str, reference: Callable[..., Any], *types: str) -> Callable[..., Any]:
+    """Return the compiled ``routine`` of ``module`` where there is one, ``reference`` otherwise.
+
+    ``types`` name the version of a routine that is compiled for several: to find it anew at every call takes longer
+    than many a call.
+    """
+    if _MODULES[module] is None:
+        return reference
+    compiled: Any = getattr(_MODULES[module], routine)
+    found: Callable[..., Any] = compiled[types] if types else compiled
+    return found
 
 
 def warn_if_not_compiled() -> None:

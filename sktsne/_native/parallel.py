@@ -19,7 +19,7 @@ import joblib
 # A block holds about this many elementary operations, some 0.1 ms of compiled code: much more than it costs to
 # hand it out, little enough for threads to finish together.
 BLOCK_COST = 100_000
-MAX_BLOCKS = 256
+MAX_BLOCKS = 128
 
 
 def effective_n_threads(n_jobs: int | None) -> int:

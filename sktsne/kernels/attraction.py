@@ -96,7 +96,8 @@ class Attraction:
         self._dtype = dtype
         self._sparse = not isinstance(affinities, np.ndarray)
         if not isinstance(affinities, np.ndarray):
-            routine = choose("attraction", "sparse_attraction", sparse_attraction_reference)
+            types = "float" if dtype == np.float32 else "double", f"{affinities.indices.dtype}_t"
+            routine = choose("attraction", "sparse_attraction", sparse_attraction_reference, *types)
             self._run = partial(
                 routine, affinities.data.astype(dtype, copy=False), affinities.indices, affinities.indptr
             )
