@@ -144,7 +144,7 @@ class BaseEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
     def _optimize(self, start: NDArray[np.float64], workers: Workers) -> None:
         n_samples, n_components = start.shape
-        self.method_, factory = choose_method(self.method, n_samples, n_components, self._similarity.dof)
+        self.method_, factory = choose_method(self.method, n_samples, n_components)
         phases = self._phases(n_samples)
         result = minimize(
             self._objective(self.affinities_, factory(self._similarity, workers), workers),

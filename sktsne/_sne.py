@@ -46,8 +46,8 @@ class SNE(BaseEmbedding):
         The largest number of iterations, those of early exaggeration among them.
 
     n_iter_without_progress : int, default=300
-        After early exaggeration, the fit ends when the cost has not fallen for more than this number of iterations. The
-        cost is looked at every 50 iterations.
+        After early exaggeration, the fit ends when the cost has not fallen, by one part in a million, for more than
+        this number of iterations. The cost is looked at every 50 iterations.
 
     min_grad_norm : float, default=1e-9
         After early exaggeration, the fit ends when the gradient has vanished: when the root mean square of the points'
@@ -79,7 +79,7 @@ class SNE(BaseEmbedding):
         dense matrix of them; the others take the affinities of the ``min(n_samples - 1, int(3 * perplexity + 1))``
         nearest neighbors of each row. "fft" interpolates on a mesh, for one or two components, in time that hardly
         grows faster than the number of rows; its forces have a relative error of about 1 %, and are computed in
-        float32 for any input. "auto" is "fft" from 500 rows and for at most two components, the exact sum otherwise.
+        float32 for any input. "auto" is "fft" from 2,500 rows and for at most two components, the exact sum otherwise.
         "barnes_hut" is accepted so that code written for scikit-learn runs, and is the same as "auto". A callable makes
         a kernel of your own, see :class:`sktsne.kernels.GradientKernel`.
 

@@ -46,8 +46,8 @@ class TSNE(BaseEmbedding):
         The largest number of iterations, those of early exaggeration among them.
 
     n_iter_without_progress : int, default=300
-        After early exaggeration, the fit ends when the cost has not fallen for more than this number of iterations. The
-        cost is looked at every 50 iterations.
+        After early exaggeration, the fit ends when the cost has not fallen, by one part in a million, for more than
+        this number of iterations. The cost is looked at every 50 iterations.
 
     min_grad_norm : float, default=1e-7
         After early exaggeration, the fit ends when the gradient has vanished: when the root mean square of the points'

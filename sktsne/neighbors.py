@@ -100,7 +100,7 @@ def nearest_neighbors(
     Returns
     -------
     graph : NeighborGraph
-        Neighbours from near to far.
+        Neighbours from near to far, up to rounding.
 
     Raises
     ------

@@ -22,6 +22,8 @@ GAIN_INCREASE = 0.2
 GAIN_DECREASE = 0.8
 MIN_GAIN = 0.01
 CHECK_EVERY = 50
+# A cost that falls by less than this part of itself has not fallen: kernels that compute in float32 resolve no more.
+PROGRESS = 1e-6
 
 
 class Objective(Protocol):
@@ -118,7 +120,7 @@ def minimize(
     """Minimise an objective from ``Y``, phase by phase.
 
     Only the last phase may end early: when the gradient has vanished, or when the cost, which is looked at every 50
-    iterations, has not improved for more than ``n_iter_without_progress``.
+    iterations, has not improved by 1e-6 of itself for more than ``n_iter_without_progress``.
 
     Parameters
     ----------
@@ -170,7 +172,7 @@ def minimize(
             if check:
                 if report:
                     report(Progress(iteration + 1, cost, norm))
-                if cost < best_cost:
+                if best_cost == math.inf or best_cost - cost > PROGRESS * abs(cost):
                     best_cost, best_iteration = cost, iteration
                 elif last and iteration - best_iteration > n_iter_without_progress:
                     reason = "n_iter_without_progress"
