@@ -83,7 +83,8 @@ def check_parameters(estimator: Any) -> None:
                 "method must be 'auto' or 'exact'."
             )
     _check_number("angle", e.angle, Real, 0, 1)
-    _check_number("verbose", e.verbose, Integral, 0)
+    if not isinstance(e.verbose, bool):
+        _check_number("verbose", e.verbose, Integral, 0)
     if e.n_jobs is not None:
         if not isinstance(e.n_jobs, Integral) or isinstance(e.n_jobs, bool):
             raise TypeError(f"n_jobs == {e.n_jobs!r}, must be an integer or None, not {type(e.n_jobs).__name__}.")

@@ -40,7 +40,7 @@ class SNE(BaseEmbedding):
 
     learning_rate : float or "auto", default="auto"
         The step per unit of gradient, divided by ``early_exaggeration`` during early exaggeration. "auto" is 0.1: rows'
-        probabilities sum to 1, so it does not depend on the number of rows; 0.5 and more diverges.
+        probabilities sum to 1, so it does not depend on the number of rows; 0.5 is about where it begins to diverge.
 
     max_iter : int, default=1000
         The largest number of iterations, those of early exaggeration among them.
@@ -67,12 +67,12 @@ class SNE(BaseEmbedding):
         The start. "pca" is reproducible and keeps the global arrangement; its first component gets the standard
         deviation 1e-4. "random" is normal with that standard deviation. An array is used as it is.
 
-    verbose : int, default=0
+    verbose : int or bool, default=0
         1 prints the stages, 2 also cost and gradient norm every 50 iterations.
 
     random_state : int, RandomState instance or None, default=None
-        Seeds ``init="random"`` and the randomized solver that "pca" uses for many rows with many features. Pass an int
-        for results that repeat.
+        Seeds ``init="random"`` and, for "pca", the randomized solvers and the components that the rows do not have.
+        Pass an int for results that repeat.
 
     method : {"auto", "exact", "fft", "barnes_hut"} or callable, default="auto"
         How the sums over all pairs are computed. "exact" takes all pairs for the affinities too, and needs memory for a
@@ -114,12 +114,13 @@ class SNE(BaseEmbedding):
         The kernel that was used.
 
     timings_ : dict of str to float
-        Seconds spent in each stage: "neighbors", "initialization", "affinities" and "optimization".
+        Seconds spent in each stage: "neighbors", "initialization" (unless ``init`` is an array), "affinities" and
+        "optimization".
 
     n_features_in_ : int
         Number of features seen during fit.
 
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of features seen during fit, where X has names that are all strings.
 
     See Also

@@ -19,6 +19,10 @@ TRANSLATION_INVARIANT = {
     "euclidean", "l2", "sqeuclidean", "minkowski", "cityblock", "manhattan", "l1", "chebyshev",
 }  # fmt: skip
 
+# Metrics by a matrix product, whose last bits depend on how threads divide it, and one for which scikit-learn's tree
+# returns wrong neighbours on several threads (scikit-learn issue 32753).
+ONE_THREAD = {"cosine", "nan_euclidean", "mahalanobis"}
+
 # A squared Euclidean distance from |x|² + |y|² − 2x·y has lost half of its digits below this part of |x|² + |y|².
 CANCELLATION = 1e-8
 PAIRS_AT_ONCE = 2**16
@@ -111,6 +115,7 @@ def nearest_neighbors(
         return _nearest_of_graph(X, n_neighbors)
     params = dict(metric_params or {})
     p = params.pop("p", 2)  # scikit-learn wants it apart
+    n_threads = 1 if _needs_one_thread(X, metric) else n_threads
     search = NearestNeighbors(
         n_neighbors=n_neighbors, metric=metric, p=p, metric_params=params or None, n_jobs=n_threads
     )
@@ -122,6 +127,10 @@ def nearest_neighbors(
     if metric in ("euclidean", "l2"):
         _restore_small_distances(X, indices, distances)
     return NeighborGraph(indices, np.ascontiguousarray(distances, dtype=np.float64))
+
+
+def _needs_one_thread(X: Any, metric: Metric) -> bool:
+    return isinstance(metric, str) and (metric in ONE_THREAD or (metric in ("euclidean", "l2") and issparse(X)))
 
 
 def _restore_small_distances(X: Any, indices: NDArray[np.int64], distances: NDArray[np.float64]) -> None:
@@ -169,8 +178,9 @@ def all_distances(
     """Return the distances of all pairs of rows, an array of shape (n, n), float64; see `nearest_neighbors`."""
     if metric == "precomputed":
         return np.asarray(X)
-    if metric == "euclidean" and not issparse(X):
+    if metric in ("euclidean", "l2") and not issparse(X):
         # The same metric by differences, not by |x|² + |y|² − 2x·y: near pairs keep their digits.
         metric, metric_params = "minkowski", {"p": 2}
+    n_threads = 1 if _needs_one_thread(X, metric) else n_threads
     with threadpool_limits(1):  # the threads are those of n_jobs
         return np.asarray(pairwise_distances(X, metric=metric, n_jobs=n_threads, **(metric_params or {})))

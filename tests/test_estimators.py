@@ -181,6 +181,27 @@ def test_results_repeat_for_any_number_of_threads(estimator, n_jobs, init, digit
     assert_array_equal(estimator(n_jobs=n_jobs, **params).fit_transform(X), expected)
 
 
+@pytest.mark.parametrize("method", ["auto", "exact"])
+@pytest.mark.parametrize(
+    ("metric", "storage"),
+    [
+        *(
+            (metric, np.asarray)
+            for metric in ("l2", "cosine", "manhattan", "correlation", "mahalanobis", "nan_euclidean")
+        ),
+        *((metric, csr_array) for metric in ("l2", "cosine", "manhattan")),
+    ],
+)
+def test_metrics_repeat_for_any_number_of_threads(estimator, metric, method, storage, rng):
+    X = storage(np.round(4.0 * rng.normal(size=(300, 4))))
+    params = {"metric": metric, "method": method, "max_iter": 20, "perplexity": 20.0, "random_state": 0}
+    if metric == "mahalanobis":
+        params["metric_params"] = {"VI": np.diag([1.0, 2.0, 3.0, 4.0])}
+    expected = estimator(n_jobs=1, **params).fit(X)
+    for n_jobs in (2, 3):
+        assert_array_equal(estimator(n_jobs=n_jobs, **params).fit(X).embedding_, expected.embedding_)
+
+
 def test_random_state_seeds_the_random_start(estimator, X):
     first, second, other = (estimator(init="random", random_state=seed, **QUICK).fit_transform(X) for seed in (0, 0, 1))
     assert_array_equal(first, second)
@@ -218,6 +239,8 @@ def test_verbose_prints_stages_then_iterations(estimator, X, capsys):
     assert f"{label} Computing 16 nearest neighbors..." in out
     assert f"{label} KL divergence after 100 iterations: " in out
     assert "Iteration 50" not in out
+    estimator(verbose=True, perplexity=5.0, max_iter=100).fit(X)
+    assert f"{label} Computing 16 nearest neighbors..." in capsys.readouterr().out
     estimator(verbose=2, perplexity=5.0, max_iter=100).fit(X)
     assert f"{label} Iteration 50: error = " in capsys.readouterr().out
 

@@ -21,6 +21,8 @@ from .fft import FFTKernel
 class GradientKernel(Protocol):
     """The contract of a kernel, for sources ``y_j`` with charges ``c_j`` and a similarity ``w``.
 
+    It computes the potential and its gradient::
+
         φ_c(y) = Σ_j c_j w(|y − y_j|²)            ∇φ_c(y) = −2 Σ_j c_j a w (y − y_j)
 
     A kernel is made by a factory, ``factory(similarity, workers)``: its class, as a rule. Arrays are float64
