@@ -6,7 +6,8 @@ from functools import partial
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from scipy.sparse import csr_array, random_array
+from scipy.sparse import csr_array
+from scipy.sparse import random as random_sparse
 
 from sktsne import SNE, TSNE, _native
 from sktsne._native.parallel import Workers, effective_n_threads
@@ -61,7 +62,7 @@ def test_gaussian_weights_are_accurate_down_to_the_smallest(reference):
 @pytest.mark.parametrize("d", COMPONENTS)
 def test_attraction_agrees_with_its_reference(d, dof, storage, with_cost, reference, rng):
     n = 700  # rows longer than a chunk
-    affinities = csr_array(random_array((n, n), density=0.5, rng=rng))
+    affinities = csr_array(random_sparse(n, n, density=0.5, random_state=rng))
     affinities = csr_array(affinities + affinities.T)
     if storage == "dense":
         affinities = affinities.toarray()
@@ -92,7 +93,7 @@ def test_results_do_not_depend_on_the_number_of_threads(dof, n_threads, rng):
         potential(1500, 2, dof, True, False), potential(1500, 2, dof, True, False, n_threads), strict=True
     ):
         assert_array_equal(one, many)
-    affinities = csr_array(random_array((900, 900), density=0.3, rng=rng))
+    affinities = csr_array(random_sparse(900, 900, density=0.3, random_state=rng))
     affinities = csr_array(affinities + affinities.T)
     Y = rng.normal(size=(900, 2))
     expected = Attraction(affinities, similarity_of(dof), Workers())(Y, True)

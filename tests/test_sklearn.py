@@ -9,7 +9,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_checks
-from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
+from sklearn.utils.estimator_checks import check_estimator
 
 from sktsne import SNE, TSNE
 
@@ -17,12 +17,6 @@ ESTIMATORS = [TSNE, SNE]
 
 # scikit-learn's checks fit sets of 10 to 50 rows with the default perplexity.
 few_rows = pytest.mark.filterwarnings("ignore:perplexity == 30 needs more")
-
-
-@few_rows
-@parametrize_with_checks([TSNE(), SNE()])
-def test_scikit_learns_checks(estimator, check):
-    check(estimator)
 
 
 @few_rows
