@@ -30,6 +30,9 @@ from .kernels import GradientKernel
 from .kernels.attraction import Attraction
 from .similarities import Similarity
 
+# Sum of a point's p_{j|i} + p_{i|j} above which it counts as a hub; the mean of all points is 2.
+HUB_STIFFNESS = 6.0
+
 
 def _negative_entropy(affinities: csr_array | NDArray[np.float64]) -> float:
     """Return Σ p log p."""
@@ -60,6 +63,7 @@ class JointKL:
         workers: Workers,
     ) -> None:
         self.gradient_scale = math.sqrt(affinities.shape[0])
+        self.step_scale: NDArray[np.float64] | None = None  # the forces are bounded
         self._attraction = Attraction(affinities, similarity, workers, kernel.dtype)
         self._kernel = kernel
         self._negative_entropy = _negative_entropy(affinities)
@@ -100,7 +104,12 @@ class ConditionalKL:
         workers: Workers,
     ) -> None:
         self.gradient_scale = 1.0 / math.sqrt(affinities.shape[0])
-        self._attraction = Attraction(symmetrize(affinities), similarity, workers, kernel.dtype)
+        symmetric = symmetrize(affinities)
+        # A hub, which many rows have for a neighbour, is pulled by all of them, and oscillates at a learning rate that
+        # is stable for the others: its steps are kept shorter.
+        stiffness = np.asarray(symmetric.sum(axis=1), dtype=np.float64).reshape(-1, 1)
+        self.step_scale: NDArray[np.float64] | None = np.minimum(1.0, HUB_STIFFNESS / stiffness)
+        self._attraction = Attraction(symmetric, similarity, workers, kernel.dtype)
         self._kernel = kernel
         self._negative_entropy = _negative_entropy(affinities)
 

@@ -1,7 +1,7 @@
 r"""Gradient descent with momentum and gains; knows arrays only, nothing of embeddings.
 
     gain   ← gain + 0.2  where gradient and velocity point in opposite directions,  0.8 gain  elsewhere,  ≥ 0.01
-    v      ← momentum · v − rate · gain · ∂C/∂Y
+    v      ← momentum · v − rate · gain · scale · ∂C/∂Y
     Y      ← Y + v, centred
 
 The gains are the delta-bar-delta rule of Jacobs (1988), as in van der Maaten & Hinton (2008, section 3.4).
@@ -31,6 +31,9 @@ class Objective(Protocol):
 
     gradient_scale: float
     """Times the Frobenius norm of the gradient: the root mean square of the points' gradients, free of n."""
+
+    step_scale: NDArray[np.float64] | None
+    """Factors on the points' steps, of shape (n, 1): the diagonal of a preconditioner. None is 1 for each."""
 
     def __call__(
         self, Y: NDArray[np.float64], exaggeration: float = 1.0, with_cost: bool = False
@@ -178,6 +181,8 @@ def minimize(
                     reason = "n_iter_without_progress"
                     break
             with np.errstate(all="ignore"):
+                if objective.step_scale is not None:
+                    gradient *= objective.step_scale
                 descend(
                     gradient, Y, velocity, gain, phase.momentum, phase.learning_rate,
                     GAIN_INCREASE, GAIN_DECREASE, MIN_GAIN,

@@ -284,6 +284,13 @@ class TestDegenerateInput:
             model = estimator(5, perplexity=1.0, max_iter=60).fit(rows)
             assert np.isfinite(model.embedding_).all()
 
+    @pytest.mark.parametrize("rows", [np.ones((500, 2)), np.eye(500), np.zeros((500, 1))])
+    def test_ties_make_hubs_and_hubs_do_not_make_it_diverge(self, estimator, rows):
+        # Of equally distant neighbours the search takes the first: every row gets the same ones.
+        model = estimator(max_iter=300, random_state=0).fit(rows)
+        assert np.bincount(model.affinities_.indices).max() > 400
+        assert np.ptp(model.embedding_) < 1e3
+
     def test_far_outlier(self, estimator, X):
         X[0] = 1e12
         assert np.isfinite(estimator(**QUICK).fit(X).embedding_).all()

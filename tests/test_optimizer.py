@@ -11,6 +11,7 @@ class Quadratic:
     """Half of the squared distances to a target with mean zero. Records how it was called."""
 
     gradient_scale = 1.0
+    step_scale = None
 
     def __init__(self, target):
         self.target = target - target.mean(axis=0)
