@@ -16,7 +16,7 @@ from .kernels import KERNELS, KernelFactory
 
 METHODS = ("auto", *KERNELS, "barnes_hut")
 # Rows from which the FFT kernel is faster than exact sums: measured for t-SNE on two threads. For SNE, whose maps are
-# compact, it would be from 600, but below this number the exact sum takes no time to speak of, and converges fully.
+# compact, it is from 600 on, but with small sets users expect a gradient that vanishes, which takes exact forces.
 FFT_FROM = 2500
 METRICS = sorted({*VALID_METRICS["brute"], "precomputed"})
 INITS = ("pca", "random")
