@@ -11,8 +11,8 @@ from .objectives import ConditionalKL
 from .optimizer import Objective, Phase
 from .similarities import Gaussian
 
-# On digits, MNIST and a noisy line these found the lowest costs, and converged in 200 to 600 iterations from either
-# start.
+# Of ten schedules this had the lowest cost on digits from PCA. On 2,000 rows of MNIST most reach the same minimum, and
+# on a noisy line none has converged after 1,000 iterations: there, and from a random start, others do a little better.
 EXAGGERATED_ITERATIONS = 100
 MOMENTUM = 0.8
 LEARNING_RATE = 0.1

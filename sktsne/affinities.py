@@ -10,8 +10,8 @@ With t = log β, S = Σ exp(−β D) and D = δ² (shifted and scaled at will, �
 
 so H falls from the log of the number of neighbours to the log of the number of nearest ones, and Halley's method on t
 inside a bracket finds the root (Hinton & Roweis 2002, section 2; van der Maaten & Hinton 2008, eq. 1). The third moment
-costs little beside the exponentials, and saves most of Newton's steps: three steps reach 1e-5 for nearly every row of
-nearest neighbours, where Newton's method takes eight to twelve.
+costs little beside the exponentials, and saves half of Newton's steps or more: from the same start, three steps reach
+1e-5 for 99 % of the rows of nearest neighbours, where Newton's method takes five to seven.
 """
 
 from __future__ import annotations
