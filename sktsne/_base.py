@@ -127,10 +127,9 @@ class BaseEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
     def _neighbors(self, X: Any, perplexity: float, n_threads: int) -> Any:
         """Return the distances of all pairs where the method is exact by the user's wish, of neighbours otherwise."""
-        data = X, self.metric
         if isinstance(self.method, str) and self.method == "exact":
             with self._stage("neighbors"):
-                return all_distances(*data, self.metric_params, n_threads)
+                return all_distances(X, self.metric, self.metric_params, n_threads)
         n_neighbors = min(X.shape[0] - 1, int(3.0 * perplexity + 1))
         self._log(f"Computing {n_neighbors} nearest neighbors...")
         with self._stage("neighbors"):
