@@ -14,25 +14,32 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 
+from ._faiss import approximate_neighbors
 from ._native import warn_if_not_compiled
 from ._native.parallel import Workers, effective_n_threads
-from ._parameters import check_parameters, check_start, choose_method, effective_perplexity
+from ._parameters import check_parameters, check_start, choose_method, choose_neighbors, effective_perplexity
 from .affinities import conditional_affinities
 from .initialization import pca_start, random_start
-from .neighbors import all_distances, condition, nearest_neighbors
+from .neighbors import all_distances, condition, nearest_neighbors, neighbors_by_transformer
 from .optimizer import Objective, Phase, Progress, minimize
 from .similarities import Similarity
+
+# Chosen together with the rates; the documentation's page on the optimiser has the curves and the maps.
+HELD_ITERATIONS = 50
+RELEASED_ITERATIONS = 50
+MOMENTUM = 0.9
 
 
 class BaseEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Template of an embedding estimator.
 
     A subclass has the parameters of `TSNE`, and says what it minimises (`_affinities`, `_objective`) and how
-    (`_phases`).
+    fast (`_relative_rate`).
     """
 
     _label: ClassVar[str]
     _similarity: ClassVar[Similarity]
+    _relative_rate: ClassVar[float]
     embedding_: NDArray[np.floating]
 
     def _affinities(self, conditional: Any) -> Any:
@@ -42,8 +49,18 @@ class BaseEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     def _objective(self, affinities: Any, kernel: Any, workers: Workers) -> Objective:
         raise NotImplementedError
 
-    def _phases(self, n_samples: int) -> list[Phase]:
-        raise NotImplementedError
+    def _phases(self) -> list[Phase]:
+        """Return early exaggeration, held and then released to 1 geometrically, and what follows it."""
+        relative = isinstance(self.learning_rate, str)
+        rate = self._relative_rate if relative else self.learning_rate
+        held = min(HELD_ITERATIONS, self.max_iter)
+        released = min(RELEASED_ITERATIONS, self.max_iter - held)
+        factors = [self.early_exaggeration ** (1.0 - t / RELEASED_ITERATIONS) for t in range(released)]
+        return [
+            Phase(held, self.early_exaggeration, MOMENTUM, rate, relative),
+            *(Phase(1, factor, MOMENTUM, rate, relative) for factor in factors),
+            Phase(self.max_iter - held - released, 1.0, MOMENTUM, rate, relative),
+        ]
 
     def fit(self, X: ArrayLike, y: Any = None) -> BaseEmbedding:
         """Embed X.
@@ -92,18 +109,21 @@ class BaseEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         start = None
         if not isinstance(self.init, str):
             start = check_start(self.init, n_samples, self.n_components)
+        search = choose_neighbors(self, X)
         warn_if_not_compiled()
 
         self.timings_: dict[str, float] = {}
-        n_threads = effective_n_threads(self.n_jobs)
-        with Workers(n_threads) as workers:
-            X = condition(X, self.metric)
-            graph = self._neighbors(X, perplexity, n_threads)
+        with Workers(effective_n_threads(self.n_jobs)) as workers:
+            given, X = X, condition(X, self.metric)
+            graph = self._neighbors(search, given, X, perplexity, workers)
             if start is None:
                 start = self._start(X, random_state)
+            del given, X  # a million rows make gigabytes of each matrix here
             with self._stage("affinities"):
-                self.affinities_ = self._affinities(conditional_affinities(graph, perplexity, workers))
-            del graph, X
+                conditional = conditional_affinities(graph, perplexity, workers)
+                del graph
+                self.affinities_ = self._affinities(conditional)
+                del conditional
             with self._stage("optimization"):
                 self._optimize(start, workers)
         self.embedding_ = self.embedding_.astype(dtype, copy=False)
@@ -125,15 +145,23 @@ class BaseEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
                 raise ValueError("With metric='precomputed' X must hold distances, got negative values.")
         return X
 
-    def _neighbors(self, X: Any, perplexity: float, n_threads: int) -> Any:
+    def _neighbors(self, search: Any, given: Any, X: Any, perplexity: float, workers: Workers) -> Any:
         """Return the distances of all pairs where the method is exact by the user's wish, of neighbours otherwise."""
         if isinstance(self.method, str) and self.method == "exact":
             with self._stage("neighbors"):
-                return all_distances(X, self.metric, self.metric_params, n_threads)
+                return all_distances(X, self.metric, self.metric_params, workers.n_threads)
         n_neighbors = min(X.shape[0] - 1, int(3.0 * perplexity + 1))
-        self._log(f"Computing {n_neighbors} nearest neighbors...")
+        name = search if isinstance(search, str) else type(search).__name__
+        self._log(f"Computing {n_neighbors} nearest neighbors ({name})...")
         with self._stage("neighbors"):
-            return nearest_neighbors(X, n_neighbors, self.metric, self.metric_params, n_threads)
+            if not isinstance(search, str):
+                return neighbors_by_transformer(search, given, n_neighbors)
+            if search == "faiss":
+                graph = approximate_neighbors(X, n_neighbors, self.metric, workers)
+                if graph is not None:
+                    return graph
+                self._log("faiss does not serve these rows: searching exactly...")
+            return nearest_neighbors(X, n_neighbors, self.metric, self.metric_params, workers.n_threads)
 
     def _start(self, X: Any, random_state: np.random.RandomState) -> NDArray[np.float64]:
         with self._stage("initialization"):
@@ -144,13 +172,15 @@ class BaseEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     def _optimize(self, start: NDArray[np.float64], workers: Workers) -> None:
         n_samples, n_components = start.shape
         self.method_, factory = choose_method(self.method, n_samples, n_components)
-        phases = self._phases(n_samples)
+        phases = self._phases()
         result = minimize(
             self._objective(self.affinities_, factory(self._similarity, workers), workers),
             start,
             phases,
             n_iter_without_progress=self.n_iter_without_progress,
+            tol=self.tol,
             min_grad_norm=self.min_grad_norm,
+            workers=workers,
             report=self._report if self.verbose else None,
         )
         self._log(f"KL divergence after {result.n_iter} iterations: {result.cost:f} (stopped by {result.reason})")

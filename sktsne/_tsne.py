@@ -9,13 +9,8 @@ from ._native.parallel import Workers
 from .affinities import joint_affinities
 from .kernels import GradientKernel, KernelFactory
 from .objectives import JointKL
-from .optimizer import Objective, Phase
+from .optimizer import Objective
 from .similarities import StudentT
-
-# Of five schedules on six sets (50 normal rows, iris, wine, a Swiss roll, a simplex, digits) this one had the lowest
-# cost, or was within 1 % of it, on all; twice the rates left the simplex far from its minimum after 300 iterations.
-EXAGGERATED_ITERATIONS = 100
-MOMENTUM = 0.9
 
 
 class TSNE(BaseEmbedding):
@@ -91,6 +86,14 @@ class TSNE(BaseEmbedding):
         that a grid search does not use cores twice; an integer follows joblib, -1 being every core. The embedding does
         not depend on it.
 
+    neighbors : {"auto", "exact", "faiss"} or transformer, default="auto"
+        How the nearest neighbors are searched. "exact" finds them all. "faiss" finds at least 98 % of them with the
+        optional package ``faiss-cpu``, for dense rows and the metrics "euclidean", "l2" and "cosine". "auto" is "faiss"
+        for these, from 20,000 rows of more than six columns, where the package is installed; otherwise "exact". A
+        transformer returns a sparse graph of distances as :class:`sklearn.neighbors.KNeighborsTransformer` does; a
+        clone of it is fitted, with its ``n_neighbors`` raised to what the perplexity needs. It has a metric of its own,
+        so that ``metric`` must keep its default.
+
     Attributes
     ----------
     embedding_ : ndarray of shape (n_samples, n_components)
@@ -157,6 +160,7 @@ class TSNE(BaseEmbedding):
 
     _label = "t-SNE"
     _similarity = StudentT()
+    _relative_rate = 1.75
 
     def __init__(
         self,
@@ -166,7 +170,7 @@ class TSNE(BaseEmbedding):
         early_exaggeration: float = 12.0,
         learning_rate: float | str = "auto",
         max_iter: int = 1000,
-        n_iter_without_progress: int = 300,
+        n_iter_without_progress: int = 50,
         min_grad_norm: float = 1e-7,
         metric: Any = "euclidean",
         metric_params: dict[str, Any] | None = None,
@@ -176,6 +180,8 @@ class TSNE(BaseEmbedding):
         method: str | KernelFactory = "auto",
         angle: float = 0.5,
         n_jobs: int | None = None,
+        neighbors: Any = "auto",
+        tol: float = 1e-2,
     ) -> None:
         self.n_components = n_components
         self.perplexity = perplexity
@@ -192,20 +198,11 @@ class TSNE(BaseEmbedding):
         self.method = method
         self.angle = angle
         self.n_jobs = n_jobs
+        self.neighbors = neighbors
+        self.tol = tol
 
     def _affinities(self, conditional: Any) -> Any:
         return joint_affinities(conditional)
 
     def _objective(self, affinities: Any, kernel: GradientKernel, workers: Workers) -> Objective:
         return JointKL(affinities, self._similarity, kernel, workers)
-
-    def _phases(self, n_samples: int) -> list[Phase]:
-        exploring = min(EXAGGERATED_ITERATIONS, self.max_iter)
-        if isinstance(self.learning_rate, str):
-            rates = n_samples / (2.0 * self.early_exaggeration), n_samples / 2.0
-        else:
-            rates = self.learning_rate, self.learning_rate
-        return [
-            Phase(exploring, self.early_exaggeration, MOMENTUM, rates[0]),
-            Phase(self.max_iter - exploring, 1.0, MOMENTUM, rates[1]),
-        ]

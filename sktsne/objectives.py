@@ -13,6 +13,10 @@ cost          Σ p log(p/w) + log Z                    Σ p log(p/w) + Σ_i log 
 These are the true gradients, with their factors 4 (van der Maaten & Hinton 2008, eq. 5) and 2 (Hinton & Roweis 2002,
 eq. 6); the mathematics page of the documentation derives them as equations (6) and (12). Exaggeration multiplies A
 alone, so the cost is that of the true affinities at every time.
+
+Beside the gradient an objective says how stiff the springs are that hold each point: 4 k_i for t-SNE and 2 k_i for SNE,
+with the attraction's k_i and exaggerated like it. That is the diagonal of the Hessian of the attraction with the a_ij
+held fixed, and an optimiser whose steps are inversely proportional to it needs no scale from elsewhere.
 """
 
 from __future__ import annotations
@@ -30,8 +34,9 @@ from .kernels import GradientKernel
 from .kernels.attraction import Attraction
 from .similarities import Similarity
 
-# Sum of a point's p_{j|i} + p_{i|j} above which it counts as a hub; the mean of all points is 2.
-HUB_STIFFNESS = 6.0
+# The least curvature of a point of t-SNE that counts, as a part of that of an average point whose neighbours are all
+# where it is: far from them its springs get soft, and repulsion alone would decide on its steps.
+LEAST_CURVATURE = 1.0 / 8.0
 
 
 def _negative_entropy(affinities: csr_array | NDArray[np.float64]) -> float:
@@ -63,22 +68,25 @@ class JointKL:
         workers: Workers,
     ) -> None:
         self.gradient_scale = math.sqrt(affinities.shape[0])
-        self.step_scale: NDArray[np.float64] | None = None  # the forces are bounded
         self._attraction = Attraction(affinities, similarity, workers, kernel.dtype)
         self._kernel = kernel
         self._negative_entropy = _negative_entropy(affinities)
 
     def __call__(
         self, Y: NDArray[np.float64], exaggeration: float = 1.0, with_cost: bool = False
-    ) -> tuple[NDArray[np.float64], float]:
-        """Return gradient and cost; see :class:`sktsne.optimizer.Objective`."""
-        attraction, cross = self._attraction(Y, with_cost)
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+        """Return gradient, curvature and cost; see :class:`sktsne.optimizer.Objective`."""
+        gradient, curvature, cross = self._attraction(Y, with_cost)
         self._kernel.set_points(Y)
         phi, grad_phi = self._kernel.potential()
         Z = phi.sum()
-        gradient = 4.0 * exaggeration * attraction + (2.0 / Z) * grad_phi
+        gradient *= 4.0 * exaggeration
+        grad_phi *= 2.0 / Z
+        gradient += grad_phi
+        np.maximum(curvature, LEAST_CURVATURE / len(Y), out=curvature)
+        curvature *= 4.0 * exaggeration
         cost = self._negative_entropy + cross + math.log(Z) if with_cost else math.nan
-        return gradient, cost
+        return gradient, curvature, cost
 
 
 class ConditionalKL:
@@ -104,24 +112,22 @@ class ConditionalKL:
         workers: Workers,
     ) -> None:
         self.gradient_scale = 1.0 / math.sqrt(affinities.shape[0])
-        symmetric = symmetrize(affinities)
-        # A hub, which many rows have for a neighbour, is pulled by all of them, and oscillates at a learning rate that
-        # is stable for the others: its steps are kept shorter.
-        stiffness = np.asarray(symmetric.sum(axis=1), dtype=np.float64).reshape(-1, 1)
-        self.step_scale: NDArray[np.float64] | None = np.minimum(1.0, HUB_STIFFNESS / stiffness)
-        self._attraction = Attraction(symmetric, similarity, workers, kernel.dtype)
+        self._attraction = Attraction(symmetrize(affinities), similarity, workers, kernel.dtype)
         self._kernel = kernel
         self._negative_entropy = _negative_entropy(affinities)
 
     def __call__(
         self, Y: NDArray[np.float64], exaggeration: float = 1.0, with_cost: bool = False
-    ) -> tuple[NDArray[np.float64], float]:
-        """Return gradient and cost; see :class:`sktsne.optimizer.Objective`."""
-        attraction, cross = self._attraction(Y, with_cost)
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+        """Return gradient, curvature and cost; see :class:`sktsne.optimizer.Objective`."""
+        gradient, curvature, cross = self._attraction(Y, with_cost)
         self._kernel.set_points(Y)
         Z, grad_phi = self._kernel.potential()
-        _, grad_phi_inverse_Z = self._kernel.potential(1.0 / Z)
-        gradient = 2.0 * exaggeration * attraction + grad_phi / Z[:, None] + grad_phi_inverse_Z
+        inverse_Z = 1.0 / Z
+        gradient *= 2.0 * exaggeration
+        curvature *= 2.0 * exaggeration
+        for part in np.multiply(grad_phi, inverse_Z[:, None], out=grad_phi), self._kernel.potential(inverse_Z)[1]:
+            gradient += part
         # The attraction's affinities hold every pair in both directions: half of its cross entropy.
         cost = self._negative_entropy + 0.5 * cross + np.log(Z).sum() if with_cost else math.nan
-        return gradient, float(cost)
+        return gradient, curvature, float(cost)

@@ -21,12 +21,12 @@ def test_parameters_have_the_same_names_order_and_defaults():
     assert list(ours)[: len(theirs)] == list(theirs)
     assert [parameter.kind for parameter in ours.values()][: len(theirs)] == [p.kind for p in theirs.values()]
     differing = {name for name in theirs if ours[name].default != theirs[name].default}
-    assert differing == {"method"}
+    assert differing == {"method", "n_iter_without_progress"}
 
 
 def test_sne_has_the_parameters_of_tsne():
     differing = {name for name, value in TSNE().get_params().items() if SNE().get_params()[name] != value}
-    assert differing == {"early_exaggeration", "min_grad_norm"}
+    assert differing == {"early_exaggeration", "min_grad_norm", "tol"}
 
 
 def test_fitted_attributes_are_all_there(digits):

@@ -61,7 +61,7 @@ def test_attributes(estimator, X):
     assert model.n_iter_ == 60
     assert model.method_ == "exact"
     assert model.n_features_in_ == 4
-    assert model.learning_rate_ == (25.0 if estimator is TSNE else 0.1)
+    assert model.learning_rate_ == (1.75 if estimator is TSNE else 1.2)
     assert set(model.timings_) == {"neighbors", "initialization", "affinities", "optimization"}
     assert model.affinities_.shape == (50, 50)
     assert model.affinities_.nnz >= 50 * 16
@@ -160,6 +160,58 @@ def test_a_graph_of_neighbours_gives_the_direct_result(estimator, X):
     assert_allclose(precomputed.embedding_, direct.embedding_, rtol=1e-5, atol=1e-5)
 
 
+def test_a_transformer_searches_the_rows_as_given_and_has_parameters(estimator, X):
+    X = X + 5.0  # not centred: the metric sees it
+    start = X[:, :2]
+    expected = estimator(metric="cosine", init=start, **QUICK).fit(X)
+    model = estimator(neighbors=KNeighborsTransformer(metric="cosine"), init=start, **QUICK)
+    assert_allclose(model.fit(X).embedding_, expected.embedding_, rtol=1e-5, atol=1e-5)
+    assert model.neighbors.n_neighbors == 5
+    assert_allclose(model.fit(csr_array(X)).embedding_, expected.embedding_, rtol=1e-5, atol=1e-5)
+    assert model.get_params()["neighbors__metric"] == "cosine"
+    clone(model).set_params(neighbors__metric="manhattan").fit(X)
+    assert model.neighbors.metric == "cosine"
+
+
+def test_faiss_and_exact_search_give_like_affinities(estimator, rng, capsys):
+    pytest.importorskip("faiss")
+    X = (20.0 * rng.normal(size=(20, 8)))[rng.integers(0, 20, 3000)] + rng.normal(size=(3000, 8))
+    faiss, exact = (
+        estimator(neighbors=neighbors, perplexity=10.0, max_iter=1, verbose=1, random_state=0).fit(X)
+        for neighbors in ("faiss", "exact")
+    )
+    assert np.abs(faiss.affinities_ - exact.affinities_).sum() < 0.02 * exact.affinities_.sum()
+    out = capsys.readouterr().out
+    assert "Computing 31 nearest neighbors (faiss)..." in out
+    assert "Computing 31 nearest neighbors (exact)..." in out
+    noise = rng.normal(size=(500, 40))
+    estimator(neighbors="faiss", perplexity=10.0, max_iter=1, verbose=1).fit(noise)
+    assert "faiss does not serve these rows" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "installed", "expected"),
+    [
+        ({}, True, "faiss"),
+        ({}, False, "exact"),
+        ({"metric": "cosine"}, True, "faiss"),
+        ({"metric": "manhattan"}, True, "exact"),
+        ({"neighbors": "exact"}, True, "exact"),
+        ({"rows": 50}, True, "exact"),
+        ({"columns": 6}, True, "exact"),
+        ({"storage": csr_array}, True, "exact"),
+    ],
+)
+def test_auto_takes_faiss_for_many_rows_where_it_can(estimator, change, installed, expected, rng, capsys, monkeypatch):
+    monkeypatch.setattr("sktsne._parameters.FAISS_FROM", 60)
+    monkeypatch.setattr("sktsne._parameters.find_spec", lambda name: object() if installed else None)
+    monkeypatch.setattr("sktsne._base.approximate_neighbors", lambda X, *_: None)
+    change = dict(change)
+    X = change.pop("storage", np.asarray)(rng.normal(size=(change.pop("rows", 60), change.pop("columns", 7))))
+    estimator(**{"verbose": 1, "perplexity": 5.0, "max_iter": 1, **change}).fit(X)
+    assert f"Computing 16 nearest neighbors ({expected})..." in capsys.readouterr().out
+
+
 def test_read_only_and_strided_arrays_are_taken_and_left_alone(estimator, X):
     expected = estimator(**QUICK).fit_transform(X)
     frozen = X.copy()
@@ -236,11 +288,11 @@ def test_verbose_prints_stages_then_iterations(estimator, X, capsys):
     estimator(verbose=1, perplexity=5.0, max_iter=100).fit(X)
     out = capsys.readouterr().out
     assert all(line.startswith(label) for line in out.splitlines())
-    assert f"{label} Computing 16 nearest neighbors..." in out
+    assert f"{label} Computing 16 nearest neighbors (exact)..." in out
     assert f"{label} KL divergence after 100 iterations: " in out
     assert "Iteration 50" not in out
     estimator(verbose=True, perplexity=5.0, max_iter=100).fit(X)
-    assert f"{label} Computing 16 nearest neighbors..." in capsys.readouterr().out
+    assert f"{label} Computing 16 nearest neighbors (exact)..." in capsys.readouterr().out
     estimator(verbose=2, perplexity=5.0, max_iter=100).fit(X)
     assert f"{label} Iteration 50: error = " in capsys.readouterr().out
 
@@ -348,11 +400,43 @@ class TestWarningsAndErrors:
             ("n_jobs", 0, ValueError, "n_jobs == 0, must be"),
             ("n_jobs", 1.5, TypeError, "n_jobs == 1.5, must be an integer or None, not float"),
             ("random_state", "seed", ValueError, "'seed' cannot be used to seed"),
+            ("neighbors", "annoy", ValueError, "neighbors == 'annoy', must be one of 'auto', 'exact', 'faiss' or a tr"),
+            ("neighbors", KNeighborsTransformer, ValueError, "neighbors == <class .* must be one of 'auto'"),
+            (
+                "neighbors",
+                KNeighborsTransformer(mode="connectivity"),
+                ValueError,
+                r"neighbors == KNeighborsTransformer\(mode='connectivity'\) returns no distances: its mode must be",
+            ),
         ],
     )
     def test_parameters_out_of_range_are_named(self, estimator, name, value, error, message, X):
         with pytest.raises(error, match=message):
             estimator(**{name: value}).fit(X)
+
+    @pytest.mark.parametrize(
+        ("params", "message"),
+        [
+            ({"neighbors": "faiss", "metric": "manhattan"}, "neighbors == 'faiss' has the metrics 'euclidean', 'l2', "),
+            ({"neighbors": "faiss", "metric": "precomputed", "init": "random"}, "'faiss' .* metric == 'precomputed'"),
+            ({"neighbors": "faiss", "metric_params": {"p": 3}}, r"'faiss' .* metric_params == \{'p': 3\}"),
+            ({"neighbors": "faiss", "method": "exact"}, "neighbors == 'faiss' finds some .* method == 'exact' takes"),
+            ({"neighbors": KNeighborsTransformer(), "method": "exact"}, "neighbors == KN.* method == 'exact' takes"),
+            ({"neighbors": KNeighborsTransformer(), "metric": "cosine"}, "neighbors == KN.* metric == 'cosine'"),
+            (
+                {"neighbors": KNeighborsTransformer(), "metric": "precomputed", "init": "random"},
+                "neighbors == KN.* metric == 'precomputed'",
+            ),
+        ],
+    )
+    def test_neighbors_that_other_parameters_rule_out(self, estimator, params, message, X):
+        X = pairwise_distances(X) if params.get("metric") == "precomputed" else X
+        with pytest.raises(ValueError, match=message):
+            estimator(**params).fit(X)
+
+    def test_faiss_takes_no_sparse_rows(self, estimator, X):
+        with pytest.raises(ValueError, match="neighbors == 'faiss' takes dense rows, and X is sparse"):
+            estimator(neighbors="faiss").fit(csr_array(X))
 
     @pytest.mark.parametrize("bad", [np.nan, np.inf])
     def test_values_that_are_not_finite(self, estimator, bad, X):

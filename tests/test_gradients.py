@@ -65,8 +65,8 @@ def relative_error(actual, expected):
 def test_gradient_equals_finite_differences_of_the_cost(kind, dof, d, storage, rng):
     objective, _ = make(kind, storage, dof, rng)
     Y = SPREAD * rng.normal(size=(N, d))
-    gradient, _ = objective(Y)
-    expected = numerical_gradient(lambda Z: objective(Z, with_cost=True)[1], Y)
+    gradient = objective(Y)[0].copy()
+    expected = numerical_gradient(lambda Z: objective(Z, with_cost=True)[2], Y)
     assert relative_error(gradient, expected) < 1e-6
 
 
@@ -76,7 +76,7 @@ def test_gradient_equals_finite_differences_of_the_cost(kind, dof, d, storage, r
 def test_tsne_follows_van_der_maaten_and_hinton(d, storage, rng):
     objective, p = make(JointKL, storage, 1.0, rng)
     y = rng.normal(size=(N, d))
-    gradient, cost = objective(y, with_cost=True)
+    gradient, _, cost = objective(y, with_cost=True)
 
     def r2(i, j):
         return sum((y[i, k] - y[j, k]) ** 2 for k in range(d))
@@ -99,7 +99,7 @@ def test_tsne_follows_van_der_maaten_and_hinton(d, storage, rng):
 def test_sne_follows_hinton_and_roweis(d, storage, rng):
     objective, p = make(ConditionalKL, storage, math.inf, rng)
     y = rng.normal(size=(N, d))
-    gradient, cost = objective(y, with_cost=True)
+    gradient, _, cost = objective(y, with_cost=True)
 
     def weight(i, j):
         return math.exp(-sum((y[i, k] - y[j, k]) ** 2 for k in range(d)))
@@ -123,10 +123,12 @@ def test_exaggeration_scales_the_attraction_and_leaves_the_cost(kind, rng):
     dof = 1.0 if kind is JointKL else math.inf
     objective, _ = make(kind, "sparse", dof, rng)
     Y = rng.normal(size=(N, 2))
-    plain, cost = objective(Y, 1.0, with_cost=True)
-    double, double_cost = objective(Y, 2.0, with_cost=True)
-    triple, _ = objective(Y, 3.0)
+    (plain, once, cost), (double, twice, double_cost), (triple, _, _) = (
+        (gradient.copy(), curvature.copy(), cost)
+        for gradient, curvature, cost in (objective(Y, factor, with_cost=True) for factor in (1.0, 2.0, 3.0))
+    )
     assert double_cost == cost
+    assert_allclose(twice, 2.0 * once)
     assert_allclose(triple - double, double - plain, rtol=1e-9, atol=1e-12)
     assert np.abs(double - plain).max() > 1e-3
 
@@ -135,8 +137,9 @@ def test_exaggeration_scales_the_attraction_and_leaves_the_cost(kind, rng):
 def test_gradients_sum_to_zero_and_ignore_translations(kind, rng):
     objective, _ = make(kind, "dense", 1.0 if kind is JointKL else math.inf, rng)
     Y = rng.normal(size=(N, 3))
-    gradient, cost = objective(Y, with_cost=True)
-    moved, moved_cost = objective(Y + 7.0, with_cost=True)
+    gradient, _, cost = objective(Y, with_cost=True)
+    gradient = gradient.copy()
+    moved, _, moved_cost = objective(Y + 7.0, with_cost=True)
     assert_allclose(gradient.sum(axis=0), 0.0, atol=1e-13)
     assert_allclose(moved, gradient, atol=1e-12)
     assert moved_cost == pytest.approx(cost, rel=1e-12)
@@ -147,7 +150,26 @@ def test_an_isolated_point_has_a_finite_cost_and_is_pulled_back(rng):
     objective, _ = make(ConditionalKL, "dense", math.inf, rng)
     Y = rng.normal(size=(N, 2))
     Y[0] = (300.0, 0.0)  # exp(-300²) underflows
-    gradient, cost = objective(Y, with_cost=True)
+    gradient, _, cost = objective(Y, with_cost=True)
     assert math.isfinite(cost)
     assert np.isfinite(gradient).all()
     assert gradient[0, 0] > 0.0
+
+
+@pytest.mark.parametrize("storage", ["dense", "sparse"])
+@pytest.mark.parametrize("kind", [JointKL, ConditionalKL])
+@pytest.mark.usefixtures("backend")
+def test_curvature_is_that_of_the_springs(kind, storage, rng):
+    dof, factor = (1.0, 4.0) if kind is JointKL else (math.inf, 2.0)
+    objective, p = make(kind, storage, dof, rng)
+    Y = 0.3 * rng.normal(size=(N, 2))
+    r2 = np.sum((Y[:, None] - Y) ** 2, axis=2)
+    springs = p if kind is JointKL else p + p.T
+    expected = factor * np.sum(springs * similarity_of(dof).decay(r2), axis=1)
+    assert_allclose(objective(Y)[1], expected, rtol=1e-12)
+
+
+def test_soft_springs_leave_a_curvature(rng):
+    objective, _ = make(JointKL, "sparse", 1.0, rng)
+    curvature = objective(1e6 * rng.normal(size=(N, 2)))[1]
+    assert_allclose(curvature, 4.0 / 8.0 / N)

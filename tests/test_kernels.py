@@ -70,18 +70,22 @@ def test_attraction_agrees_with_its_reference(d, dof, storage, with_cost, refere
         affinities.indices = affinities.indices.astype(storage)
         affinities.indptr = affinities.indptr.astype(storage)
     Y = rng.normal(size=(n, d))
-    force, cost = Attraction(affinities, similarity_of(dof), Workers())(Y, with_cost)
+    force, stiffness, cost = Attraction(affinities, similarity_of(dof), Workers())(Y, with_cost)
     reference()
-    expected_force, expected_cost = Attraction(affinities, similarity_of(dof), Workers())(Y, with_cost)
+    expected_force, expected_stiffness, expected_cost = Attraction(affinities, similarity_of(dof), Workers())(
+        Y, with_cost
+    )
     assert_allclose(force, expected_force, rtol=1e-10, atol=1e-10)
+    assert_allclose(stiffness, expected_stiffness, rtol=1e-12)
     assert cost == pytest.approx(expected_cost, rel=1e-12)
     assert (cost > 0.0) == with_cost
 
 
 def test_rows_without_affinities_feel_no_attraction(rng):
     affinities = csr_array((5, 5))
-    force, cost = Attraction(affinities, StudentT(), Workers())(rng.normal(size=(5, 2)), True)
+    force, stiffness, cost = Attraction(affinities, StudentT(), Workers())(rng.normal(size=(5, 2)), True)
     assert_array_equal(force, 0.0)
+    assert_array_equal(stiffness, 0.0)
     assert cost == 0.0
 
 
@@ -98,9 +102,8 @@ def test_results_do_not_depend_on_the_number_of_threads(dof, n_threads, rng):
     Y = rng.normal(size=(900, 2))
     expected = Attraction(affinities, similarity_of(dof), Workers())(Y, True)
     with Workers(n_threads) as workers:
-        force, cost = Attraction(affinities, similarity_of(dof), workers)(Y, True)
-    assert_array_equal(force, expected[0])
-    assert cost == expected[1]
+        for actual, wanted in zip(Attraction(affinities, similarity_of(dof), workers)(Y, True), expected, strict=True):
+            assert_array_equal(actual, wanted)
 
 
 @pytest.mark.parametrize("similarity", [Gaussian(), StudentT(), StudentT(0.5), StudentT(20.0)])

@@ -11,10 +11,10 @@ class Quadratic:
     """Half of the squared distances to a target with mean zero. Records how it was called."""
 
     gradient_scale = 1.0
-    step_scale = None
 
-    def __init__(self, target):
+    def __init__(self, target, curvature=1.0):
         self.target = target - target.mean(axis=0)
+        self.curvature = np.full(len(target), curvature)
         self.exaggerations = []
         self.n_costs = 0
 
@@ -22,7 +22,8 @@ class Quadratic:
         self.exaggerations.append(exaggeration)
         self.n_costs += with_cost
         difference = Y - self.target
-        return exaggeration * difference, 0.5 * float(np.sum(difference**2)) if with_cost else np.nan
+        cost = 0.5 * float(np.sum(difference**2)) if with_cost else np.nan
+        return exaggeration * difference, exaggeration * self.curvature, cost
 
 
 @pytest.fixture
@@ -43,10 +44,11 @@ def test_reaches_the_minimum_and_leaves_the_start_alone(quadratic, rng):
 
 
 def test_phases_run_in_order_and_only_the_last_ends_early(quadratic):
-    phases = [Phase(7, 3.0, 0.0, 1e-3), Phase(5, 2.0, 0.0, 1e-3), Phase(40, 1.0, 0.0, 0.5)]
+    phases = [Phase(60, 3.0, 0.0, 1e-3), Phase(5, 2.0, 0.0, 1e-3), Phase(400, 1.0, 0.0, 0.5)]
     result = minimize(quadratic, quadratic.target.copy(), phases, min_grad_norm=1e-3)
-    assert quadratic.exaggerations == [3.0] * 7 + [2.0] * 5 + [1.0] * 2  # converged, and once for the result
-    assert result.n_iter == 12
+    # Converged when it was looked at, after 100 iterations, and evaluated once more for the result.
+    assert quadratic.exaggerations == [3.0] * 60 + [2.0] * 5 + [1.0] * 37
+    assert result.n_iter == 100
 
 
 def test_first_steps_follow_the_rule(quadratic, rng):
@@ -57,6 +59,34 @@ def test_first_steps_follow_the_rule(quadratic, rng):
     assert_allclose(first, start + velocity)
     second = minimize(quadratic, start, [Phase(2, 1.0, 0.9, 0.1)]).Y
     assert_allclose(second, first + 0.9 * velocity - 0.1 * 1.0 * (first - quadratic.target))
+
+
+def test_relative_rates_do_not_see_the_scale_of_the_cost(rng):
+    class Scaled(Quadratic):
+        def __call__(self, Y, exaggeration=1.0, with_cost=False):
+            gradient, curvature, cost = super().__call__(Y, exaggeration, with_cost)
+            return self.curvature[:, None] * gradient, curvature, cost
+
+    target, start = rng.normal(size=(20, 2)), rng.normal(size=(20, 2))
+    phases = [Phase(15, 4.0, 0.8, 0.1, relative=True), Phase(15, 1.0, 0.8, 0.1, relative=True)]
+    expected = minimize(Scaled(target), start, phases).Y
+    assert_allclose(minimize(Scaled(target, 1e6), start, phases).Y, expected, rtol=1e-12)
+    assert_allclose(minimize(Scaled(target, 1e-6), start, phases).Y, expected, rtol=1e-12)
+
+
+def test_relative_rates_double_at_most(rng):
+    class Slope(Quadratic):
+        def __call__(self, Y, exaggeration=1.0, with_cost=False):
+            return np.where(np.arange(len(Y))[:, None] % 2, 1.0, -1.0) * np.ones_like(Y), self.curvature, 1.0
+
+    def last_step(relative):
+        two = [
+            minimize(Slope(np.zeros((4, 2))), np.zeros((4, 2)), [Phase(n, 1.0, 0.0, 0.1, relative)]) for n in (29, 30)
+        ]
+        return np.abs(two[1].Y - two[0].Y)
+
+    assert_allclose(last_step(True), 0.2)
+    assert_allclose(last_step(False), 0.1 * (0.8 + 29 * 0.2))
 
 
 def test_costs_are_computed_when_they_are_looked_at(quadratic, rng):
@@ -70,13 +100,26 @@ def test_costs_are_computed_when_they_are_looked_at(quadratic, rng):
 def test_ends_when_there_is_no_progress(rng):
     class Flat(Quadratic):
         def __call__(self, Y, exaggeration=1.0, with_cost=False):
-            return 1e-3 * rng.normal(size=Y.shape), 1.0
+            return 1e-3 * rng.normal(size=Y.shape), self.curvature, 1.0
 
-    result = minimize(
-        Flat(np.zeros((5, 2))), np.ones((5, 2)), [Phase(5000, 1.0, 0.0, 1.0)], n_iter_without_progress=300
-    )
-    assert result.reason == "n_iter_without_progress"
-    assert result.n_iter == 399  # best at the first look, 350 iterations before
+    for patience in (50, 300):
+        result = minimize(
+            Flat(np.zeros((5, 2))), np.ones((5, 2)), [Phase(5000, 1.0, 0.0, 1.0)], n_iter_without_progress=patience
+        )
+        assert result.reason == "n_iter_without_progress"
+        assert result.n_iter == 50 + patience  # the first look is the best
+
+
+@pytest.mark.parametrize(("tol", "n_iter"), [(0.05, 600), (0.2, 100), (0.0, 600)])
+def test_a_cost_must_fall_by_tol_of_itself(tol, n_iter):
+    class Falling(Quadratic):
+        def __call__(self, Y, exaggeration=1.0, with_cost=False):
+            self.n_costs += with_cost
+            return np.ones_like(Y), self.curvature, 0.9**self.n_costs
+
+    objective = Falling(np.zeros((5, 2)))
+    result = minimize(objective, np.ones((5, 2)), [Phase(600, 1.0, 0.0, 1.0)], tol=tol)
+    assert result.n_iter == n_iter
 
 
 def test_results_do_not_depend_on_where_the_start_lies(quadratic, rng):
@@ -89,7 +132,7 @@ def test_results_do_not_depend_on_where_the_start_lies(quadratic, rng):
 
 def test_divergence_is_reported_with_its_learning_rate(quadratic, rng):
     with pytest.raises(FloatingPointError, match=r"diverged at iteration \d+ with learning_rate=1000"):
-        minimize(quadratic, rng.normal(size=(20, 2)), [Phase(1000, 1.0, 0.9, 1e3)])
+        minimize(quadratic, rng.normal(size=(20, 2)), [Phase(1000, 1.0, 0.9, 1e3)], n_iter_without_progress=500)
 
 
 def test_interruption_passes_through(quadratic):

@@ -6,6 +6,7 @@ from numpy.testing import assert_array_equal
 from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness
 from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KNeighborsTransformer
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_checks
@@ -95,6 +96,21 @@ def test_grid_search_over_perplexity(estimator, n_jobs, piped, digits):
     best = search.best_estimator_["map"] if piped else search.best_estimator_
     assert best.perplexity == search.best_params_[name]
     assert best.embedding_.shape == (200, 2)
+
+
+def test_grid_search_over_a_transformers_parameters(digits):
+    X = digits[0][:100]
+    search = GridSearchCV(
+        TSNE(neighbors=KNeighborsTransformer(), perplexity=10.0, max_iter=60),
+        {"neighbors__metric": ["euclidean", "cosine"], "neighbors__n_neighbors": [5, 50]},
+        scoring=training_trustworthiness,
+        cv=[(np.arange(100), np.arange(100))],
+        error_score="raise",
+    )
+    # More neighbours than needed are given, and the nearest used.
+    euclidean, *others = search.fit(X).cv_results_["mean_test_score"]
+    assert others[0] == euclidean
+    assert others[1] == others[2] != euclidean
 
 
 def test_processes_and_one_process_agree(digits):

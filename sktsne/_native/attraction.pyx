@@ -1,6 +1,7 @@
 """Attraction over the affinities of a row range; twins of the references in kernels/attraction.py."""
 
 from libc.stdint cimport int32_t, int64_t
+from libc.string cimport memcpy
 
 from sktsne._native.pairs cimport CHUNK, cross_entropy, decays, squared_distances
 
@@ -20,15 +21,17 @@ def sparse_attraction(
     const real_t[:, ::1] points,
     double dof,
     bint with_cost,
-    double[:, ::1] out,
+    double[:, ::1] force,
+    double[::1] stiffness,
     Py_ssize_t start,
     Py_ssize_t stop,
 ):
-    """Fill rows ``start`` to ``stop`` of ``out``; return their sum of -s log w, or 0 without ``with_cost``."""
-    cdef Py_ssize_t i, k, first, d = points.shape[1]
+    """Fill rows ``start`` to ``stop`` of ``force`` and ``stiffness``; return their sum of -s log w, or 0."""
+    cdef Py_ssize_t i, first, d = points.shape[1]
     cdef double cost = 0.0
     if start >= stop or data.shape[0] == 0:
-        out[start:stop] = 0.0
+        force[start:stop] = 0.0
+        stiffness[start:stop] = 0.0
         return cost
     cdef const real_t* s = &data[0]
     cdef const index_t* index = &indices[0]
@@ -37,53 +40,55 @@ def sparse_attraction(
         for i in range(start, stop):
             first = indptr[i]
             if d == 2 and dof == 1.0 and not with_cost:
-                add_row_planar(s + first, index + first, indptr[i + 1] - first, y, i, &out[i, 0])
+                add_row_planar(s + first, index + first, indptr[i + 1] - first, y, i, &force[i, 0], &stiffness[i])
             else:
                 cost += add_row(
-                    s + first, index + first, indptr[i + 1] - first, y, i, d, dof, with_cost, &out[i, 0]
+                    s + first, index + first, indptr[i + 1] - first, y, i, d, dof, with_cost, &force[i, 0],
+                    &stiffness[i],
                 )
     return cost
 
 
 cdef inline void add_row_planar(
-    const real_t* s, const index_t* index, Py_ssize_t length, const real_t* y, Py_ssize_t i, double* row
+    const real_t* s, const index_t* index, Py_ssize_t length, const real_t* y, Py_ssize_t i, double* force,
+    double* stiffness,
 ) noexcept nogil:
-    # t-SNE's force in two components, a large part of most fits: neighbours are gathered first, so that the rest
-    # is vectorised.
+    # t-SNE's force in two components, a large part of most fits: neighbours are gathered first, a point at a time, so
+    # that the rest is vectorised.
     cdef Py_ssize_t begin = 0, m, j
-    cdef real_t dx[CHUNK]
-    cdef real_t dy[CHUNK]
-    cdef real_t sa, x_i = y[2 * i], y_i = y[2 * i + 1], force_x = 0, force_y = 0
+    cdef real_t near[2 * CHUNK]
+    cdef real_t sa, dx, dy, x_i = y[2 * i], y_i = y[2 * i + 1], force_x = 0, force_y = 0, total = 0
     while begin < length:
         m = min(<Py_ssize_t>CHUNK, length - begin)
         for j in range(m):
-            dx[j] = y[2 * <Py_ssize_t>index[begin + j]]
-            dy[j] = y[2 * <Py_ssize_t>index[begin + j] + 1]
+            memcpy(&near[2 * j], y + 2 * <Py_ssize_t>index[begin + j], 2 * sizeof(real_t))
         for j in range(m):
-            dx[j] = x_i - dx[j]
-            dy[j] = y_i - dy[j]
-            sa = s[begin + j] / (1 + dx[j] * dx[j] + dy[j] * dy[j])
-            force_x += sa * dx[j]
-            force_y += sa * dy[j]
+            dx = x_i - near[2 * j]
+            dy = y_i - near[2 * j + 1]
+            sa = s[begin + j] / (1 + dx * dx + dy * dy)
+            total += sa
+            force_x += sa * dx
+            force_y += sa * dy
         begin += m
-    row[0] = force_x
-    row[1] = force_y
+    force[0] = force_x
+    force[1] = force_y
+    stiffness[0] = total
 
 
 cdef inline double add_row(
     const real_t* s, const index_t* index, Py_ssize_t length, const real_t* y, Py_ssize_t i, Py_ssize_t d, double dof,
-    bint with_cost, double* row,
+    bint with_cost, double* force, double* stiffness,
 ) noexcept nogil:
     # Any similarity and number of components; returns the cost if asked for.
     cdef Py_ssize_t begin = 0, m, j, k
-    cdef double cost = 0.0, difference
+    cdef double cost = 0.0, total = 0.0, difference
     cdef double r2[CHUNK]
     cdef double sa[CHUNK]
     cdef double weight[CHUNK]
     cdef const real_t* y_i = y + i * d
     cdef const real_t* y_j
     for k in range(d):
-        row[k] = 0.0
+        force[k] = 0.0
     while begin < length:
         m = min(<Py_ssize_t>CHUNK, length - begin)
         for j in range(m):
@@ -98,9 +103,11 @@ cdef inline double add_row(
             cost += cross_entropy(weight, r2, m, dof)
         for j in range(m):
             y_j = y + <Py_ssize_t>index[begin + j] * d
+            total += sa[j]
             for k in range(d):
-                row[k] += sa[j] * (y_i[k] - y_j[k])
+                force[k] += sa[j] * (y_i[k] - y_j[k])
         begin += m
+    stiffness[0] = total
     return cost
 
 
@@ -109,11 +116,12 @@ def dense_attraction(
     const double[:, ::1] coordinates,
     double dof,
     bint with_cost,
-    double[:, ::1] out,
+    double[:, ::1] force,
+    double[::1] stiffness,
     Py_ssize_t start,
     Py_ssize_t stop,
 ):
-    """Fill rows ``start`` to ``stop`` of ``out``; return their sum of -s log w, or 0 without ``with_cost``."""
+    """Fill rows ``start`` to ``stop`` of ``force`` and ``stiffness``; return their sum of -s log w, or 0."""
     cdef Py_ssize_t i, j, k, begin, m, d = coordinates.shape[0], n = coordinates.shape[1]
     cdef double cost = 0.0, total, y_k
     cdef double r2[CHUNK]
@@ -124,7 +132,8 @@ def dense_attraction(
         for i in range(start, stop):
             for k in range(d):
                 y[k] = coordinates[k, i]
-                out[i, k] = 0.0
+                force[i, k] = 0.0
+            stiffness[i] = 0.0
             begin = 0
             while begin < n:
                 m = min(<Py_ssize_t>CHUNK, n - begin)
@@ -132,13 +141,17 @@ def dense_attraction(
                 scaled_decays(&affinities[i, begin], r2, m, dof, sa)
                 if with_cost:
                     cost += cross_entropy(&affinities[i, begin], r2, m, dof)
+                total = 0.0
+                for j in range(m):
+                    total += sa[j]
+                stiffness[i] += total
                 for k in range(d):
                     x = &coordinates[k, begin]
                     y_k = y[k]
                     total = 0.0
                     for j in range(m):
                         total += sa[j] * (y_k - x[j])
-                    out[i, k] += total
+                    force[i, k] += total
                 begin += m
     return cost
 

@@ -1,27 +1,40 @@
 """One step of gradient descent with momentum and gains; twin of ``descend_reference`` in optimizer.py."""
 
+import numpy as np
 
 def descend(
     const double[:, ::1] gradient,
-    double[:, ::1] Y,
-    double[:, ::1] velocity,
-    double[:, ::1] gain,
-    double momentum,
+    const double[::1] curvature,
+    bint relative,
     double learning_rate,
+    double momentum,
     double increase,
     double decrease,
     double least,
+    double largest,
+    const double[::1] shift,
+    double[:, ::1] Y,
+    double[:, ::1] velocity,
+    double[:, ::1] gain,
+    Py_ssize_t start,
+    Py_ssize_t stop,
 ):
-    """Change ``Y``, ``velocity`` and ``gain`` in place."""
-    cdef Py_ssize_t j, size = Y.shape[0] * Y.shape[1]
-    cdef const double* g = &gradient[0, 0]
-    cdef double* y = &Y[0, 0]
-    cdef double* v = &velocity[0, 0]
-    cdef double* a = &gain[0, 0]
-    cdef double grown
+    """Change rows ``start`` to ``stop`` of ``Y``, ``velocity`` and ``gain`` in place; return the sum of those of Y."""
+    cdef Py_ssize_t i, k, d = Y.shape[1]
+    cdef double rate = learning_rate, grown, g, v
+    total = np.zeros(d)
+    cdef double[::1] sums = total
     with nogil:
-        for j in range(size):
-            grown = a[j] + increase if v[j] * g[j] < 0.0 else a[j] * decrease
-            a[j] = grown if grown > least else least
-            v[j] = momentum * v[j] - learning_rate * a[j] * g[j]
-            y[j] += v[j]
+        for i in range(start, stop):
+            if relative:
+                rate = learning_rate / curvature[i]
+            for k in range(d):
+                g = gradient[i, k]
+                v = velocity[i, k]
+                grown = gain[i, k] + increase if v * g < 0.0 else gain[i, k] * decrease
+                grown = grown if grown > least else least
+                gain[i, k] = grown if grown < largest else largest
+                velocity[i, k] = momentum * v - rate * gain[i, k] * g
+                Y[i, k] += velocity[i, k] - shift[k]
+                sums[k] += Y[i, k]
+    return total

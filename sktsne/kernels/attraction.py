@@ -1,9 +1,10 @@
 r"""The attractive force: a sum over the affinities.
 
-    A_i = Σ_j s_ij a_ij (y_i − y_j)         cross = Σ_i Σ_j −s_ij log w_ij
+    A_i = Σ_j s_ij a_ij (y_i − y_j)         k_i = Σ_j s_ij a_ij         cross = Σ_i Σ_j −s_ij log w_ij
 
-with ``s`` the symmetric affinities, sparse or dense, and the similarity's ``w`` and ``a`` at r²_ij. Exaggeration
-is the caller's: it multiplies ``A``, and the affinities stay as they are.
+with ``s`` the symmetric affinities, sparse or dense, and the similarity's ``w`` and ``a`` at r²_ij; ``k_i``, the
+stiffness, is that of the springs that pull at point i. Exaggeration is the caller's: it multiplies ``A`` and ``k``, and
+the affinities stay as they are.
 """
 
 from __future__ import annotations
@@ -29,19 +30,21 @@ def sparse_attraction_reference(
     points: NDArray[np.floating],
     dof: float,
     with_cost: bool,
-    out: NDArray[np.float64],
+    force: NDArray[np.float64],
+    stiffness: NDArray[np.float64],
     start: int,
     stop: int,
 ) -> float:
-    """Fill rows ``start`` to ``stop`` of ``out``; return their sum of -s log w, or 0 without ``with_cost``."""
+    """Fill rows ``start`` to ``stop`` of ``force`` and ``stiffness``; return their sum of -s log w, or 0."""
     similarity = similarity_of(dof)
     entries = slice(indptr[start], indptr[stop])
     rows = np.repeat(np.arange(start, stop), np.diff(indptr[start : stop + 1]))
     differences = points[rows] - points[indices[entries]]
     r2 = np.einsum("ij,ij->i", differences, differences)
     pull = data[entries] * similarity.decay(r2)
+    stiffness[start:stop] = np.bincount(rows - start, pull, minlength=stop - start)
     for k in range(points.shape[1]):
-        out[start:stop, k] = np.bincount(rows - start, pull * differences[:, k], minlength=stop - start)
+        force[start:stop, k] = np.bincount(rows - start, pull * differences[:, k], minlength=stop - start)
     return float(data[entries] @ similarity.negative_log_weight(r2)) if with_cost else 0.0
 
 
@@ -50,11 +53,12 @@ def dense_attraction_reference(
     coordinates: NDArray[np.float64],
     dof: float,
     with_cost: bool,
-    out: NDArray[np.float64],
+    force: NDArray[np.float64],
+    stiffness: NDArray[np.float64],
     start: int,
     stop: int,
 ) -> float:
-    """Fill rows ``start`` to ``stop`` of ``out``; return their sum of -s log w, or 0 without ``with_cost``."""
+    """Fill rows ``start`` to ``stop`` of ``force`` and ``stiffness``; return their sum of -s log w, or 0."""
     similarity = similarity_of(dof)
     cost = 0.0
     step = max(1, REFERENCE_BLOCK // coordinates.shape[1])
@@ -62,7 +66,9 @@ def dense_attraction_reference(
         rows = slice(first, min(first + step, stop))
         differences = coordinates[:, rows, None] - coordinates[:, None, :]
         r2 = np.einsum("kij,kij->ij", differences, differences)
-        out[rows] = np.einsum("ij,kij->ik", affinities[rows] * similarity.decay(r2), differences)
+        pull = affinities[rows] * similarity.decay(r2)
+        stiffness[rows] = pull.sum(axis=1)
+        force[rows] = np.einsum("ij,kij->ik", pull, differences)
         if with_cost:
             cost += float(np.sum(affinities[rows] * similarity.negative_log_weight(r2)))
     return cost
@@ -106,13 +112,19 @@ class Attraction:
             routine = choose("attraction", "dense_attraction", dense_attraction_reference)
             self._run = partial(routine, affinities)
             self._row_cost = self._n
+        self._force = np.empty((0, 0))
+        self._stiffness = np.empty(self._n)
 
-    def __call__(self, Y: NDArray[np.float64], with_cost: bool = False) -> tuple[NDArray[np.float64], float]:
-        """Return the force ``A`` of shape (n, d) and the sum ``cross``, 0 unless ``with_cost``.
+    def __call__(
+        self, Y: NDArray[np.float64], with_cost: bool = False
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+        """Return the force ``A`` (n, d), the stiffness ``k`` (n,) and the sum ``cross``, 0 unless ``with_cost``.
 
-        ``Y`` is the embedding, C-contiguous float64 of shape (n, d).
+        ``Y`` is the embedding, C-contiguous float64 of shape (n, d). The arrays are those of the call before.
         """
-        force = np.empty_like(Y)
+        if self._force.shape != Y.shape:
+            self._force = np.empty_like(Y)
         points = Y.astype(self._dtype, copy=False) if self._sparse else np.ascontiguousarray(Y.T)
-        costs = self._workers.run(partial(self._run, points, self._dof, with_cost, force), self._n, self._row_cost)
-        return force, float(sum(costs))
+        run = partial(self._run, points, self._dof, with_cost, self._force, self._stiffness)
+        costs = self._workers.run(run, self._n, self._row_cost)
+        return self._force, self._stiffness, float(sum(costs))
