@@ -18,8 +18,8 @@ from ._faiss import approximate_neighbors
 from ._native import warn_if_not_compiled
 from ._native.parallel import Workers, effective_n_threads
 from ._parameters import check_parameters, check_start, choose_method, choose_neighbors, effective_perplexity
-from .affinities import conditional_affinities
-from .initialization import pca_start, random_start
+from .affinities import conditional_affinities, reorder
+from .initialization import pca_start, random_start, space_filling_order
 from .neighbors import all_distances, condition, nearest_neighbors, neighbors_by_transformer
 from .optimizer import Objective, Phase, Progress, minimize
 from .similarities import Similarity
@@ -172,10 +172,17 @@ class BaseEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     def _optimize(self, start: NDArray[np.float64], workers: Workers) -> None:
         n_samples, n_components = start.shape
         self.method_, factory = choose_method(self.method, n_samples, n_components)
+        kernel = factory(self._similarity, workers)
         phases = self._phases()
+        order = space_filling_order(start)
+        affinities = self.affinities_
+        if issparse(affinities):
+            affinities = reorder(affinities, order, kernel.dtype)
+        else:
+            order = np.arange(n_samples)
         result = minimize(
-            self._objective(self.affinities_, factory(self._similarity, workers), workers),
-            start,
+            self._objective(affinities, kernel, workers),
+            start[order],
             phases,
             n_iter_without_progress=self.n_iter_without_progress,
             tol=self.tol,
@@ -184,7 +191,8 @@ class BaseEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             report=self._report if self.verbose else None,
         )
         self._log(f"KL divergence after {result.n_iter} iterations: {result.cost:f} (stopped by {result.reason})")
-        self.embedding_ = result.Y
+        self.embedding_ = np.empty_like(result.Y)
+        self.embedding_[order] = result.Y
         self.kl_divergence_ = result.cost
         self.n_iter_ = result.n_iter
         self.learning_rate_ = phases[-1].learning_rate

@@ -181,7 +181,7 @@ class TSNE(BaseEmbedding):
         angle: float = 0.5,
         n_jobs: int | None = None,
         neighbors: Any = "auto",
-        tol: float = 1e-2,
+        tol: float = 0.0125,
     ) -> None:
         self.n_components = n_components
         self.perplexity = perplexity

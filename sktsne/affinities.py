@@ -193,3 +193,12 @@ def joint_affinities(
     joint = symmetrize(conditional)
     joint /= 2 * joint.shape[0]
     return joint
+
+
+def reorder(affinities: csr_array, order: NDArray[np.intp], dtype: type[np.floating]) -> csr_array:
+    """Return the affinities of the points in another order, with values of type ``dtype``."""
+    data = affinities.data.astype(dtype, copy=False)
+    rows = csr_array((data, affinities.indices, affinities.indptr), shape=affinities.shape)[order]
+    place = np.empty(len(order), dtype=rows.indices.dtype)
+    place[order] = np.arange(len(order), dtype=place.dtype)
+    return csr_array((rows.data, place[rows.indices], rows.indptr), shape=rows.shape)

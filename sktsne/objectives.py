@@ -42,7 +42,7 @@ LEAST_CURVATURE = 1.0 / 8.0
 def _negative_entropy(affinities: csr_array | NDArray[np.float64]) -> float:
     """Return Σ p log p."""
     p = affinities if isinstance(affinities, np.ndarray) else affinities.data
-    return float(xlogy(p, p).sum())
+    return float(xlogy(p, p).sum(dtype=np.float64))
 
 
 class JointKL:

@@ -10,6 +10,7 @@ from sktsne.affinities import (
     conditional_affinities,
     conditional_probabilities,
     joint_affinities,
+    reorder,
     search_precisions_reference,
 )
 from sktsne.kernels import ExactKernel
@@ -160,3 +161,11 @@ def test_joint_probabilities_are_scikit_learns(digits, rng):
     joint = joint_affinities(conditional_affinities(all_distances(X), 30.0, Workers()))
     objective = JointKL(joint, StudentT(), ExactKernel(StudentT(), Workers()), Workers())
     assert objective(Y.astype(float), with_cost=True)[2] == pytest.approx(theirs, rel=1e-5)
+
+
+def test_affinities_in_another_order(rng):
+    joint = joint_affinities(conditional_affinities(nearest_neighbors(rng.normal(size=(60, 3)), 10), 4.0, Workers()))
+    order = rng.permutation(60)
+    reordered = reorder(joint, order, np.float32)
+    assert reordered.dtype == np.float32
+    assert_array_equal(reordered.toarray(), joint.toarray()[np.ix_(order, order)].astype(np.float32))

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sktsne import SNE, TSNE
 from sktsne._native.parallel import Workers
 from sktsne.kernels import ExactKernel, FFTKernel
-from sktsne.kernels.fft import MAX_NODES
+from sktsne.kernels.fft import COARSENING, FAR_WIDTH, MAX_NODES, Mesh, far_weight, splines
 from sktsne.similarities import Gaussian, StudentT, similarity_of
 
 DOFS = [1.0, math.inf, 0.5, 3.0]
@@ -64,6 +64,72 @@ def test_agrees_with_its_reference(d, dof, reference, rng):
     (expected_phi, expected_grad), _ = both(Y, dof, charges)
     assert_allclose(phi, expected_phi, rtol=1e-4, atol=1e-5 * phi.max())
     assert_allclose(grad, expected_grad, rtol=1e-4, atol=1e-5 * np.abs(grad).max())
+
+
+@pytest.mark.parametrize("dof", [0.5, 1.0, 3.0])
+def test_the_far_part_is_the_weight_but_for_a_remainder_that_falls_fast(dof):
+    r2 = np.array([10.0, 20.0, 40.0, 80.0]) ** 2 * dof
+    w = StudentT(dof).weight(r2)
+    remainder = (w - far_weight(dof, r2)) / w
+    assert (remainder > -1e-12).all()
+    assert remainder[0] < 1.0
+    assert (remainder[1:] < remainder[:-1] / 2**6).all()
+
+
+def coarse_mesh(shape):
+    spacing = 1.0
+    return Mesh(
+        np.zeros(2 if shape[0] > 1 else 1), shape if shape[0] > 1 else shape[1:], spacing, StudentT(), Workers()
+    )
+
+
+@pytest.mark.parametrize("shape", [(1, 9), (1, 64), (9, 10), (31, 18), (12, 33)])
+@pytest.mark.usefixtures("backend")
+def test_coarse_splines_are_sums_of_fine_ones(shape, rng):
+    mesh = coarse_mesh(shape)
+    coarse = rng.normal(size=mesh._coarse.shape).astype(np.float32)
+    fine = np.zeros(shape, dtype=np.float32)
+    mesh._refine(coarse, mesh._splines, fine, 0, len(fine))
+
+    def value(nodes, x, y):
+        total = 0.0
+        parts = [
+            splines(np.array([z])) if m > 1 else (np.array([0]), np.ones((1, 1)), None)
+            for z, m in ((x, len(nodes)), (y, 2))
+        ]
+        (row, outer, _), (column, inner, _) = parts
+        for a, first in enumerate(outer[:, 0]):
+            for b, second in enumerate(inner[:, 0]):
+                total += first * second * nodes[row[0] + a, column[0] + b]
+        return total
+
+    for _ in range(20):
+        x, y = (1.0 + rng.uniform() * (m - 3.0) if m > 1 else 0.0 for m in shape)
+        # Coarse node 1 lies where the first fine one does.
+        expected = value(coarse, x / COARSENING + 1.0, y / COARSENING + 1.0)
+        assert value(fine, x, y) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(1, 9), (1, 64), (9, 10), (31, 18), (12, 33)])
+def test_changes_of_the_spacing_agree_with_their_references(shape, reference, rng):
+    fine = rng.normal(size=shape).astype(np.float32)
+    coarse = rng.normal(size=coarse_mesh(shape)._coarse.shape).astype(np.float32)
+
+    def results():
+        mesh, low, high = coarse_mesh(shape), np.zeros_like(coarse), fine.copy()
+        middle = len(low) // 2
+        for block in ((0, middle), (middle, len(low))):
+            mesh._coarsen(fine, mesh._splines, low, *block)
+        middle = len(high) // 2
+        for block in ((0, middle), (middle, len(high))):
+            mesh._refine(coarse, mesh._splines, high, *block)
+        return low, high
+
+    compiled = results()
+    reference()
+    for actual, expected in zip(compiled, results(), strict=True):
+        assert_allclose(actual, expected, atol=1e-5)
+    assert FAR_WIDTH > COARSENING  # else the coarse mesh would resolve the far part worse than the fine one does w
 
 
 @pytest.mark.parametrize("n_threads", [2, 3, 7])

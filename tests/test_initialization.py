@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
 
-from sktsne.initialization import pca_start, random_start
+from sktsne.initialization import pca_start, random_start, space_filling_order
 
 
 def state(seed=0):
@@ -45,3 +45,16 @@ def test_rows_without_variance_start_at_random(storage, X):
     start = pca_start(storage(X), 2, state())
     assert np.isfinite(start).all()
     assert (start.std(axis=0) > 1e-6).all()
+
+
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_the_order_keeps_neighbours_together(d, rng):
+    Y = 1e-4 * rng.normal(size=(3000, d))
+    order = space_filling_order(Y)
+    assert_array_equal(np.sort(order), np.arange(3000))
+    steps = np.linalg.norm(np.diff(Y[order, :2], axis=0), axis=1)
+    assert np.median(steps) < 0.1 * np.median(np.linalg.norm(np.diff(Y[:, :2], axis=0), axis=1))
+
+
+def test_points_at_one_place_have_an_order():
+    assert_array_equal(space_filling_order(np.zeros((5, 2))), np.arange(5))

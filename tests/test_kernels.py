@@ -81,6 +81,16 @@ def test_attraction_agrees_with_its_reference(d, dof, storage, with_cost, refere
     assert (cost > 0.0) == with_cost
 
 
+def test_attraction_in_float32_is_that_in_float64(rng):
+    affinities = csr_array(random_sparse(300, 300, density=0.2, random_state=rng))
+    affinities = csr_array(affinities + affinities.T)
+    Y = np.concatenate([1e-3 * rng.normal(size=(100, 2)), rng.normal(size=(100, 2)), 1e3 * rng.normal(size=(100, 2))])
+    results = [Attraction(affinities, StudentT(), Workers(), dtype)(Y, True) for dtype in (np.float32, np.float64)]
+    for low, high in zip(*results, strict=True):
+        assert_allclose(low, high, rtol=1e-5, atol=1e-6 * np.max(high))
+    assert results[0][2] == pytest.approx(results[1][2], rel=1e-6)
+
+
 def test_rows_without_affinities_feel_no_attraction(rng):
     affinities = csr_array((5, 5))
     force, stiffness, cost = Attraction(affinities, StudentT(), Workers())(rng.normal(size=(5, 2)), True)

@@ -1,10 +1,11 @@
-"""Spreading charges on a mesh and reading a potential from it; twins of the references in kernels/fft.py."""
+"""Spreading charges on a mesh, reading a potential, changing the spacing; twins of the references in kernels/fft.py."""
 
 from libc.math cimport floor
 
 cdef enum:
     SUPPORT = 4
     TABLE = 64
+    COARSENING = 4
 
 
 def spread(
@@ -97,6 +98,76 @@ def read(
             if d == 2:
                 grad_phi[p, 0] = total_outer
             grad_phi[p, d - 1] = total_inner
+
+
+def coarsen(
+    const float[:, ::1] fine,
+    const float[:, ::1] weights,
+    float[:, ::1] coarse,
+    Py_ssize_t start,
+    Py_ssize_t stop,
+):
+    """Fill rows ``start`` to ``stop`` of ``coarse`` with the charges that its splines see."""
+    cdef Py_ssize_t i, j, row, width = fine.shape[1]
+    cdef float weight
+    cdef float[::1] scratch = fine[0].copy()
+    cdef float* line
+    cdef const float* nodes
+    with nogil:
+        for i in range(start, stop):
+            line = &scratch[0]
+            for j in range(width):
+                line[j] = fine[0, j] if fine.shape[0] == 1 else 0.0
+            if fine.shape[0] > 1:
+                # Row i of coarse takes part in the rows of fine from 4 (i - 3) on, four of its weights in each phase.
+                for row in range(max(0, COARSENING * (i - 3)), min(fine.shape[0], COARSENING * (i + 1))):
+                    weight = weights[row % COARSENING, i - row // COARSENING]
+                    nodes = &fine[row, 0]
+                    for j in range(width):
+                        line[j] += weight * nodes[j]
+            for j in range(coarse.shape[1]):
+                weight = 0.0
+                for row in range(max(0, COARSENING * (j - 3)), min(width, COARSENING * (j + 1))):
+                    weight += weights[row % COARSENING, j - row // COARSENING] * line[row]
+                coarse[i, j] = weight
+
+
+def refine(
+    const float[:, ::1] coarse,
+    const float[:, ::1] weights,
+    float[:, ::1] fine,
+    Py_ssize_t start,
+    Py_ssize_t stop,
+):
+    """Add the potential of ``coarse`` to the rows ``start`` to ``stop`` of ``fine``."""
+    cdef Py_ssize_t i, j, q, r, width = coarse.shape[1], last = fine.shape[1]
+    cdef float weight
+    cdef float[::1] scratch = coarse[0].copy()
+    cdef float* line
+    cdef float* row
+    cdef const float* nodes
+    with nogil:
+        for i in range(start, stop):
+            line = &scratch[0]
+            for j in range(width):
+                line[j] = coarse[0, j] if fine.shape[0] == 1 else 0.0
+            if fine.shape[0] > 1:
+                for q in range(4):
+                    weight = weights[i % COARSENING, q]
+                    nodes = &coarse[i // COARSENING + q, 0]
+                    for j in range(width):
+                        line[j] += weight * nodes[j]
+            row = &fine[i, 0]
+            for q in range(last // COARSENING):
+                for r in range(COARSENING):
+                    row[COARSENING * q + r] += (
+                        weights[r, 0] * line[q] + weights[r, 1] * line[q + 1]
+                        + weights[r, 2] * line[q + 2] + weights[r, 3] * line[q + 3]
+                    )
+            q = last // COARSENING
+            for r in range(last % COARSENING):
+                for j in range(4):
+                    row[COARSENING * q + r] += weights[r, j] * line[q + j]
 
 
 cdef inline Py_ssize_t table_index(double x) noexcept nogil:

@@ -9,14 +9,24 @@ Both splines smooth by their sampled transform b, which the division undoes, as 
 depends on the place within a cell only, is tabulated, and is taken off. What error remains comes from sampling w at the
 spacing h.
 
-The mesh keeps its shape while the points fit into it, and the transform of w with it: a potential costs two transforms.
-Half of their rows are padding, or not needed, and are left out. Mesh and transforms are float32.
+A transform is periodic, and padding with zeros keeps the periods apart: as far as w reaches, which for the heavy tails
+of Student's t is the whole mesh once more. So those are convolved in two parts, with u = r²:
+
+    w(u) = near + far,      far(u) = Σ_{m<4} (−c)^m / m! · w⁽ᵐ⁾(u + c),      c = (6² − 1) α
+
+The far part, a Taylor series of w at u + c, differs from w by a remainder that falls by r⁸ faster than w itself, and is
+six times as wide: a mesh of four times the spacing resolves it, whose B-splines are sums of those of the fine mesh,
+exactly. The near part takes a padding of some 26 units only.
+
+The mesh keeps its shape while the points fit into it, and the transforms of w with it: a potential costs two transforms
+of each mesh. Rows of them that are padding, or not needed, are left out. Mesh and transforms are float32.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -29,11 +39,16 @@ from ..similarities import Similarity
 from .exact import ExactKernel
 
 SPACING = 0.35
-# Nodes along an axis, before padding: 2 components and this many need 200 MB for the mesh and its transforms.
-MAX_NODES = {1: 2**20, 2: 2500}
+# Nodes along an axis, before padding: 2 components and this many need 300 MB for the mesh and its transforms.
+MAX_NODES = {1: 2**20, 2: 4000}
 # The mesh is made larger than the points need by this factor, for the map to grow.
 SLACK = 1.15
 SUPPORT = 4
+COARSENING = 4
+FAR_WIDTH = 6.0
+FAR_TERMS = 4
+# Where the near part is below this it is left out.
+NEGLIGIBLE = 1e-8
 # Places within a cell, along each axis, at which the term of a point itself is tabulated.
 TABLE = 64
 # A potential below this part of the largest has lost its digits in float32, and is summed directly.
@@ -114,6 +129,128 @@ def _bounds(Y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.flo
     return np.array([y.min() for y in Y.T]), np.array([y.max() for y in Y.T])
 
 
+Weight = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
+
+def far_weight(dof: float, r2: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the far part of ``w``, for finite degrees of freedom."""
+    base = FAR_WIDTH**2 + r2 / dof
+    term = base**-dof
+    total = term.copy()
+    for m in range(1, FAR_TERMS):
+        term *= (FAR_WIDTH**2 - 1.0) * (dof + m - 1.0) / m / base
+        total += term
+    return total
+
+
+def _coarse_splines() -> NDArray[np.float32]:
+    """Return how coarse nodes count on the fine mesh: entry (r, s) is node q + s - 1 of the coarse one at 4q + r.
+
+    A cubic B-spline is a sum of five of half its width, with 1, 4, 6, 4 and 1 eighths: here of such sums.
+    """
+    half = np.array([1.0, 4.0, 6.0, 4.0, 1.0]) / 8.0
+    spread = np.zeros(9)
+    spread[::2] = half
+    taps = np.pad(np.convolve(spread, half), 4)  # from node -10 to 10
+    r, s = np.indices((COARSENING, SUPPORT))
+    return np.ascontiguousarray(taps[14 + r - COARSENING * s], dtype=np.float32)
+
+
+def _reach(weight: Weight) -> float:
+    """Return the distance beyond which a weight that falls is negligible."""
+    distances = np.arange(0.0, 1000.0, 0.25)
+    return float(distances[np.abs(weight(distances**2)) > NEGLIGIBLE].max(initial=0.0)) + 0.25
+
+
+def _refinement(n_fine: int, n_coarse: int, weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the matrix (n_fine, n_coarse) that takes a function's splines on the coarse mesh to the fine one."""
+    if n_fine == 1:
+        return np.ones((1, 1), dtype=np.float32)
+    node = np.arange(n_fine)[:, None]
+    matrix = np.zeros((n_fine, n_coarse), dtype=np.float32)
+    matrix[node, node // COARSENING + np.arange(SUPPORT)] = weights[node[:, 0] % COARSENING]
+    return matrix
+
+
+def coarsen_reference(
+    fine: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    coarse: NDArray[np.float32],
+    start: int,
+    stop: int,
+) -> None:
+    """Fill rows ``start`` to ``stop`` of ``coarse`` with the charges that its splines see."""
+    outer, inner = (_refinement(m, c, weights) for m, c in zip(fine.shape, coarse.shape, strict=True))
+    coarse[start:stop] = outer[:, start:stop].T @ fine @ inner
+
+
+def refine_reference(
+    coarse: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    fine: NDArray[np.float32],
+    start: int,
+    stop: int,
+) -> None:
+    """Add the potential of ``coarse`` to the rows ``start`` to ``stop`` of ``fine``."""
+    outer, inner = (_refinement(m, c, weights) for m, c in zip(fine.shape, coarse.shape, strict=True))
+    fine[start:stop] += outer[start:stop] @ coarse @ inner.T
+
+
+class Convolution:
+    """The convolution of charges on a mesh with a weight that is even and real.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the mesh; one row for one component.
+    spacing : float
+        The distance of two nodes.
+    weight : callable
+        The weight of squared distances.
+    reach : float
+        The distance beyond which the weight is nothing.
+    n_threads : int
+        Threads of the transforms.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        spacing: float,
+        weight: Weight,
+        reach: float,
+        n_threads: int,
+    ) -> None:
+        self._n_threads = n_threads
+        self._padded = tuple(
+            1 if m == 1 else fft.next_fast_len(m + min(m, math.ceil(min(reach / spacing, m))), real=axis == 1)
+            for axis, m in enumerate(shape)
+        )
+        offsets = [np.minimum(np.arange(size), size - np.arange(size)) * spacing for size in self._padded]
+        w = weight(offsets[0][:, None] ** 2 + offsets[1][None, :] ** 2)
+        # Divided by the transforms of the splines; both are real and even.
+        transform = fft.rfft2(w, workers=n_threads).real
+        for axis, size in enumerate(self._padded):
+            if size > 1:
+                theta = 2.0 * np.pi * np.arange(transform.shape[axis]) / size
+                factor = (3.0 / (2.0 + np.cos(theta))) ** 2
+                transform *= factor[:, None] if axis == 0 else factor
+        self._transform = transform.astype(np.float32)
+
+    def __call__(self, mesh: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the potential of charges on the mesh, at its nodes."""
+        rows, columns = mesh.shape
+        workers = self._n_threads
+        spectrum = fft.rfft(mesh, self._padded[1], axis=1, workers=workers)  # the padding's rows are zero
+        if rows > 1:
+            spectrum = fft.fft(spectrum, self._padded[0], axis=0, workers=workers, overwrite_x=True)
+        spectrum *= self._transform
+        if rows > 1:
+            spectrum = fft.ifft(spectrum, axis=0, workers=workers, overwrite_x=True)[:rows]
+        potential = fft.irfft(spectrum, self._padded[1], axis=1, workers=workers, overwrite_x=True)
+        return np.ascontiguousarray(potential[:, :columns])
+
+
 class Mesh:
     """A mesh that covers a box, and the convolution with w on it.
 
@@ -127,8 +264,8 @@ class Mesh:
         The distance h of two nodes.
     similarity : Similarity
         Its weight is the convolution's kernel.
-    n_threads : int
-        Threads of the transforms.
+    workers : Workers
+        The threads to use.
     """
 
     def __init__(
@@ -137,31 +274,26 @@ class Mesh:
         nodes: tuple[int, ...],
         spacing: float,
         similarity: Similarity,
-        n_threads: int,
+        workers: Workers,
     ) -> None:
         self.origin = origin
         self.spacing = spacing
         # One component is a mesh of one row.
         self.shape = nodes if len(nodes) == 2 else (1, *nodes)
-        self._n_threads = n_threads
-        self._padded = tuple(
-            1 if m == 1 else fft.next_fast_len(2 * m, real=axis == 1) for axis, m in enumerate(self.shape)
-        )
-        self._transform = self._transform_of(similarity)
+        self._workers = workers
+        self._far: Convolution | None = None
+        near: Weight = similarity.weight
+        if math.isfinite(similarity.dof):
+            far = partial(far_weight, similarity.dof)
+            coarse = tuple(1 if m == 1 else (m - 1) // COARSENING + SUPPORT for m in self.shape)
+            self._far = Convolution(coarse, COARSENING * spacing, far, math.inf, workers.n_threads)
+            self._coarse = np.empty(coarse, dtype=np.float32)
+            self._splines = _coarse_splines()
+            self._coarsen = choose("mesh", "coarsen", coarsen_reference)
+            self._refine = choose("mesh", "refine", refine_reference)
+            near = lambda r2: similarity.weight(r2) - far(r2)  # noqa: E731
+        self._near = Convolution(self.shape, spacing, near, _reach(near), workers.n_threads)
         self.self_terms = self._self_terms()
-
-    def _transform_of(self, similarity: Similarity) -> NDArray[np.float32]:
-        """Return the transform of w, divided by those of the splines; both are real and even."""
-        offsets = [np.minimum(np.arange(size), size - np.arange(size)) * self.spacing for size in self._padded]
-        w = similarity.weight(offsets[0][:, None] ** 2 + offsets[1][None, :] ** 2)
-        transform = fft.rfft2(w, workers=self._n_threads).real
-        for axis, size in enumerate(self._padded):
-            if size > 1:
-                theta = 2.0 * np.pi * np.arange(transform.shape[axis]) / size
-                factor = (3.0 / (2.0 + np.cos(theta))) ** 2
-                transform *= factor[:, None] if axis == 0 else factor
-        result: NDArray[np.float32] = transform.astype(np.float32)
-        return result
 
     def _self_terms(self) -> NDArray[np.float32]:
         """Return what a unit charge adds at its own place: potential, outer and inner slope, over places in a cell."""
@@ -191,20 +323,22 @@ class Mesh:
 
     def coordinates(self, Y: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return positions in units of the mesh."""
-        return (Y - self.origin) / self.spacing
+        result = np.empty_like(Y)
+        for k, x in enumerate(self.origin):  # column by column, which NumPy does several times faster
+            np.subtract(Y[:, k], x, out=result[:, k])
+        result /= self.spacing
+        return result
 
     def convolve(self, mesh: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the potential of charges on the mesh, at its nodes."""
-        rows, columns = self.shape
-        workers = self._n_threads
-        spectrum = fft.rfft(mesh, self._padded[1], axis=1, workers=workers)  # the padding's rows are zero
-        if rows > 1:
-            spectrum = fft.fft(spectrum, self._padded[0], axis=0, workers=workers, overwrite_x=True)
-        spectrum *= self._transform
-        if rows > 1:
-            spectrum = fft.ifft(spectrum, axis=0, workers=workers, overwrite_x=True)[:rows]
-        potential = fft.irfft(spectrum, self._padded[1], axis=1, workers=workers, overwrite_x=True)
-        return np.ascontiguousarray(potential[:, :columns])
+        potential = self._near(mesh)
+        if self._far is not None:
+            self._workers.run(
+                partial(self._coarsen, mesh, self._splines, self._coarse), len(self._coarse), mesh.shape[1]
+            )
+            far = self._far(self._coarse)
+            self._workers.run(partial(self._refine, far, self._splines, potential), len(mesh), mesh.shape[1])
+        return potential
 
 
 class FFTKernel:
@@ -238,18 +372,19 @@ class FFTKernel:
     def set_points(self, Y: NDArray[np.float64]) -> None:
         """Place the sources: ``Y`` of shape (n, d)."""
         self._Y = Y
-        self._far = self._far_points(Y)
-        near = Y if self._far is None else Y[~self._far]
-        low, high = _bounds(near)
+        near, (low, high) = Y, _bounds(Y)
+        self._far = self._far_points(Y, float(np.max(high - low)))
+        if self._far is not None:
+            near = Y[~self._far]
+            low, high = _bounds(near)
         if self._mesh is None or not self._mesh.covers(low, high):
             self._mesh = self._make_mesh(low, high)
         self._coordinates = self._mesh.coordinates(near)
 
-    def _far_points(self, Y: NDArray[np.float64]) -> NDArray[np.bool_] | None:
+    def _far_points(self, Y: NDArray[np.float64], extent: float) -> NDArray[np.bool_] | None:
         """Return a mask of the points that a mesh of full size leaves out, or None: there are none, or too many."""
         reach = 0.5 * self._spacing * (MAX_NODES[Y.shape[1]] - 2 * SUPPORT) / SLACK
-        low, high = _bounds(Y)
-        if np.all(high - low <= 2.0 * reach):
+        if extent <= 2.0 * reach:
             return None
         far = np.any(np.abs(Y - np.median(Y, axis=0)) > reach, axis=1)
         return far if 0 < np.count_nonzero(far) <= math.sqrt(len(Y)) else None
@@ -268,7 +403,7 @@ class FFTKernel:
             )
         nodes = tuple(fft.next_fast_len(math.ceil(extent / spacing) + 2 * SUPPORT, real=True) for extent in span)
         origin = (low + high) / 2 - spacing * (np.array(nodes) - 1) / 2
-        return Mesh(origin, nodes, spacing, self._similarity, self._workers.n_threads)
+        return Mesh(origin, nodes, spacing, self._similarity, self._workers)
 
     def potential(
         self,
