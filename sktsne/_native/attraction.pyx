@@ -1,5 +1,6 @@
 """Attraction over the affinities of a row range; twins of the references in kernels/attraction.py."""
 
+from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy
 
@@ -39,9 +40,14 @@ def sparse_attraction(
     with nogil:
         for i in range(start, stop):
             first = indptr[i]
+            # The literals make two functions of one.
             if d == 2 and dof == 1.0 and (real_t is float or not with_cost):
                 cost += add_row_planar(
-                    s + first, index + first, indptr[i + 1] - first, y, i, with_cost, &force[i, 0], &stiffness[i]
+                    s + first, index + first, indptr[i + 1] - first, y, i, False, with_cost, &force[i, 0], &stiffness[i]
+                )
+            elif d == 2 and dof == INFINITY:
+                cost += add_row_planar(
+                    s + first, index + first, indptr[i + 1] - first, y, i, True, with_cost, &force[i, 0], &stiffness[i]
                 )
             else:
                 cost += add_row(
@@ -52,11 +58,11 @@ def sparse_attraction(
 
 
 cdef inline double add_row_planar(
-    const real_t* s, const index_t* index, Py_ssize_t length, const real_t* y, Py_ssize_t i, bint with_cost,
-    double* force, double* stiffness,
+    const real_t* s, const index_t* index, Py_ssize_t length, const real_t* y, Py_ssize_t i, bint gaussian,
+    bint with_cost, double* force, double* stiffness,
 ) noexcept nogil:
-    # t-SNE's force in two components, a large part of most fits: neighbours are gathered first, a point at a time, so
-    # that the rest is vectorised. The cost is for float32 only.
+    # The force of t-SNE and SNE in two components, a large part of most fits: neighbours are gathered first, a point at
+    # a time, so that the rest is vectorised. The cost of t-SNE is for float32 only.
     cdef Py_ssize_t begin = 0, m, j
     cdef real_t near[2 * CHUNK]
     cdef real_t sa, dx, dy, x_i = y[2 * i], y_i = y[2 * i + 1], force_x = 0, force_y = 0, total = 0, cross = 0
@@ -67,11 +73,16 @@ cdef inline double add_row_planar(
         for j in range(m):
             dx = x_i - near[2 * j]
             dy = y_i - near[2 * j + 1]
-            sa = s[begin + j] / (1 + dx * dx + dy * dy)
+            sa = s[begin + j] if gaussian else s[begin + j] / (1 + dx * dx + dy * dy)
             total += sa
             force_x += sa * dx
             force_y += sa * dy
-        if real_t is float and with_cost:
+        if with_cost and gaussian:
+            for j in range(m):
+                dx = x_i - near[2 * j]
+                dy = y_i - near[2 * j + 1]
+                cross += s[begin + j] * (dx * dx + dy * dy)
+        elif real_t is float and with_cost:
             for j in range(m):
                 dx = x_i - near[2 * j]
                 dy = y_i - near[2 * j + 1]
