@@ -30,23 +30,26 @@ class SNE(BaseEmbedding):
         ``(n_samples - 1) / 3`` used, or 1 where that is less.
 
     early_exaggeration : float, default=4.0
-        Factor on the attraction in the first 100 iterations, which lets clusters find their places.
+        Factor on the attraction in the first 50 iterations, which lets clusters find their places. It falls
+        geometrically to 1 in the next 50.
 
     learning_rate : float or "auto", default="auto"
-        The step per unit of gradient, divided by ``early_exaggeration`` during early exaggeration. "auto" is 0.1: rows'
-        probabilities sum to 1, so it does not depend on the number of rows; 0.5 is about where it begins to diverge.
+        "auto" is 1.2 relative to the curvature: a point's step is that times its gradient over the stiffness of the
+        springs that hold it. A number is the step per unit of gradient of every point and iteration, as in
+        scikit-learn. 0.5 is about where it begins to diverge, and early exaggeration lowers that by its factor.
 
     max_iter : int, default=1000
         The largest number of iterations, those of early exaggeration among them.
 
-    n_iter_without_progress : int, default=300
-        After early exaggeration, the fit ends when the cost has not fallen, by one part in a million, for more than
-        this number of iterations. The cost is looked at every 50 iterations.
+    n_iter_without_progress : int, default=50
+        After early exaggeration, the fit ends when the cost has not fallen by ``tol`` of itself in this number of
+        iterations. It is looked at every 50 iterations.
 
     min_grad_norm : float, default=1e-9
-        After early exaggeration, the fit ends when the gradient has vanished: when the root mean square of the points'
-        gradients is at most this part of the root mean square of their distances from the centre. Unlike
-        scikit-learn's, the rule depends neither on the number of rows nor on the scale of the map.
+        After early exaggeration, at every 50th iteration, the fit ends when the gradient has vanished: when the
+        root mean square of the points' gradients is at most this part of the root mean square of their
+        distances from the centre. Unlike scikit-learn's, the rule depends neither on the number of rows nor on the
+        scale of the map.
 
     metric : str or callable, default="euclidean"
         The distance between rows: a metric of :class:`sklearn.neighbors.NearestNeighbors` by name, a function of two
@@ -72,8 +75,9 @@ class SNE(BaseEmbedding):
         How the sums over all pairs are computed. "exact" takes all pairs for the affinities too, and needs memory for a
         dense matrix of them; the others take the affinities of the ``min(n_samples - 1, int(3 * perplexity + 1))``
         nearest neighbors of each row. "fft" interpolates on a mesh, for one or two components, in time that hardly
-        grows faster than the number of rows; its forces have a relative error of about 1 %, and are computed in
-        float32 for any input. "auto" is "fft" from 2,500 rows and for at most two components, the exact sum otherwise.
+        grows faster than the number of rows; its forces have a relative error of about 1 %, and they and
+        the attraction are computed in float32 for any input. "auto" is "fft" from 2,000 rows and for at most two
+        components, the exact sum otherwise.
         "barnes_hut" is accepted so that code written for scikit-learn runs, and is the same as "auto". A callable makes
         a kernel of your own, see :class:`sktsne.kernels.GradientKernel`.
 
@@ -93,6 +97,10 @@ class SNE(BaseEmbedding):
         clone of it is fitted, with its ``n_neighbors`` raised to what the perplexity needs. It has a metric of its own,
         so that ``metric`` must keep its default.
 
+    tol : float, default=1e-4
+        The part of itself by which the cost must fall, see ``n_iter_without_progress``. With the default a fit
+        has converged for all practical purposes; 0 lets it go on until the gradient has vanished.
+
     Attributes
     ----------
     embedding_ : ndarray of shape (n_samples, n_components)
@@ -107,7 +115,7 @@ class SNE(BaseEmbedding):
         Iterations done.
 
     learning_rate_ : float
-        The learning rate after early exaggeration.
+        The learning rate that was used; for "auto" the relative one, 1.2.
 
     affinities_ : csr_array or ndarray of shape (n_samples, n_samples)
         The conditional probabilities p_{j|i}: row i sums to 1. Sparse; dense with ``method="exact"``.

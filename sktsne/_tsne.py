@@ -31,22 +31,25 @@ class TSNE(BaseEmbedding):
         ``(n_samples - 1) / 3`` used, or 1 where that is less.
 
     early_exaggeration : float, default=12.0
-        Factor on the attraction in the first 100 iterations, which lets clusters find their places.
+        Factor on the attraction in the first 50 iterations, which lets clusters find their places. It falls
+        geometrically to 1 in the next 50.
 
     learning_rate : float or "auto", default="auto"
-        The step per unit of gradient. "auto" is ``n_samples / (2 * early_exaggeration)`` during early exaggeration and
-        ``n_samples / 2`` after it. A number is used throughout, as in scikit-learn.
+        "auto" is 1.75 relative to the curvature: a point's step is that times its gradient over the stiffness of the
+        springs that hold it. A number is the step per unit of gradient of every point and iteration, as in
+        scikit-learn.
 
     max_iter : int, default=1000
         The largest number of iterations, those of early exaggeration among them.
 
-    n_iter_without_progress : int, default=300
-        After early exaggeration, the fit ends when the cost has not fallen, by one part in a million, for more than
-        this number of iterations. The cost is looked at every 50 iterations.
+    n_iter_without_progress : int, default=50
+        After early exaggeration, the fit ends when the cost has not fallen by ``tol`` of itself in this number of
+        iterations. It is looked at every 50 iterations.
 
     min_grad_norm : float, default=1e-7
-        After early exaggeration, the fit ends when the gradient has vanished: when the root mean square of the points'
-        gradients, times n_samples, is at most this part of the root mean square of their distances from the centre.
+        After early exaggeration, at every 50th iteration, the fit ends when the gradient has vanished: when the
+        root mean square of the points' gradients, times n_samples, is at most this part of the root mean
+        square of their distances from the centre.
         Unlike scikit-learn's, the rule depends neither on the number of rows nor on the scale of the map.
 
     metric : str or callable, default="euclidean"
@@ -73,8 +76,9 @@ class TSNE(BaseEmbedding):
         How the sums over all pairs are computed. "exact" takes all pairs for the affinities too, and needs memory for a
         dense matrix of them; the others take the affinities of the ``min(n_samples - 1, int(3 * perplexity + 1))``
         nearest neighbors of each row. "fft" interpolates on a mesh, for one or two components, in time that hardly
-        grows faster than the number of rows; its forces have a relative error of about 1 %, and are computed in
-        float32 for any input. "auto" is "fft" from 2,500 rows and for at most two components, the exact sum otherwise.
+        grows faster than the number of rows; its forces have a relative error of about 1 %, and they and
+        the attraction are computed in float32 for any input. "auto" is "fft" from 2,000 rows and for at most two
+        components, the exact sum otherwise.
         "barnes_hut" is accepted so that code written for scikit-learn runs, and is the same as "auto". A callable makes
         a kernel of your own, see :class:`sktsne.kernels.GradientKernel`.
 
@@ -94,6 +98,10 @@ class TSNE(BaseEmbedding):
         clone of it is fitted, with its ``n_neighbors`` raised to what the perplexity needs. It has a metric of its own,
         so that ``metric`` must keep its default.
 
+    tol : float, default=0.0125
+        The part of itself by which the cost must fall, see ``n_iter_without_progress``. The default ends
+        most fits after 200 to 500 iterations; 0 lets them go on for ``max_iter``.
+
     Attributes
     ----------
     embedding_ : ndarray of shape (n_samples, n_components)
@@ -107,7 +115,7 @@ class TSNE(BaseEmbedding):
         Iterations done.
 
     learning_rate_ : float
-        The learning rate after early exaggeration.
+        The learning rate that was used; for "auto" the relative one, 1.75.
 
     affinities_ : csr_array or ndarray of shape (n_samples, n_samples)
         The joint probabilities p_ij: symmetric, summing to 1. Sparse; dense with ``method="exact"``.
