@@ -75,11 +75,11 @@ class SNE(BaseEmbedding):
         How the sums over all pairs are computed. "exact" takes all pairs for the affinities too, and needs memory for a
         dense matrix of them; the others take the affinities of the ``min(n_samples - 1, int(3 * perplexity + 1))``
         nearest neighbors of each row. "fft" interpolates on a mesh, for one or two components, in time that hardly
-        grows faster than the number of rows; its forces have a relative error of about 1 %, and they and
-        the attraction are computed in float32 for any input. "auto" is "fft" from 2,000 rows and for at most two
-        components, the exact sum otherwise.
-        "barnes_hut" is accepted so that code written for scikit-learn runs, and is the same as "auto". A callable makes
-        a kernel of your own, see :class:`sktsne.kernels.GradientKernel`.
+        grows faster than the number of rows; its forces have a relative error of about 1 %, and they,
+        the attraction and the cost are computed in float32 for any input. "auto" is "fft" from 2,000 rows and for at
+        most two components, the exact sum otherwise. "barnes_hut" is accepted so that code written for scikit-learn
+        runs, and is the same as "auto". A callable makes a kernel of your own, see
+        :class:`sktsne.kernels.GradientKernel`.
 
     angle : float, default=0.5
         Accuracy of a tree-based kernel, from 0 (exact) to 1. Without effect on the others.

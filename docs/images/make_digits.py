@@ -33,7 +33,7 @@ PIXELS_PER_INCH = 100
 
 def draw_map(axes: Any, Y: NDArray[np.float64], digits: NDArray[np.int64], title: str) -> None:
     """Draw the points in the order of the rows, and every digit at the median of its points."""
-    axes.scatter(*Y.T, c=COLORS[digits], s=min(11.0, 20_000 / len(Y)), linewidths=0)
+    axes.scatter(*Y.T, c=COLORS[digits], s=11, linewidths=0)
     halo = [withStroke(linewidth=4, foreground="white")]
     for digit in np.unique(digits):
         x, y = np.median(Y[digits == digit], axis=0)
@@ -52,14 +52,6 @@ def draw_map(axes: Any, Y: NDArray[np.float64], digits: NDArray[np.int64], title
     axes.spines[:].set_visible(False)
 
 
-def write(figure: Figure, path: Path) -> None:
-    """Save a figure with 128 colours, which make the file a quarter as large, and look the same."""
-    picture = BytesIO()
-    figure.savefig(picture, format="png")
-    indexed = Image.open(picture).convert("RGB").quantize(128, dither=Image.Dither.NONE)
-    indexed.save(path, optimize=True)
-
-
 def main() -> None:
     """Fit both estimators and write the picture beside this file."""
     X, digits = load_digits(return_X_y=True)
@@ -67,7 +59,11 @@ def main() -> None:
     for axes, estimator in zip(figure.subplots(1, 2), (TSNE, SNE), strict=True):
         Y = estimator(random_state=0).fit_transform(X)
         draw_map(axes, Y, digits, estimator.__name__)
-    write(figure, Path(__file__).with_name("digits.png"))
+    picture = BytesIO()
+    figure.savefig(picture, format="png")
+    # 128 colours make the file a quarter as large, and look the same.
+    indexed = Image.open(picture).convert("RGB").quantize(128, dither=Image.Dither.NONE)
+    indexed.save(Path(__file__).with_name("digits.png"), optimize=True)
 
 
 if __name__ == "__main__":
