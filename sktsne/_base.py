@@ -174,12 +174,10 @@ class BaseEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         self.method_, factory = choose_method(self.method, n_samples, n_components)
         kernel = factory(self._similarity, workers)
         phases = self._phases()
-        order = space_filling_order(start)
-        affinities = self.affinities_
+        affinities, order = self.affinities_, np.arange(n_samples)
         if issparse(affinities):
+            order = space_filling_order(start)
             affinities = reorder(affinities, order, kernel.dtype)
-        else:
-            order = np.arange(n_samples)
         result = minimize(
             self._objective(affinities, kernel, workers),
             start[order],

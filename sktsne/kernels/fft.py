@@ -39,8 +39,8 @@ from ..similarities import Similarity
 from .exact import ExactKernel
 
 SPACING = 0.35
-# Nodes along an axis, before padding: 2 components and this many need 300 MB for the mesh and its transforms.
-MAX_NODES = {1: 2**20, 2: 4000}
+# Nodes along an axis, before padding: 2 components and this many need 330 MB while the mesh is made.
+MAX_NODES = {1: 2**20, 2: 2500}
 # The mesh is made larger than the points need by this factor, for the map to grow.
 SLACK = 1.15
 SUPPORT = 4
@@ -141,6 +141,11 @@ def far_weight(dof: float, r2: NDArray[np.float64]) -> NDArray[np.float64]:
         term *= (FAR_WIDTH**2 - 1.0) * (dof + m - 1.0) / m / base
         total += term
     return total
+
+
+def near_weight(similarity: Similarity, r2: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what the far part leaves of ``w``."""
+    return similarity.weight(r2) - far_weight(similarity.dof, r2)
 
 
 def _coarse_splines() -> NDArray[np.float32]:
@@ -291,7 +296,7 @@ class Mesh:
             self._splines = _coarse_splines()
             self._coarsen = choose("mesh", "coarsen", coarsen_reference)
             self._refine = choose("mesh", "refine", refine_reference)
-            near = lambda r2: similarity.weight(r2) - far(r2)  # noqa: E731
+            near = partial(near_weight, similarity)
         self._near = Convolution(self.shape, spacing, near, _reach(near), workers.n_threads)
         self.self_terms = self._self_terms()
 
