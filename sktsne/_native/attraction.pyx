@@ -40,10 +40,14 @@ def sparse_attraction(
     with nogil:
         for i in range(start, stop):
             first = indptr[i]
-            # The literals make two functions of one.
-            if d == 2 and dof == 1.0 and (real_t is float or not with_cost):
+            # The literals make three functions of one.
+            if d == 2 and dof == 1.0 and not with_cost:
+                add_row_planar(
+                    s + first, index + first, indptr[i + 1] - first, y, i, False, False, &force[i, 0], &stiffness[i]
+                )
+            elif d == 2 and dof == 1.0 and real_t is float:
                 cost += add_row_planar(
-                    s + first, index + first, indptr[i + 1] - first, y, i, False, with_cost, &force[i, 0], &stiffness[i]
+                    s + first, index + first, indptr[i + 1] - first, y, i, False, True, &force[i, 0], &stiffness[i]
                 )
             elif d == 2 and dof == INFINITY:
                 cost += add_row_planar(
@@ -66,6 +70,7 @@ cdef inline double add_row_planar(
     cdef Py_ssize_t begin = 0, m, j
     cdef real_t near[2 * CHUNK]
     cdef real_t sa, dx, dy, x_i = y[2 * i], y_i = y[2 * i + 1], force_x = 0, force_y = 0, total = 0, cross = 0
+    cdef real_t one = 1  # Cython writes the literal as 1.0, and C then computes in double
     while begin < length:
         m = min(<Py_ssize_t>CHUNK, length - begin)
         for j in range(m):
@@ -73,7 +78,7 @@ cdef inline double add_row_planar(
         for j in range(m):
             dx = x_i - near[2 * j]
             dy = y_i - near[2 * j + 1]
-            sa = s[begin + j] if gaussian else s[begin + j] / (1 + dx * dx + dy * dy)
+            sa = s[begin + j] if gaussian else s[begin + j] / (one + dx * dx + dy * dy)
             total += sa
             force_x += sa * dx
             force_y += sa * dy
@@ -86,7 +91,7 @@ cdef inline double add_row_planar(
             for j in range(m):
                 dx = x_i - near[2 * j]
                 dy = y_i - near[2 * j + 1]
-                cross += s[begin + j] * log_from_one(1 + dx * dx + dy * dy)
+                cross += s[begin + j] * log_from_one(one + dx * dx + dy * dy)
         begin += m
     force[0] = force_x
     force[1] = force_y
@@ -98,15 +103,15 @@ cdef inline float log_from_one(float x) noexcept nogil:
     # log(x) for finite x >= 1, branch-free so that loops over it vectorise: x = 2^k m with m from sqrt(1/2) to sqrt(2),
     # and log(m) = 2 artanh((m - 1) / (m + 1)), of whose series what follows five terms is below 1e-9.
     cdef int32_t bits, k
-    cdef float m, t, t2
+    cdef float m, t, t2, one = 1
     memcpy(&bits, &x, sizeof(bits))
     k = (bits - 0x3F3504F3) >> 23
     bits -= k << 23
     memcpy(&m, &bits, sizeof(m))
-    t = (m - 1) / (m + 1)
+    t = (m - one) / (m + one)
     t2 = t * t
-    return k * <float>0.6931471805599453 + 2 * t * (
-        1 + t2 * (<float>(1.0 / 3) + t2 * (<float>0.2 + t2 * (<float>(1.0 / 7) + t2 * <float>(1.0 / 9))))
+    return k * <float>0.6931471805599453 + <float>2 * t * (
+        one + t2 * (<float>(1.0 / 3) + t2 * (<float>0.2 + t2 * (<float>(1.0 / 7) + t2 * <float>(1.0 / 9))))
     )
 
 

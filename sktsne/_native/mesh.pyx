@@ -1,7 +1,5 @@
 """Spreading charges on a mesh, reading a potential, changing the spacing; twins of the references in kernels/fft.py."""
 
-from libc.math cimport floor
-
 cdef enum:
     SUPPORT = 4
     TABLE = 64
@@ -31,11 +29,11 @@ def spread(
     with nogil:
         for p in range(n):
             if d == 2:
-                first_row = <Py_ssize_t>floor(points[p, 0]) - 1
+                first_row = <Py_ssize_t>points[p, 0] - 1
                 if first_row >= stop or first_row + SUPPORT <= start:
                     continue
                 spline(points[p, 0], outer, slope)
-            first_column = <Py_ssize_t>floor(points[p, d - 1]) - 1
+            first_column = <Py_ssize_t>points[p, d - 1] - 1
             spline(points[p, d - 1], inner, slope)
             for a in range(support):
                 row = first_row + a
@@ -73,9 +71,9 @@ def read(
     with nogil:
         for p in range(start, stop):
             if d == 2:
-                first_row = <Py_ssize_t>floor(points[p, 0]) - 1
+                first_row = <Py_ssize_t>points[p, 0] - 1
                 spline(points[p, 0], outer, outer_slope)
-            first_column = <Py_ssize_t>floor(points[p, d - 1]) - 1
+            first_column = <Py_ssize_t>points[p, d - 1] - 1
             spline(points[p, d - 1], inner, inner_slope)
             total = total_outer = total_inner = 0.0
             for a in range(support):
@@ -171,18 +169,20 @@ def refine(
 
 
 cdef inline Py_ssize_t table_index(double x) noexcept nogil:
-    return <Py_ssize_t>((x - floor(x)) * TABLE)
+    return <Py_ssize_t>((x - <Py_ssize_t>x) * TABLE)
 
 
 cdef inline void spline(double x, float* value, float* slope) noexcept nogil:
     # Cubic B-spline: weights of the four nodes around x, the first of which is floor(x) - 1, and their derivatives.
-    cdef float t = <float>(x - floor(x))
-    cdef float s = 1.0 - t
-    value[0] = s * s * s / 6
-    value[1] = (4 - 6 * t * t + 3 * t * t * t) / 6
-    value[2] = (4 - 6 * s * s + 3 * s * s * s) / 6
-    value[3] = t * t * t / 6
-    slope[0] = -s * s / 2
-    slope[1] = (3 * t - 4) * t / 2
-    slope[2] = (4 - 3 * s) * s / 2
-    slope[3] = t * t / 2
+    # Places on the mesh are at least 1, so that truncation is floor, without a call of the library.
+    # Constants are named because Cython writes them as doubles, and C then computes in double.
+    cdef float t = <float>(x - <Py_ssize_t>x), s = 1.0 - t
+    cdef float half = 0.5, sixth = 1.0 / 6.0, two_thirds = 2.0 / 3.0, three_halves = 1.5, two = 2.0
+    value[0] = sixth * s * s * s
+    value[1] = two_thirds - t * t + half * t * t * t
+    value[2] = two_thirds - s * s + half * s * s * s
+    value[3] = sixth * t * t * t
+    slope[0] = -half * s * s
+    slope[1] = (three_halves * t - two) * t
+    slope[2] = (two - three_halves * s) * s
+    slope[3] = half * t * t

@@ -214,8 +214,8 @@ class Convolution:
         The weight of squared distances.
     reach : float
         The distance beyond which the weight is nothing.
-    n_threads : int
-        Threads of the transforms.
+    workers : Workers
+        The threads to use.
     """
 
     def __init__(
@@ -224,9 +224,9 @@ class Convolution:
         spacing: float,
         weight: Weight,
         reach: float,
-        n_threads: int,
+        workers: Workers,
     ) -> None:
-        self._n_threads = n_threads
+        self._workers = workers
         self._padded = tuple(
             1 if m == 1 else fft.next_fast_len(m + min(m, math.ceil(min(reach / spacing, m))), real=axis == 1)
             for axis, m in enumerate(shape)
@@ -234,26 +234,43 @@ class Convolution:
         offsets = [np.minimum(np.arange(size), size - np.arange(size)) * spacing for size in self._padded]
         w = weight(offsets[0][:, None] ** 2 + offsets[1][None, :] ** 2)
         # Divided by the transforms of the splines; both are real and even.
-        transform = fft.rfft2(w, workers=n_threads).real
+        transform = fft.rfft2(w, workers=workers.n_threads).real
         for axis, size in enumerate(self._padded):
             if size > 1:
                 theta = 2.0 * np.pi * np.arange(transform.shape[axis]) / size
                 factor = (3.0 / (2.0 + np.cos(theta))) ** 2
                 transform *= factor[:, None] if axis == 0 else factor
-        self._transform = transform.astype(np.float32)
+        # Twice each, for real and imaginary parts: a product of complex and real numbers is slow in NumPy.
+        self._transform = np.repeat(transform.astype(np.float32), 2, axis=1)
+        self._spectrum = np.empty((shape[0], transform.shape[1]), dtype=np.complex64)
+        self._potential = np.empty(shape, dtype=np.float32)
 
     def __call__(self, mesh: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the potential of charges on the mesh, at its nodes."""
-        rows, columns = mesh.shape
-        workers = self._n_threads
-        spectrum = fft.rfft(mesh, self._padded[1], axis=1, workers=workers)  # the padding's rows are zero
-        if rows > 1:
-            spectrum = fft.fft(spectrum, self._padded[0], axis=0, workers=workers, overwrite_x=True)
-        spectrum *= self._transform
-        if rows > 1:
-            spectrum = fft.ifft(spectrum, axis=0, workers=workers, overwrite_x=True)[:rows]
-        potential = fft.irfft(spectrum, self._padded[1], axis=1, workers=workers, overwrite_x=True)
-        return np.ascontiguousarray(potential[:, :columns])
+        """Return the potential of charges on the mesh, at its nodes; the array is that of the call before."""
+        # Blocks of rows, of columns, and of rows again: a block stays in the cache, and the padding's rows, which are
+        # zero before and not needed after, are never stored. SciPy's own threads would share one array instead.
+        rows, width = self._padded
+        self._workers.run(partial(self._forward, mesh), len(mesh), width)
+        self._workers.run(self._multiply, self._spectrum.shape[1], 2 * rows)
+        self._workers.run(self._backward, len(mesh), width)
+        return self._potential
+
+    def _forward(self, mesh: NDArray[np.float32], start: int, stop: int) -> None:
+        self._spectrum[start:stop] = fft.rfft(mesh[start:stop], self._padded[1], axis=1, workers=1)
+
+    def _multiply(self, start: int, stop: int) -> None:
+        columns = self._spectrum[:, start:stop]
+        several = len(columns) > 1
+        block = fft.fft(columns, self._padded[0], axis=0, workers=1) if several else columns.copy()
+        parts = block.view(np.float32)
+        parts *= self._transform[:, 2 * start : 2 * stop]
+        if several:
+            block = fft.ifft(block, axis=0, workers=1, overwrite_x=True)[: len(columns)]
+        columns[:] = block
+
+    def _backward(self, start: int, stop: int) -> None:
+        potential = fft.irfft(self._spectrum[start:stop], self._padded[1], axis=1, workers=1)
+        self._potential[start:stop] = potential[:, : self._potential.shape[1]]
 
 
 class Mesh:
@@ -291,13 +308,13 @@ class Mesh:
         if math.isfinite(similarity.dof):
             far = partial(far_weight, similarity.dof)
             coarse = tuple(1 if m == 1 else (m - 1) // COARSENING + SUPPORT for m in self.shape)
-            self._far = Convolution(coarse, COARSENING * spacing, far, math.inf, workers.n_threads)
+            self._far = Convolution(coarse, COARSENING * spacing, far, math.inf, workers)
             self._coarse = np.empty(coarse, dtype=np.float32)
             self._splines = _coarse_splines()
             self._coarsen = choose("mesh", "coarsen", coarsen_reference)
             self._refine = choose("mesh", "refine", refine_reference)
             near = partial(near_weight, similarity)
-        self._near = Convolution(self.shape, spacing, near, _reach(near), workers.n_threads)
+        self._near = Convolution(self.shape, spacing, near, _reach(near), workers)
         self.self_terms = self._self_terms()
 
     def _self_terms(self) -> NDArray[np.float32]:
@@ -335,7 +352,7 @@ class Mesh:
         return result
 
     def convolve(self, mesh: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the potential of charges on the mesh, at its nodes."""
+        """Return the potential of charges on the mesh, at its nodes; the array is that of the call before."""
         potential = self._near(mesh)
         if self._far is not None:
             self._workers.run(
