@@ -20,6 +20,8 @@ import joblib
 # hand it out, little enough for threads to finish together.
 BLOCK_COST = 100_000
 MAX_BLOCKS = 128
+# To wake a thread and wait for it takes some 0.1 ms: less work than this is done by the calling one.
+THREADED_COST = 400_000
 
 
 def effective_n_threads(n_jobs: int | None) -> int:
@@ -78,9 +80,9 @@ class Workers:
             What the calls returned, in the order of the rows.
         """
         size = max(1, BLOCK_COST // max(1, row_cost), -(-n_rows // MAX_BLOCKS))
-        return self._run_blocks(function, n_rows, size)
+        return self._run_blocks(function, n_rows, size, n_rows * row_cost)
 
-    def divide(self, function: Callable[[int, int], Any], n_rows: int) -> None:
+    def divide(self, function: Callable[[int, int], Any], n_rows: int, cost: int) -> None:
         """Call ``function(start, stop)`` for one block of rows per thread.
 
         For functions that go through all of their input for every block, and whose result does not depend on where
@@ -92,12 +94,14 @@ class Workers:
             Must be free of side effects outside its rows, and should release the GIL.
         n_rows : int
             The rows to cover.
+        cost : int
+            Elementary operations in all, roughly.
         """
-        self._run_blocks(function, n_rows, max(1, -(-n_rows // self.n_threads)))
+        self._run_blocks(function, n_rows, max(1, -(-n_rows // self.n_threads)), cost)
 
-    def _run_blocks(self, function: Callable[[int, int], Any], n_rows: int, size: int) -> list[Any]:
+    def _run_blocks(self, function: Callable[[int, int], Any], n_rows: int, size: int, cost: int) -> list[Any]:
         blocks = [(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
-        if self.n_threads == 1 or len(blocks) < 2:
+        if self.n_threads == 1 or len(blocks) < 2 or cost < THREADED_COST:
             return [function(*block) for block in blocks]
         results: list[Any] = [None] * len(blocks)
         todo = deque(enumerate(blocks))

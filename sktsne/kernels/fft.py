@@ -437,7 +437,7 @@ class FFTKernel:
         c = np.ones(len(self._Y)) if charges is None else charges
         near_c = c if self._far is None else c[~self._far]
         charged = np.zeros(self._mesh.shape, dtype=np.float32)
-        self._workers.divide(partial(self._spread, self._coordinates, near_c, charged), len(charged))
+        self._workers.divide(partial(self._spread, self._coordinates, near_c, charged), len(charged), 15 * len(near_c))
         nodes = self._mesh.convolve(charged)
         if at is None:
             return self._at_points(nodes, c, near_c)
