@@ -1,4 +1,4 @@
-# Squared distances and similarities over one chunk of points, in loops that the compiler vectorises.
+# Sums over pairs: squared distances and similarities over one chunk of points, in loops that the compiler vectorises.
 #
 # Chunks live in small buffers on the stack: every loop has one simple body, serves any number of components,
 # and a similarity is written once for all the routines that use it.
@@ -9,6 +9,7 @@ from libc.string cimport memcpy
 
 cdef enum:
     CHUNK = 256
+    MAX_FUSED = 3
 
 cdef extern from *:
     """
@@ -89,3 +90,82 @@ cdef inline double cross_entropy(const double* p, const double* r2, Py_ssize_t m
             total += p[j] * log1p(r2[j] / dof)
         total *= dof
     return total
+
+
+cdef inline void add_fused(
+    const double* y, const double* x, const double* c, Py_ssize_t n, Py_ssize_t d, double dof,
+    Py_ssize_t first, Py_ssize_t last, double* phi, double* grad_phi,
+) noexcept nogil:
+    # One pass that keeps everything in registers: for the two similarities and the few components of nearly every fit.
+    cdef Py_ssize_t j, k
+    cdef double r2, w, aw, total = 0.0
+    cdef double difference[MAX_FUSED]
+    cdef double force[MAX_FUSED]
+    for k in range(d):
+        force[k] = 0.0
+    for j in range(first, last):
+        r2 = 0.0
+        for k in range(d):
+            difference[k] = y[k] - x[k * n + j]
+            r2 += difference[k] * difference[k]
+        if dof == 1.0:
+            w = 1.0 / (1.0 + r2)
+            aw = w * w * c[j]
+        else:
+            w = exp_negative(r2 if r2 < MAX_EXPONENT else MAX_EXPONENT)
+            aw = w * c[j]
+        total += w * c[j]
+        for k in range(d):
+            force[k] += aw * difference[k]
+    phi[0] += total
+    for k in range(d):
+        grad_phi[k] -= 2.0 * force[k]
+
+
+cdef inline void add_chunks(
+    const double* y, const double* x, const double* c, Py_ssize_t n, Py_ssize_t d, double dof,
+    Py_ssize_t first, Py_ssize_t last, double* phi, double* grad_phi,
+) noexcept nogil:
+    # The same for any similarity and any number of components, in vectorised passes over a chunk of points.
+    cdef double r2[CHUNK]
+    cdef double w[CHUNK]
+    cdef double aw[CHUNK]
+    cdef Py_ssize_t begin = first, m, j, k
+    cdef double total
+    while begin < last:
+        m = min(<Py_ssize_t>CHUNK, last - begin)
+        squared_distances(y, x + begin, n, d, m, r2)
+        weights(r2, m, dof, w, aw)
+        total = 0.0
+        for j in range(m):
+            total += c[begin + j] * w[j]
+            aw[j] *= c[begin + j]
+        phi[0] += total
+        for k in range(d):
+            total = 0.0
+            for j in range(m):
+                total += aw[j] * (y[k] - x[k * n + begin + j])
+            grad_phi[k] -= 2.0 * total
+        begin += m
+
+
+cdef inline void add_run(
+    const double* y, const double* x, const double* c, Py_ssize_t n, Py_ssize_t d, double dof,
+    Py_ssize_t first, Py_ssize_t last, double* phi, double* grad_phi,
+) noexcept nogil:
+    # Add what the points first to last contribute at y. `x` holds one coordinate after the other, (d, n).
+    # Literal d and dof let the compiler unroll the inner loops and vectorise over the points.
+    if dof == 1.0 and d == 1:
+        add_fused(y, x, c, n, 1, 1.0, first, last, phi, grad_phi)
+    elif dof == 1.0 and d == 2:
+        add_fused(y, x, c, n, 2, 1.0, first, last, phi, grad_phi)
+    elif dof == 1.0 and d == 3:
+        add_fused(y, x, c, n, 3, 1.0, first, last, phi, grad_phi)
+    elif dof == INFINITY and d == 1:
+        add_fused(y, x, c, n, 1, INFINITY, first, last, phi, grad_phi)
+    elif dof == INFINITY and d == 2:
+        add_fused(y, x, c, n, 2, INFINITY, first, last, phi, grad_phi)
+    elif dof == INFINITY and d == 3:
+        add_fused(y, x, c, n, 3, INFINITY, first, last, phi, grad_phi)
+    else:
+        add_chunks(y, x, c, n, d, dof, first, last, phi, grad_phi)
