@@ -37,12 +37,11 @@ def fit_sktsne(X: Any, seed: int, threads: int, method: str = "TSNE", **paramete
     import sktsne
 
     model = getattr(sktsne, method)(random_state=seed, n_jobs=threads, verbose=2, **parameters).fit(X)
-    exaggerated = sum(phase.n_iter for phase in model._phases() if phase.exaggeration != 1.0)
     return model.embedding_, {
         "iterations": model.n_iter_,
         "reported_cost": model.kl_divergence_,
         "stages": model.timings_,
-        "exaggerated_iterations": exaggerated,
+        "exaggerated_iterations": model.early_exaggeration_iter,
     }
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sklearn.manifold import trustworthiness
 
 from . import SNE, TSNE, __version__
-from ._parameters import INITS, METHODS, check_parameters, effective_perplexity
+from ._parameters import INITS, METHODS, check_parameters, choose_affinities
 from ._tables import EXTENSIONS, UsageError, counted, read, write
 from .neighbors import condition
 from .plotting import draw
@@ -273,12 +273,12 @@ def _neighbors(estimator: SNE | TSNE, n_rows: int) -> str:
         return "all pairs"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the fit has said it
-        perplexity = effective_perplexity(estimator.perplexity, n_rows)
-    asked = min(n_rows - 1, int(3 * perplexity + 1))
+        affinities = choose_affinities(estimator, n_rows)
+    asked = affinities.count_neighbors(n_rows)
     stored = np.diff(estimator.affinities_.indptr)
     low, mean, high = stored.min(), stored.mean(), stored.max()
     counts = f"{low}" if low == high else f"{low} to {high} (mean {mean:.1f})"
-    return f"{asked} per row for perplexity {perplexity:.4g}, affinities stored per row: {counts}"
+    return f"{asked} per row for perplexity {affinities}, affinities stored per row: {counts}"
 
 
 def _trustworthiness(X: NDArray[Any], Y: NDArray[Any], metric: str) -> str:

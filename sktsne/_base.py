@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,17 +18,21 @@ from sklearn.utils.validation import validate_data
 from ._faiss import approximate_neighbors
 from ._native import warn_if_not_compiled
 from ._native.parallel import Workers, effective_n_threads
-from ._parameters import check_parameters, check_start, choose_method, choose_neighbors, effective_perplexity
-from .affinities import conditional_affinities, reorder
-from .initialization import pca_start, random_start, space_filling_order
+from ._parameters import (
+    check_parameters,
+    check_start,
+    choose_affinities,
+    choose_method,
+    choose_neighbors,
+    precomputed,
+    takes_all_pairs,
+)
+from .affinities import conditional_affinities, given_affinities, reorder
+from .initialization import pca_start, random_start, separate, space_filling_order, spectral_start
+from .kernels import GradientKernel
 from .neighbors import all_distances, condition, nearest_neighbors, neighbors_by_transformer
 from .optimizer import Objective, Phase, Progress, minimize
-from .similarities import Similarity
-
-# Chosen together with the rates; the documentation's page on the optimiser has the curves and the maps.
-HELD_ITERATIONS = 50
-RELEASED_ITERATIONS = 50
-MOMENTUM = 0.9
+from .similarities import Similarity, similarity_of
 
 
 class BaseEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -38,7 +43,6 @@ class BaseEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     """
 
     _label: ClassVar[str]
-    _similarity: ClassVar[Similarity]
     _relative_rate: ClassVar[float]
     embedding_: NDArray[np.floating]
 
@@ -46,20 +50,27 @@ class BaseEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         """Return the affinities that the method compares with, from conditional probabilities."""
         raise NotImplementedError
 
-    def _objective(self, affinities: Any, kernel: Any, workers: Workers) -> Objective:
+    def _normalize(self, affinities: Any) -> Any:
+        """Return the affinities that the method compares with, from a user's."""
+        raise NotImplementedError
+
+    def _objective(
+        self, affinities: Any, similarity: Similarity, kernel: GradientKernel, workers: Workers
+    ) -> Objective:
         raise NotImplementedError
 
     def _phases(self) -> list[Phase]:
-        """Return early exaggeration, held and then released to 1 geometrically, and what follows it."""
+        """Return early exaggeration, held and then released geometrically, and what follows it."""
         relative = isinstance(self.learning_rate, str)
         rate = self._relative_rate if relative else self.learning_rate
-        held = min(HELD_ITERATIONS, self.max_iter)
-        released = min(RELEASED_ITERATIONS, self.max_iter - held)
-        factors = [self.early_exaggeration ** (1.0 - t / RELEASED_ITERATIONS) for t in range(released)]
+        early, late = self.early_exaggeration, self.exaggeration
+        held = self.early_exaggeration_iter - self.early_exaggeration_iter // 2
+        fading = self.early_exaggeration_iter - held
+        factors = [early] * held + [late * (early / late) ** (1.0 - t / fading) for t in range(fading)]
+        factors = factors[: self.max_iter]
         return [
-            Phase(held, self.early_exaggeration, MOMENTUM, rate, relative),
-            *(Phase(1, factor, MOMENTUM, rate, relative) for factor in factors),
-            Phase(self.max_iter - held - released, 1.0, MOMENTUM, rate, relative),
+            *(Phase(1, factor, self.momentum, rate, relative) for factor in factors),
+            Phase(self.max_iter - len(factors), late, self.momentum, rate, relative),
         ]
 
     def fit(self, X: ArrayLike, y: Any = None) -> BaseEmbedding:
@@ -105,25 +116,32 @@ class BaseEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         check_parameters(self)
         random_state = check_random_state(self.random_state)
         dtype, n_samples = X.dtype, X.shape[0]
-        perplexity = effective_perplexity(self.perplexity, n_samples)
+        kind = choose_affinities(self, n_samples)
         start = None
         if not isinstance(self.init, str):
-            start = check_start(self.init, n_samples, self.n_components)
+            start = separate(check_start(self.init, n_samples, self.n_components), random_state)
         search = choose_neighbors(self, X)
         warn_if_not_compiled()
 
         self.timings_: dict[str, float] = {}
         with Workers(effective_n_threads(self.n_jobs)) as workers:
-            given, X = X, condition(X, self.metric)
-            graph = self._neighbors(search, given, X, perplexity, workers)
+            if isinstance(self.affinities, str) and self.affinities == "precomputed":
+                with self._stage("affinities"):
+                    self.affinities_ = self._normalize(given_affinities(X))
+            else:
+                given, X = X, condition(X, self.metric, rescale=not kind.uses_scale)
+                graph = self._neighbors(search, given, X, kind.count_neighbors(n_samples), workers)
+                if isinstance(self.init, str) and self.init == "pca":
+                    with self._stage("initialization"):
+                        start = pca_start(X, self.n_components, random_state)
+                del given, X  # a million rows make gigabytes of each matrix here
+                with self._stage("affinities"):
+                    conditional = conditional_affinities(graph, kind, workers)
+                    del graph
+                    self.affinities_ = self._affinities(conditional)
+                    del conditional
             if start is None:
-                start = self._start(X, random_state)
-            del given, X  # a million rows make gigabytes of each matrix here
-            with self._stage("affinities"):
-                conditional = conditional_affinities(graph, perplexity, workers)
-                del graph
-                self.affinities_ = self._affinities(conditional)
-                del conditional
+                start = self._start(n_samples, random_state)
             with self._stage("optimization"):
                 self._optimize(start, workers)
         self.embedding_ = self.embedding_.astype(dtype, copy=False)
@@ -136,7 +154,7 @@ class BaseEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
                 raise ValueError(
                     f"With metric='precomputed' X must be a square matrix of distances, got shape {X.shape}."
                 )
-            if issparse(X) and isinstance(self.method, str) and self.method == "exact":
+            if issparse(X) and takes_all_pairs(self):
                 raise TypeError(
                     "method == 'exact' uses the distances of all pairs, and a sparse precomputed X has only some; "
                     "method must be 'auto', or X dense."
@@ -145,12 +163,11 @@ class BaseEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
                 raise ValueError("With metric='precomputed' X must hold distances, got negative values.")
         return X
 
-    def _neighbors(self, search: Any, given: Any, X: Any, perplexity: float, workers: Workers) -> Any:
+    def _neighbors(self, search: Any, given: Any, X: Any, n_neighbors: int, workers: Workers) -> Any:
         """Return the distances of all pairs where the method is exact by the user's wish, of neighbours otherwise."""
-        if isinstance(self.method, str) and self.method == "exact":
+        if takes_all_pairs(self):
             with self._stage("neighbors"):
                 return all_distances(X, self.metric, self.metric_params, workers.n_threads)
-        n_neighbors = min(X.shape[0] - 1, int(3.0 * perplexity + 1))
         name = search if isinstance(search, str) else type(search).__name__
         self._log(f"Computing {n_neighbors} nearest neighbors ({name})...")
         with self._stage("neighbors"):
@@ -163,28 +180,31 @@ class BaseEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
                 self._log("faiss does not serve these rows: searching exactly...")
             return nearest_neighbors(X, n_neighbors, self.metric, self.metric_params, workers.n_threads)
 
-    def _start(self, X: Any, random_state: np.random.RandomState) -> NDArray[np.float64]:
+    def _start(self, n_samples: int, random_state: np.random.RandomState) -> NDArray[np.float64]:
+        """Return a start that needs no rows."""
         with self._stage("initialization"):
-            if self.init == "pca":
-                return pca_start(X, self.n_components, random_state)
-            return random_start(X.shape[0], self.n_components, random_state)
+            if self.init == "spectral":
+                return spectral_start(self.affinities_, self.n_components, random_state)
+            return random_start(n_samples, self.n_components, random_state)
 
     def _optimize(self, start: NDArray[np.float64], workers: Workers) -> None:
-        n_samples, n_components = start.shape
-        self.method_, factory = choose_method(self.method, n_samples, n_components)
-        kernel = factory(self._similarity, workers)
+        n_samples = len(start)
+        self.method_, factory = choose_method(self, n_samples)
+        similarity = similarity_of(self.dof)
+        kernel = factory(similarity, workers)
         phases = self._phases()
         affinities, order = self.affinities_, np.arange(n_samples)
         if issparse(affinities):
             order = space_filling_order(start)
             affinities = reorder(affinities, order, kernel.dtype)
         result = minimize(
-            self._objective(affinities, kernel, workers),
+            self._objective(affinities, similarity, kernel, workers),
             start[order],
             phases,
             n_iter_without_progress=self.n_iter_without_progress,
             tol=self.tol,
             min_grad_norm=self.min_grad_norm,
+            max_step_norm=math.inf if self.max_step_norm is None else self.max_step_norm,
             workers=workers,
             report=self._report if self.verbose else None,
         )
@@ -219,7 +239,7 @@ class BaseEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.pairwise = isinstance(self.metric, str) and self.metric == "precomputed"
+        tags.input_tags.pairwise = bool(precomputed(self))
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from functools import partial
 from importlib.util import find_spec
 from numbers import Integral, Real
 from typing import Any
@@ -15,16 +16,17 @@ from sklearn.neighbors import VALID_METRICS
 from sklearn.utils import check_array
 
 from ._faiss import FAISS_METRICS
-from .kernels import KERNELS, KernelFactory
+from .affinities import Affinities, Perplexity
+from .kernels import KERNELS, BarnesHutKernel, KernelFactory
 from .neighbors import TREE_FEATURES
 
-METHODS = ("auto", *KERNELS, "barnes_hut")
-# Rows from which the FFT kernel is faster than exact sums: on maps of MNIST the two are equal between 1,800 and 2,000
-# rows for t-SNE, on two threads. For SNE, whose maps are compact, it is faster from fewer on; but with small sets users
-# expect a gradient that vanishes, which takes exact forces.
+METHODS = ("auto", *KERNELS)
+# Rows from which "auto" leaves the exact sums, in up to two components for the FFT kernel and in three for the tree.
 FFT_FROM = 2000
+TREE_FROM = 2000
 METRICS = sorted({*VALID_METRICS["brute"], "precomputed"})
-INITS = ("pca", "random")
+INITS = ("pca", "spectral", "random")
+AFFINITIES = ("perplexity", "precomputed")
 NEIGHBORS = ("auto", "exact", "faiss")
 # Rows from which "auto" prefers faiss: on 50 components of MNIST it takes less than half of the exact search's time
 # there, and a fifth with 70,000 rows. With fewer rows the exact search is done in a second or two.
@@ -63,8 +65,19 @@ def check_parameters(estimator: Any) -> None:
     """
     e = estimator
     _check_number("n_components", e.n_components, Integral, 1)
-    _check_number("perplexity", e.perplexity, Real, 1)
+    for perplexity in _perplexities(e.perplexity):
+        _check_number("perplexity", perplexity, Real, 1)
+    _check_affinities(e)
+    if not (isinstance(e.dof, Real) and e.dof == math.inf):
+        _check_number("dof", e.dof, Real, 0, low_included=False)
     _check_number("early_exaggeration", e.early_exaggeration, Real, 1)
+    _check_number("early_exaggeration_iter", e.early_exaggeration_iter, Integral, 0)
+    _check_number("exaggeration", e.exaggeration, Real, 0, low_included=False)
+    _check_number("momentum", e.momentum, Real, 0, 1)
+    if e.momentum == 1:
+        raise ValueError(f"momentum == {e.momentum!r}, must be below 1: otherwise nothing slows the points down.")
+    if e.max_step_norm is not None:
+        _check_number("max_step_norm", e.max_step_norm, Real, 0, low_included=False)
     if isinstance(e.learning_rate, str):
         _check_choice("learning_rate", e.learning_rate, ("auto",), " or a positive number")
     else:
@@ -79,10 +92,10 @@ def check_parameters(estimator: Any) -> None:
         raise TypeError(f"metric_params must be a dict or None, not {e.metric_params!r}.")
     if isinstance(e.init, str):
         _check_choice("init", e.init, INITS, " or an array of shape (n_samples, n_components)")
-        if e.init == "pca" and isinstance(e.metric, str) and e.metric == "precomputed":
+        if e.init == "pca" and precomputed(e):
             raise ValueError(
-                "init == 'pca' needs the rows, and metric == 'precomputed' has only their distances; init must be "
-                "'random' or an array of shape (n_samples, n_components)."
+                f"init == 'pca' needs the rows, and {precomputed(e)} does not have them; "
+                "init must be 'spectral', 'random' or an array of shape (n_samples, n_components)."
             )
     if not callable(e.method):
         _check_choice("method", e.method, METHODS, " or a kernel factory")
@@ -103,6 +116,44 @@ def check_parameters(estimator: Any) -> None:
     _check_neighbors(e)
 
 
+def _perplexities(value: Any) -> list[Any]:
+    """Return the perplexities that a parameter gives, one or several."""
+    if not isinstance(value, (list, tuple, np.ndarray)):
+        return [value]
+    if len(value) == 0:
+        raise ValueError(f"perplexity == {value!r}, must be a number or a sequence with at least one.")
+    return list(value)
+
+
+def _check_affinities(e: Any) -> None:
+    value = e.affinities
+    if hasattr(value, "count_neighbors") and hasattr(value, "probabilities") and not isinstance(value, type):
+        value.count_neighbors(2)  # raises where its own parameters are out of range
+        return
+    _check_choice("affinities", value, AFFINITIES, ", or an object such as sktsne.affinities.Uniform(15)")
+    if value == "precomputed" and not (
+        isinstance(e.metric, str) and e.metric == "euclidean" and not e.metric_params and e.neighbors == "auto"
+    ):
+        raise ValueError(
+            "affinities == 'precomputed' leaves nothing to metric, metric_params and neighbors, which must keep their "
+            f"defaults, got metric == {e.metric!r}, metric_params == {e.metric_params!r}, neighbors == {e.neighbors!r}."
+        )
+
+
+def precomputed(e: Any) -> str:
+    """Return what makes X a square matrix and not rows, "" where nothing does."""
+    for name in "affinities", "metric":
+        value = getattr(e, name)
+        if isinstance(value, str) and value == "precomputed":
+            return f"{name} == 'precomputed'"
+    return ""
+
+
+def takes_all_pairs(e: Any) -> bool:
+    """Return whether the affinities are those of all pairs of rows, and not of nearest neighbours."""
+    return isinstance(e.method, str) and e.method == "exact" and isinstance(e.affinities, str)
+
+
 def _check_neighbors(e: Any) -> None:
     value, metric = e.neighbors, e.metric
     name = f"neighbors == {value!r}"
@@ -111,7 +162,7 @@ def _check_neighbors(e: Any) -> None:
         _check_choice("neighbors", value, NEIGHBORS, " or a transformer that returns a graph of distances")
         if value != "faiss":
             return
-    if isinstance(e.method, str) and e.method == "exact":
+    if takes_all_pairs(e):
         raise ValueError(
             f"{name} finds some of the neighbors, and method == 'exact' takes all pairs: neighbors must be 'auto' or "
             "'exact', or method another."
@@ -149,8 +200,24 @@ def choose_neighbors(estimator: Any, X: Any) -> Any:
     return value
 
 
-def effective_perplexity(perplexity: float, n_samples: int) -> float:
-    """Return the perplexity to use for ``n_samples`` rows; warn where it is not the one asked for."""
+def choose_affinities(estimator: Any, n_samples: int) -> Affinities:
+    """Return what gives the rows their probabilities; warn where ``n_samples`` do not allow what was asked for."""
+    kind = estimator.affinities
+    if not isinstance(kind, str):
+        wanted = getattr(kind, "n_neighbors", 0)
+        if wanted > n_samples - 1:
+            warnings.warn(
+                f"affinities == {kind!r} takes {wanted} neighbors, and X has {n_samples} samples: using all "
+                f"{n_samples - 1} others.",
+                UserWarning,
+                stacklevel=4,
+            )
+        chosen: Affinities = kind
+        return chosen
+    return Perplexity([_effective_perplexity(p, n_samples) for p in _perplexities(estimator.perplexity)])
+
+
+def _effective_perplexity(perplexity: float, n_samples: int) -> float:
     if perplexity < n_samples - 1:
         return float(perplexity)
     used = max(1.0, (n_samples - 1) / 3)
@@ -158,7 +225,7 @@ def effective_perplexity(perplexity: float, n_samples: int) -> float:
         f"perplexity == {perplexity:g} needs more than {perplexity + 1:g} samples and X has {n_samples}: using "
         f"perplexity={used:.4g}.",
         UserWarning,
-        stacklevel=4,
+        stacklevel=6,
     )
     return used
 
@@ -173,10 +240,16 @@ def check_start(init: Any, n_samples: int, n_components: int) -> NDArray[np.floa
     return np.ascontiguousarray(start)
 
 
-def choose_method(method: str | KernelFactory, n_samples: int, n_components: int) -> tuple[str, KernelFactory]:
+def choose_method(estimator: Any, n_samples: int) -> tuple[str, KernelFactory]:
     """Return the name and the factory of the kernel that ``method`` stands for."""
+    method = estimator.method
     if callable(method):
         return getattr(method, "__name__", type(method).__name__), method
-    if method not in KERNELS:
-        method = "fft" if n_samples >= FFT_FROM and n_components <= 2 else "exact"
+    if method == "auto":
+        if estimator.n_components <= 2:
+            method = "fft" if n_samples >= FFT_FROM else "exact"
+        else:
+            method = "barnes_hut" if n_samples >= TREE_FROM and estimator.n_components == 3 else "exact"
+    if method == "barnes_hut":
+        return method, partial(BarnesHutKernel, angle=estimator.angle)
     return method, KERNELS[method]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 from ._base import BaseEmbedding
 from ._native.parallel import Workers
+from .affinities import normalize_rows
 from .kernels import GradientKernel, KernelFactory
 from .objectives import ConditionalKL
 from .optimizer import Objective
-from .similarities import Gaussian
+from .similarities import Similarity
 
 
 class SNE(BaseEmbedding):
@@ -24,14 +27,15 @@ class SNE(BaseEmbedding):
     n_components : int, default=2
         Dimension of the embedding.
 
-    perplexity : float, default=30.0
+    perplexity : float or sequence of float, default=30.0
         The effective number of neighbors of each row. Larger values show more of the global, smaller ones more of the
         local structure; 5 to 50 is usual. It must be below ``n_samples - 1``: otherwise a warning is given and
-        ``(n_samples - 1) / 3`` used, or 1 where that is less.
+        ``(n_samples - 1) / 3`` used, or 1 where that is less. With several, such as ``[5, 50, 500]``, a row's
+        conditional probabilities are the mean of those for each, which keeps small and large neighborhoods.
 
     early_exaggeration : float, default=4.0
-        Factor on the attraction in the first 50 iterations, which lets clusters find their places. It falls
-        geometrically to 1 in the next 50.
+        Factor on the attraction in the first iterations, which lets clusters find their places; see
+        ``early_exaggeration_iter``.
 
     learning_rate : float or "auto", default="auto"
         "auto" is 1.2 relative to the curvature: a point's step is that times its gradient over the stiffness of the
@@ -60,29 +64,33 @@ class SNE(BaseEmbedding):
     metric_params : dict, default=None
         Further arguments of the metric.
 
-    init : {"pca", "random"} or array of shape (n_samples, n_components), default="pca"
-        The start. "pca" is reproducible and keeps the global arrangement; its first component gets the standard
-        deviation 1e-4. "random" is normal with that standard deviation. An array is used as it is.
+    init : {"pca", "spectral", "random"} or array of shape (n_samples, n_components), default="pca"
+        The start. "pca" is reproducible and keeps the global arrangement; "spectral" takes eigenvectors of the
+        affinities, and does not need the rows. Their widest component gets the standard deviation 1e-4. "random" is
+        normal with that standard deviation. An array is used as it is, but for points that coincide: all but one are
+        moved a little. :func:`sktsne.initialization.rescale` makes a start of another map.
 
     verbose : int or bool, default=0
         1 prints the stages, 2 also cost and gradient norm every 50 iterations.
 
     random_state : int, RandomState instance or None, default=None
-        Seeds ``init="random"`` and, for "pca", the randomized solvers and the components that the rows do not have.
+        Seeds ``init="random"``, the solvers of "pca" and "spectral" and the components that they do not find, and the
+        separation of points that coincide in the start.
         Pass an int for results that repeat.
 
     method : {"auto", "exact", "fft", "barnes_hut"} or callable, default="auto"
-        How the sums over all pairs are computed. "exact" takes all pairs for the affinities too, and needs memory for a
-        dense matrix of them; the others take the affinities of the ``min(n_samples - 1, int(3 * perplexity + 1))``
+        How the sums over all pairs are computed. "exact" takes all pairs for the affinities of a perplexity too, and
+        needs memory for a dense matrix of them; the others take the ``min(n_samples - 1, int(3 * perplexity + 1))``
         nearest neighbors of each row. "fft" interpolates on a mesh, for one or two components, in time that hardly
-        grows faster than the number of rows; its forces have a relative error of about 1 %, and they,
-        the attraction and the cost are computed in float32 for any input. "auto" is "fft" from 2,000 rows and for at
-        most two components, the exact sum otherwise. "barnes_hut" is accepted so that code written for scikit-learn
-        runs, and is the same as "auto". A callable makes a kernel of your own, see
-        :class:`sktsne.kernels.GradientKernel`.
+        grows faster than the number of rows; its forces have a relative error of about 1 %. "barnes_hut" takes points
+        that are far away together, by a tree, for up to three components. With both, the attraction and the cost are
+        computed in float32 for any input, and with "fft" the forces too. "auto" is the fastest: the exact sum for
+        few rows or more than three components, from AUTO2 rows "fft" for one or two components, and from AUTO3 rows
+        "barnes_hut" for three. A callable makes a kernel of your own, see :class:`sktsne.kernels.GradientKernel`.
 
     angle : float, default=0.5
-        Accuracy of a tree-based kernel, from 0 (exact) to 1. Without effect on the others.
+        Accuracy of "barnes_hut", from 0 (exact) to 1: the size of a cell, over its distance, up to which its points
+        are taken together. Without effect on the others.
 
     n_jobs : int, default=None
         Threads for every stage. ``None`` is every core that the process may use, and fewer inside joblib's workers so
@@ -100,6 +108,30 @@ class SNE(BaseEmbedding):
     tol : float, default=1e-4
         The part of itself by which the cost must fall, see ``n_iter_without_progress``. With the default a fit
         has converged for all practical purposes; 0 lets it go on until the gradient has vanished.
+
+    affinities : {"perplexity", "precomputed"} or object, default="perplexity"
+        What the map shows. "perplexity" gives every row a Gaussian of its own width. "precomputed" takes ``X`` for a
+        square matrix of affinities, dense or sparse, which is scaled so that its rows sum to 1. An
+        object gives the rows probabilities over their nearest neighbors: :class:`sktsne.affinities.Uniform`,
+        :class:`sktsne.affinities.FixedBandwidth`, or one of your own with the same methods; ``perplexity`` has no
+        effect then.
+
+    dof : float, default=inf
+        Degrees of freedom α of the points' similarity ``(1 + r²/α)^(-α)``; ``inf`` is the Gaussian ``exp(-r²)`` of SNE.
+
+    exaggeration : float, default=1.0
+        Factor on the attraction after early exaggeration. Above 1 it makes clusters denser, and the gaps between them
+        wider; ``kl_divergence_`` is that of the true affinities.
+
+    early_exaggeration_iter : int, default=100
+        Iterations of early exaggeration. In the first half the factor is ``early_exaggeration``, in the second it falls
+        geometrically to ``exaggeration``.
+
+    momentum : float, default=0.9
+        Part of the last step that the next one keeps, at least 0 and below 1.
+
+    max_step_norm : float, default=None
+        The largest distance by which a point moves in an iteration. ``None`` is no limit.
 
     Attributes
     ----------
@@ -160,14 +192,13 @@ class SNE(BaseEmbedding):
     """
 
     _label = "SNE"
-    _similarity = Gaussian()
     _relative_rate = 1.2
 
     def __init__(
         self,
         n_components: int = 2,
         *,
-        perplexity: float = 30.0,
+        perplexity: float | Sequence[float] = 30.0,
         early_exaggeration: float = 4.0,
         learning_rate: float | str = "auto",
         max_iter: int = 1000,
@@ -183,6 +214,12 @@ class SNE(BaseEmbedding):
         n_jobs: int | None = None,
         neighbors: Any = "auto",
         tol: float = 1e-4,
+        affinities: Any = "perplexity",
+        dof: float = math.inf,
+        exaggeration: float = 1.0,
+        early_exaggeration_iter: int = 100,
+        momentum: float = 0.9,
+        max_step_norm: float | None = None,
     ) -> None:
         self.n_components = n_components
         self.perplexity = perplexity
@@ -201,9 +238,20 @@ class SNE(BaseEmbedding):
         self.n_jobs = n_jobs
         self.neighbors = neighbors
         self.tol = tol
+        self.affinities = affinities
+        self.dof = dof
+        self.exaggeration = exaggeration
+        self.early_exaggeration_iter = early_exaggeration_iter
+        self.momentum = momentum
+        self.max_step_norm = max_step_norm
 
     def _affinities(self, conditional: Any) -> Any:
         return conditional
 
-    def _objective(self, affinities: Any, kernel: GradientKernel, workers: Workers) -> Objective:
-        return ConditionalKL(affinities, self._similarity, kernel, workers)
+    def _normalize(self, affinities: Any) -> Any:
+        return normalize_rows(affinities)
+
+    def _objective(
+        self, affinities: Any, similarity: Similarity, kernel: GradientKernel, workers: Workers
+    ) -> Objective:
+        return ConditionalKL(affinities, similarity, kernel, workers)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ._base import BaseEmbedding
 from ._native.parallel import Workers
-from .affinities import joint_affinities
+from .affinities import joint_affinities, symmetrize
 from .kernels import GradientKernel, KernelFactory
 from .objectives import JointKL
 from .optimizer import Objective
-from .similarities import StudentT
+from .similarities import Similarity
 
 
 class TSNE(BaseEmbedding):
@@ -25,14 +26,15 @@ class TSNE(BaseEmbedding):
     n_components : int, default=2
         Dimension of the embedding.
 
-    perplexity : float, default=30.0
+    perplexity : float or sequence of float, default=30.0
         The effective number of neighbors of each row. Larger values show more of the global, smaller ones more of the
         local structure; 5 to 50 is usual. It must be below ``n_samples - 1``: otherwise a warning is given and
-        ``(n_samples - 1) / 3`` used, or 1 where that is less.
+        ``(n_samples - 1) / 3`` used, or 1 where that is less. With several, such as ``[5, 50, 500]``, a row's
+        conditional probabilities are the mean of those for each, which keeps small and large neighborhoods.
 
     early_exaggeration : float, default=12.0
-        Factor on the attraction in the first 50 iterations, which lets clusters find their places. It falls
-        geometrically to 1 in the next 50.
+        Factor on the attraction in the first iterations, which lets clusters find their places; see
+        ``early_exaggeration_iter``.
 
     learning_rate : float or "auto", default="auto"
         "auto" is 1.75 relative to the curvature: a point's step is that times its gradient over the stiffness of the
@@ -61,29 +63,33 @@ class TSNE(BaseEmbedding):
     metric_params : dict, default=None
         Further arguments of the metric.
 
-    init : {"pca", "random"} or array of shape (n_samples, n_components), default="pca"
-        The start. "pca" is reproducible and keeps the global arrangement; its first component gets the standard
-        deviation 1e-4. "random" is normal with that standard deviation. An array is used as it is.
+    init : {"pca", "spectral", "random"} or array of shape (n_samples, n_components), default="pca"
+        The start. "pca" is reproducible and keeps the global arrangement; "spectral" takes eigenvectors of the
+        affinities, and does not need the rows. Their widest component gets the standard deviation 1e-4. "random" is
+        normal with that standard deviation. An array is used as it is, but for points that coincide: all but one are
+        moved a little. :func:`sktsne.initialization.rescale` makes a start of another map.
 
     verbose : int or bool, default=0
         1 prints the stages, 2 also cost and gradient norm every 50 iterations.
 
     random_state : int, RandomState instance or None, default=None
-        Seeds ``init="random"`` and, for "pca", the randomized solvers and the components that the rows do not have.
+        Seeds ``init="random"``, the solvers of "pca" and "spectral" and the components that they do not find, and the
+        separation of points that coincide in the start.
         Pass an int for results that repeat.
 
     method : {"auto", "exact", "fft", "barnes_hut"} or callable, default="auto"
-        How the sums over all pairs are computed. "exact" takes all pairs for the affinities too, and needs memory for a
-        dense matrix of them; the others take the affinities of the ``min(n_samples - 1, int(3 * perplexity + 1))``
+        How the sums over all pairs are computed. "exact" takes all pairs for the affinities of a perplexity too, and
+        needs memory for a dense matrix of them; the others take the ``min(n_samples - 1, int(3 * perplexity + 1))``
         nearest neighbors of each row. "fft" interpolates on a mesh, for one or two components, in time that hardly
-        grows faster than the number of rows; its forces have a relative error of about 1 %, and they,
-        the attraction and the cost are computed in float32 for any input. "auto" is "fft" from 2,000 rows and for at
-        most two components, the exact sum otherwise. "barnes_hut" is accepted so that code written for scikit-learn
-        runs, and is the same as "auto". A callable makes a kernel of your own, see
-        :class:`sktsne.kernels.GradientKernel`.
+        grows faster than the number of rows; its forces have a relative error of about 1 %. "barnes_hut" takes points
+        that are far away together, by a tree, for up to three components. With both, the attraction and the cost are
+        computed in float32 for any input, and with "fft" the forces too. "auto" is the fastest: the exact sum for
+        few rows or more than three components, from AUTO2 rows "fft" for one or two components, and from AUTO3 rows
+        "barnes_hut" for three. A callable makes a kernel of your own, see :class:`sktsne.kernels.GradientKernel`.
 
     angle : float, default=0.5
-        Accuracy of a tree-based kernel, from 0 (exact) to 1. Without effect on the others.
+        Accuracy of "barnes_hut", from 0 (exact) to 1: the size of a cell, over its distance, up to which its points
+        are taken together. Without effect on the others.
 
     n_jobs : int, default=None
         Threads for every stage. ``None`` is every core that the process may use, and fewer inside joblib's workers so
@@ -101,6 +107,31 @@ class TSNE(BaseEmbedding):
     tol : float, default=0.0125
         The part of itself by which the cost must fall, see ``n_iter_without_progress``. The default ends
         most fits after 200 to 500 iterations; 0 lets them go on for ``max_iter``.
+
+    affinities : {"perplexity", "precomputed"} or object, default="perplexity"
+        What the map shows. "perplexity" gives every row a Gaussian of its own width. "precomputed" takes ``X`` for a
+        square matrix of affinities, dense or sparse, which is symmetrised and scaled to the sum 1. An
+        object gives the rows probabilities over their nearest neighbors: :class:`sktsne.affinities.Uniform`,
+        :class:`sktsne.affinities.FixedBandwidth`, or one of your own with the same methods; ``perplexity`` has no
+        effect then.
+
+    dof : float, default=1.0
+        Degrees of freedom α of the points' similarity ``(1 + r²/α)^(-α)``. Below 1 the tails are heavier than those of
+        t-SNE, and clusters break up into smaller ones [3]_; ``inf`` is a Gaussian, ``exp(-r²)``: symmetric SNE.
+
+    exaggeration : float, default=1.0
+        Factor on the attraction after early exaggeration. Above 1 it makes clusters denser, and the gaps between them
+        wider; ``kl_divergence_`` is that of the true affinities.
+
+    early_exaggeration_iter : int, default=100
+        Iterations of early exaggeration. In the first half the factor is ``early_exaggeration``, in the second it falls
+        geometrically to ``exaggeration``.
+
+    momentum : float, default=0.9
+        Part of the last step that the next one keeps, at least 0 and below 1.
+
+    max_step_norm : float, default=None
+        The largest distance by which a point moves in an iteration. ``None`` is no limit.
 
     Attributes
     ----------
@@ -167,14 +198,13 @@ class TSNE(BaseEmbedding):
     """
 
     _label = "t-SNE"
-    _similarity = StudentT()
     _relative_rate = 1.75
 
     def __init__(
         self,
         n_components: int = 2,
         *,
-        perplexity: float = 30.0,
+        perplexity: float | Sequence[float] = 30.0,
         early_exaggeration: float = 12.0,
         learning_rate: float | str = "auto",
         max_iter: int = 1000,
@@ -190,6 +220,12 @@ class TSNE(BaseEmbedding):
         n_jobs: int | None = None,
         neighbors: Any = "auto",
         tol: float = 0.0125,
+        affinities: Any = "perplexity",
+        dof: float = 1.0,
+        exaggeration: float = 1.0,
+        early_exaggeration_iter: int = 100,
+        momentum: float = 0.9,
+        max_step_norm: float | None = None,
     ) -> None:
         self.n_components = n_components
         self.perplexity = perplexity
@@ -208,9 +244,22 @@ class TSNE(BaseEmbedding):
         self.n_jobs = n_jobs
         self.neighbors = neighbors
         self.tol = tol
+        self.affinities = affinities
+        self.dof = dof
+        self.exaggeration = exaggeration
+        self.early_exaggeration_iter = early_exaggeration_iter
+        self.momentum = momentum
+        self.max_step_norm = max_step_norm
 
     def _affinities(self, conditional: Any) -> Any:
         return joint_affinities(conditional)
 
-    def _objective(self, affinities: Any, kernel: GradientKernel, workers: Workers) -> Objective:
-        return JointKL(affinities, self._similarity, kernel, workers)
+    def _normalize(self, affinities: Any) -> Any:
+        joint = symmetrize(affinities)
+        joint /= joint.sum()
+        return joint
+
+    def _objective(
+        self, affinities: Any, similarity: Similarity, kernel: GradientKernel, workers: Workers
+    ) -> Objective:
+        return JointKL(affinities, similarity, kernel, workers)

@@ -1,153 +1,215 @@
 r"""Affinities: from distances δ_ij to conditional and joint probabilities.
 
-    p_{j|i} = exp(−β_i δ_ij²) / Σ_{k≠i} exp(−β_i δ_ik²),   p_{i|i} = 0
-    H_i     = −Σ_j p_{j|i} log p_{j|i} = log(perplexity)                    (defines β_i)
-    p_ij    = (p_{j|i} + p_{i|j}) / 2n                                      (sums to 1)
+============================= ==================================================================================
+perplexity                    p_{j|i} ∝ exp(−β_i δ_ij²), with β_i such that row i has the perplexity
+several perplexities          the mean of their p_{j|i} (Lee et al. 2015)
+a bandwidth σ for all rows    p_{j|i} ∝ exp(−δ_ij² / 2σ²) (:class:`FixedBandwidth`)
+none                          p_{j|i} = 1/k for the k nearest (:class:`Uniform`)
+============================= ==================================================================================
 
-With t = log β, S = Σ exp(−β D) and D = δ² (shifted and scaled at will, β makes up for it):
+Each over the nearest neighbours of a row, with p_{i|i} = 0 and Σ_j p_{j|i} = 1, and
 
-    H = log S + ⟨x⟩          dH/dt = −Var(x) ≤ 0          d²H/dt² = −2 Var(x) + ⟨(x − ⟨x⟩)³⟩,   x = βD
-
-so H falls from the log of the number of neighbours to the log of the number of nearest ones, and Halley's method on t
-inside a bracket finds the root (Hinton & Roweis 2002, section 2; van der Maaten & Hinton 2008, eq. 1). The third moment
-costs little beside the exponentials, and saves half of Newton's steps or more: from the same start, three steps reach
-1e-5 for 99 % of the rows of nearest neighbours, where Newton's method takes five to seven.
+    p_ij = (p_{j|i} + p_{i|j}) / 2n                                         (sums to 1)
 """
 
 from __future__ import annotations
 
-from functools import partial
+import math
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, issparse
+from sklearn.base import BaseEstimator
 
-from ._native import choose
 from ._native.parallel import Workers
 from .neighbors import NeighborGraph
-from .similarities import MAX_EXPONENT
-
-# On the logarithm of the perplexity. Users are promised 1e-5; the last step cubes the error, so that this costs a
-# fraction of a step more, and results do not hang on when exactly the search stopped.
-TOLERANCE = 1e-8
-MAX_STEPS = 100
-MAX_T = 709.0  # the last at which exp(t) is finite
+from .perplexity import conditional_probabilities
 
 
-def search_precisions_reference(
-    distances: NDArray[np.float64],
-    perplexity: float,
-    tolerance: float,
-    max_steps: int,
-    probabilities: NDArray[np.float64],
-    start: int,
-    stop: int,
-) -> None:
-    """Fill rows ``start`` to ``stop`` of ``probabilities``."""
-    delta = distances[start:stop]
-    finite = np.isfinite(delta)
-    scale = np.max(delta, axis=1, initial=0.0, where=finite, keepdims=True)
-    delta = np.where(finite, delta, 0.0) / np.where(scale > 0.0, scale, 1.0)
-    nearest = np.min(delta, axis=1, initial=np.inf, where=finite, keepdims=True)
-    D = np.where(finite, (delta - nearest) * (delta + nearest), np.inf)
-    spread = np.max(D, axis=1, initial=0.0, where=finite, keepdims=True)
-    D /= np.where(spread > 0.0, spread, 1.0)
+class Affinities(Protocol):
+    """The contract of what gives rows their conditional probabilities; for objects of your own, too."""
 
-    n_finite = np.count_nonzero(finite, axis=1)
-    n_nearest = np.count_nonzero(D == 0.0, axis=1)
-    # The entropy's limits: no precision is small, or large, enough. Uniform over all, or over the nearest.
-    all_of_them = n_finite <= perplexity
-    solvable = ~all_of_them & (n_nearest < perplexity)
-    uniform = np.where(all_of_them[:, None], finite, D == 0.0).astype(np.float64)
-    P = uniform / np.maximum(uniform.sum(axis=1, keepdims=True), 1.0)
-    P[solvable] = _halley(D[solvable], finite[solvable], perplexity, tolerance, max_steps)
-    probabilities[start:stop] = P
+    uses_scale: bool
+    """Whether the probabilities change when all distances are multiplied by the same number."""
+
+    def count_neighbors(self, n_samples: int) -> int:
+        """Return how many neighbours a row of ``n_samples`` takes, at most ``n_samples - 1``."""
+
+    def probabilities(self, distances: NDArray[np.float64], workers: Workers) -> NDArray[np.float64]:
+        """Return p_{j|i}, an array of the same shape whose rows sum to 1.
+
+        Parameters
+        ----------
+        distances : ndarray of shape (n, k)
+            From each row to its neighbours, in any order, not squared. Infinity marks a neighbour that is missing.
+        workers : Workers
+            The threads to use.
+        """
 
 
-def _halley(
-    D: NDArray[np.float64],
-    finite: NDArray[np.bool_],
-    perplexity: float,
-    tolerance: float,
-    max_steps: int,
-) -> NDArray[np.float64]:
-    """Return the probabilities of rows that have a root: D from 0 to 1, infinity for a missing neighbour."""
-    target = np.log(perplexity)
-    t = np.log(2.0 * np.sum(finite, axis=1) / np.sum(D, axis=1, where=finite))
-    low, high = np.full_like(t, -np.inf), np.full_like(t, np.inf)
-    reach, last_gap = np.full_like(t, 4.0), np.full_like(t, np.inf)
-    P = np.empty_like(D)
-    todo = np.arange(len(D))
-    for step in range(max_steps + 1):
-        x = np.exp(t[todo])[:, None] * D[todo]
-        e = np.where(x < MAX_EXPONENT, np.exp(-np.minimum(x, MAX_EXPONENT)), 0.0)
-        x[e == 0.0] = 0.0
-        total = e.sum(axis=1)
-        P[todo] = e / total[:, None]
-        mean, square, cube = ((e * x**power).sum(axis=1) / total for power in (1, 2, 3))
-        gap = np.log(total) + mean - target
-        going = np.abs(gap) > tolerance
-        if step == max_steps or not going.any():
-            break
-        slope = mean * mean - square
-        curvature = 2.0 * slope + cube - 3.0 * mean * square + 2.0 * mean**3
-        todo, gap, slope, curvature = todo[going], gap[going], slope[going], curvature[going]
-        low[todo] = np.where(gap > 0.0, t[todo], low[todo])
-        high[todo] = np.where(gap > 0.0, high[todo], t[todo])
-        with np.errstate(divide="ignore", invalid="ignore"):
-            move = -2.0 * gap * slope / (2.0 * slope * slope - gap * curvature)
-            # Refused: a step out of the bracket, a far one, NaN, and one after a step which did not halve the gap.
-            good = (low[todo] < t[todo] + move) & (t[todo] + move < high[todo])
-            good &= (np.abs(move) <= reach[todo]) & (np.abs(gap) <= 0.5 * last_gap[todo])
-            middle = 0.5 * (low[todo] + high[todo]) - t[todo]
-        safe = np.where(np.isfinite(middle), middle, np.sign(gap) * reach[todo])
-        reach[todo] *= np.where(good | np.isfinite(middle), 1.0, 2.0)
-        last_gap[todo] = np.abs(gap)
-        t[todo] = np.minimum(t[todo] + np.where(good, move, safe), MAX_T)
-    return P
+class Perplexity:
+    """Rows of a given perplexity, or of several: then the mean of the conditional probabilities.
 
-
-def conditional_probabilities(
-    distances: NDArray[np.float64], perplexity: float, workers: Workers
-) -> NDArray[np.float64]:
-    """Return p_{j|i} over each row's neighbours, with the perplexity asked for.
-
-    Ties set limits to the perplexity that a row can have: a row with at least ``perplexity`` neighbours at its
-    smallest distance is uniform over those, a row with at most ``perplexity`` neighbours is uniform over all.
+    A mixture holds the small neighbourhoods and the large ones at once (Lee et al. 2015, "Multi-scale similarities in
+    stochastic neighbour embedding"; Kobak & Berens 2019).
 
     Parameters
     ----------
-    distances : ndarray of shape (n, k), float64, C-contiguous
-        From each row to its neighbours, in any order, not squared. Infinity marks a neighbour that is missing;
-        every row has one that is not.
-    perplexity : float
-        The effective number of neighbours, at least 1.
-    workers : Workers
-        The threads to use.
+    perplexities : sequence of float
+        Each at least 1 and below ``n_samples - 1``.
+    """
 
-    Returns
-    -------
-    probabilities : ndarray of shape (n, k)
-        Rows sum to 1; missing neighbours have 0.
+    uses_scale = False
+
+    def __init__(self, perplexities: Sequence[float]) -> None:
+        self.perplexities = perplexities
+
+    def __str__(self) -> str:
+        return ", ".join(f"{perplexity:.4g}" for perplexity in self.perplexities)
+
+    def count_neighbors(self, n_samples: int) -> int:
+        """Return three times the largest perplexity, and one more."""
+        return min(n_samples - 1, int(3.0 * max(self.perplexities) + 1))
+
+    def probabilities(self, distances: NDArray[np.float64], workers: Workers) -> NDArray[np.float64]:
+        """Return p_{j|i}; see :class:`Affinities`."""
+        total = conditional_probabilities(distances, self.perplexities[0], workers)
+        for perplexity in self.perplexities[1:]:
+            total += conditional_probabilities(distances, perplexity, workers)
+        total /= len(self.perplexities)
+        return total
+
+
+class Uniform(BaseEstimator):
+    """Equal affinities for the k nearest neighbours of a row, and none for the others.
+
+    Parameters
+    ----------
+    n_neighbors : int, default=15
+        The number k. Where a data set has fewer rows, all count.
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from sktsne._native.parallel import Workers
-    >>> P = conditional_probabilities(np.array([[1.0, 2.0, 3.0]]), 2.0, Workers())
-    >>> entropy = -np.sum(P * np.log(P))
-    >>> print(f"{np.exp(entropy):.4f}")
-    2.0000
+    >>> from sktsne import TSNE
+    >>> from sktsne.affinities import Uniform
+    >>> TSNE(affinities=Uniform(n_neighbors=10))
+    TSNE(affinities=Uniform(n_neighbors=10))
     """
-    probabilities = np.empty_like(distances)
-    search = choose("perplexity", "search_precisions", search_precisions_reference)
-    n, k = distances.shape
-    workers.run(partial(search, distances, perplexity, TOLERANCE, MAX_STEPS, probabilities), n, 20 * k)
-    return probabilities
+
+    uses_scale = False
+
+    def __init__(self, n_neighbors: int = 15) -> None:
+        self.n_neighbors = n_neighbors
+
+    def count_neighbors(self, n_samples: int) -> int:
+        """Return k, or n_samples - 1 where that is less."""
+        _check(self, "n_neighbors", self.n_neighbors, Integral)
+        return min(n_samples - 1, int(self.n_neighbors))
+
+    def probabilities(self, distances: NDArray[np.float64], workers: Workers) -> NDArray[np.float64]:
+        """Return p_{j|i}; see :class:`Affinities`."""
+        there = np.isfinite(distances)
+        probabilities: NDArray[np.float64] = there / there.sum(axis=1, keepdims=True)
+        return probabilities
+
+
+class FixedBandwidth(BaseEstimator):
+    """Gaussian affinities of the same bandwidth for all rows, p_{j|i} proportional to exp(-δ² / 2σ²).
+
+    Parameters
+    ----------
+    bandwidth : float, default=1.0
+        The standard deviation σ, in the unit of the distances.
+    n_neighbors : int, default=90
+        How many of the nearest neighbours of a row have an affinity. Where a data set has fewer rows, all do.
+
+    Examples
+    --------
+    >>> from sktsne import TSNE
+    >>> from sktsne.affinities import FixedBandwidth
+    >>> grid = {"affinities__bandwidth": [0.5, 1.0, 2.0]}
+    >>> TSNE(affinities=FixedBandwidth()).set_params(affinities__bandwidth=0.5)
+    TSNE(affinities=FixedBandwidth(bandwidth=0.5))
+    """
+
+    uses_scale = True
+
+    def __init__(self, bandwidth: float = 1.0, n_neighbors: int = 90) -> None:
+        self.bandwidth = bandwidth
+        self.n_neighbors = n_neighbors
+
+    def count_neighbors(self, n_samples: int) -> int:
+        """Return ``n_neighbors``, or n_samples - 1 where that is less."""
+        _check(self, "bandwidth", self.bandwidth, Real)
+        _check(self, "n_neighbors", self.n_neighbors, Integral)
+        return min(n_samples - 1, int(self.n_neighbors))
+
+    def probabilities(self, distances: NDArray[np.float64], workers: Workers) -> NDArray[np.float64]:
+        """Return p_{j|i}; see :class:`Affinities`."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            x = distances / self.bandwidth
+            nearest = x.min(axis=1, keepdims=True)
+            weights: NDArray[np.float64] = np.exp(
+                -0.5 * (x - nearest) * (x + nearest)
+            )  # the nearest has 1: no row vanishes
+        weights[~np.isfinite(x)] = 0.0
+        if not np.isfinite(nearest).all():
+            raise ValueError(f"affinities == {self}: distances over the bandwidth overflow; bandwidth must be larger.")
+        weights /= weights.sum(axis=1, keepdims=True)
+        return weights
+
+
+def _check(affinities: Any, name: str, value: Any, kind: Any) -> None:
+    least = "an integer of at least 1" if kind is Integral else "a finite number above 0"
+    valid = isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value) and value > 0
+    if not valid:
+        raise ValueError(f"affinities == {affinities}: {name} must be {least}, got {value!r}.")
+
+
+def given_affinities(X: Any) -> csr_array | NDArray[np.float64]:
+    """Return affinities that the user computed, without the diagonal, the largest being 1.
+
+    Parameters
+    ----------
+    X : ndarray or sparse matrix of shape (n, n)
+        Affinities; not changed.
+
+    Returns
+    -------
+    affinities : csr_array or ndarray of shape (n, n), float64
+        Sparse where X is.
+
+    Raises
+    ------
+    ValueError
+        If X is not square, or has a negative entry, or no affinity of a row to or from any other.
+    """
+    name = "With affinities='precomputed' X must hold affinities"
+    if X.shape[0] != X.shape[1]:
+        raise ValueError(f"{name}, a square matrix of them, got shape {X.shape}.")
+    if issparse(X):
+        entries = X.tocoo()
+        others = entries.row != entries.col
+        places = entries.row[others], entries.col[others]
+        X = csr_array((entries.data[others].astype(np.float64), places), shape=X.shape)  # sums duplicates
+    else:
+        X = np.array(X, dtype=np.float64)
+        np.fill_diagonal(X, 0.0)
+    values = X.data if issparse(X) else X
+    if values.min(initial=0.0) < 0.0:
+        raise ValueError(f"{name}, got negative values.")
+    values /= max(values.max(initial=0.0), np.finfo(np.float64).tiny)
+    empty = np.asarray(X.sum(axis=0) + X.sum(axis=1)).ravel() == 0.0
+    if empty.any():
+        raise ValueError(f"{name}, and row {empty.argmax()} has none to or from another row.")
+    return X
 
 
 def conditional_affinities(
-    graph: NeighborGraph | NDArray[np.float64], perplexity: float, workers: Workers
+    graph: NeighborGraph | NDArray[np.float64], kind: Affinities, workers: Workers
 ) -> csr_array | NDArray[np.float64]:
     """Return the matrix of p_{j|i}, whose rows sum to 1.
 
@@ -155,8 +217,8 @@ def conditional_affinities(
     ----------
     graph : NeighborGraph or ndarray of shape (n, n)
         Neighbours and their distances, or the distances of all pairs.
-    perplexity : float
-        The effective number of neighbours.
+    kind : Affinities
+        Gives the rows their probabilities.
     workers : Workers
         The threads to use.
 
@@ -166,7 +228,7 @@ def conditional_affinities(
         Sparse for neighbours, with int32 indices where they fit; dense for all pairs.
     """
     if isinstance(graph, NeighborGraph):
-        probabilities = conditional_probabilities(graph.distances, perplexity, workers)
+        probabilities = kind.probabilities(graph.distances, workers)
         n, k = probabilities.shape
         index_dtype = np.int32 if 2 * n * k <= np.iinfo(np.int32).max else np.int64
         indptr = np.arange(0, n * k + 1, k, dtype=index_dtype)
@@ -176,7 +238,7 @@ def conditional_affinities(
         return conditional
     distances = graph.copy()
     np.fill_diagonal(distances, np.inf)
-    return conditional_probabilities(distances, perplexity, workers)
+    return kind.probabilities(distances, workers)
 
 
 def symmetrize(
@@ -202,3 +264,17 @@ def reorder(affinities: csr_array, order: NDArray[np.intp], dtype: type[np.float
     place = np.empty(len(order), dtype=rows.indices.dtype)
     place[order] = np.arange(len(order), dtype=place.dtype)
     return csr_array((rows.data, place[rows.indices], rows.indptr), shape=rows.shape)
+
+
+def normalize_rows(affinities: csr_array | NDArray[np.float64]) -> csr_array | NDArray[np.float64]:
+    """Return the matrix with rows that sum to 1; raise a ValueError for a row without entries."""
+    sums = np.asarray(affinities.sum(axis=1)).ravel()
+    if not sums.all():
+        raise ValueError(
+            "With affinities='precomputed' every row of X must have an affinity to another row for SNE, and row "
+            f"{np.argmin(sums)} has none."
+        )
+    if isinstance(affinities, np.ndarray):
+        return affinities / sums[:, None]
+    data = affinities.data / np.repeat(sums, np.diff(affinities.indptr))
+    return csr_array((data, affinities.indices, affinities.indptr), shape=affinities.shape)

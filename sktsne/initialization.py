@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.sparse import issparse
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array, issparse
+from scipy.sparse.csgraph import connected_components
+from scipy.sparse.linalg import eigsh
 from sklearn.decomposition import PCA
 from sklearn.utils.sparsefuncs import mean_variance_axis
 from threadpoolctl import threadpool_limits
@@ -14,6 +16,9 @@ from threadpoolctl import threadpool_limits
 # Standard deviation of a start's first component: small, so that early exaggeration can rearrange clusters freely
 # (Kobak & Berens 2019).
 START_SCALE = 1e-4
+# Up to so many rows all eigenvectors are computed.
+DENSE_SPECTRUM = 100
+EIGENVALUE_TOLERANCE = 1e-4
 
 
 def random_start(n_samples: int, n_components: int, random_state: np.random.RandomState) -> NDArray[np.float64]:
@@ -64,6 +69,125 @@ def pca_start(X: Any, n_components: int, random_state: np.random.RandomState) ->
     deviations = components.std(axis=0)
     real = deviations > 1e-7 * deviations[0]
     start[:, :available][:, real] = components[:, real] * (START_SCALE / deviations[0])
+    return start
+
+
+def spectral_start(affinities: Any, n_components: int, random_state: np.random.RandomState) -> NDArray[np.float64]:
+    """Return eigenvectors of the random walk on the affinities, the first one with standard deviation 1e-4.
+
+    They are those of the largest eigenvalues but the first, of D⁻¹S with the symmetric affinities S and their row sums
+    D: Laplacian eigenmaps (Belkin & Niyogi 2003), and what t-SNE with much exaggeration converges to (Linderman &
+    Steinerberger 2019). If the graph is not connected, each of its parts gets eigenvectors of its own, and the parts
+    are arranged on a circle, with areas like their numbers of points.
+
+    Parameters
+    ----------
+    affinities : csr_array or ndarray of shape (n, n)
+        Affinities, conditional or joint.
+    n_components : int
+        Components of the embedding.
+    random_state : RandomState
+        For the eigensolver's first vector, for components that there are not, and for points that coincide.
+
+    Returns
+    -------
+    start : ndarray of shape (n, n_components), float64
+        The start.
+    """
+    S = csr_array(affinities + affinities.T)
+    n_parts, labels = connected_components(S, directed=False)
+    if n_parts == 1:
+        start = _eigenvectors(S, n_components, random_state)
+    else:
+        start = np.empty((S.shape[0], n_components))
+        radii = np.sqrt(np.bincount(labels))
+        angles = 2.0 * np.pi * (np.cumsum(radii) - radii / 2.0) / radii.sum()
+        for part, radius in enumerate(radii):
+            rows = np.flatnonzero(labels == part)
+            start[rows] = radius / 2.0 * _eigenvectors(S[rows][:, rows], n_components, random_state)
+            if n_components == 1:
+                start[rows] += angles[part] * radii.sum()
+            else:
+                start[rows, :2] += radii.sum() * np.array([np.cos(angles[part]), np.sin(angles[part])])
+    return rescale(separate(start, random_state))
+
+
+def _eigenvectors(S: csr_array, n_components: int, random_state: np.random.RandomState) -> NDArray[np.float64]:
+    """Return eigenvectors of one part of the graph, with standard deviations of at most 1."""
+    n = S.shape[0]
+    vectors = random_state.standard_normal((n, n_components))
+    available = min(n_components, n - 2)
+    if available < 1:
+        return vectors
+    roots = np.sqrt(S.sum(axis=1))
+    walk = csr_array(S.multiply(1.0 / roots[:, None]).multiply(1.0 / roots))
+    if n <= DENSE_SPECTRUM:
+        found = np.linalg.eigh(walk.toarray())[1][:, ::-1][:, 1 : available + 1]
+    else:
+        first = random_state.uniform(-1.0, 1.0, n)
+        values, found = eigsh(walk, k=available + 1, which="LA", tol=EIGENVALUE_TOLERANCE, v0=first)
+        found = found[:, np.argsort(-values)][:, 1:]
+    found = found / roots[:, None]
+    found *= np.sign(found[np.abs(found).argmax(axis=0), np.arange(available)])
+    vectors[:, :available] = found / np.maximum(found.std(axis=0), np.finfo(np.float64).tiny)
+    return vectors
+
+
+def rescale(Y: ArrayLike, scale: float = START_SCALE) -> NDArray[np.float64]:
+    """Return a map as a start: centred, its widest component with standard deviation ``scale``.
+
+    Maps of other methods, and of fits before, are as wide as they are: t-SNE arranges points best that lie together.
+
+    Parameters
+    ----------
+    Y : array-like of shape (n, d)
+        A map; not changed.
+    scale : float, default=1e-4
+        The standard deviation.
+
+    Returns
+    -------
+    start : ndarray of shape (n, d), float64
+        What ``init`` takes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktsne.initialization import rescale
+    >>> umap = np.array([[-5.0, 1.0], [5.0, -1.0]])  # or the map of a fit before
+    >>> rescale(umap)
+    array([[-1.e-04,  2.e-05],
+           [ 1.e-04, -2.e-05]])
+    """
+    start = np.array(Y, dtype=np.float64)
+    start -= start.mean(axis=0)
+    widest = start.std(axis=0).max()
+    if widest > 0.0:
+        start *= scale / widest
+    return start
+
+
+def separate(Y: NDArray[np.float64], random_state: np.random.RandomState) -> NDArray[np.float64]:
+    """Return the points, of those that coincide all but one moved a little: their forces could be equal for ever.
+
+    Parameters
+    ----------
+    Y : ndarray of shape (n, d)
+        A start; not changed.
+    random_state : RandomState
+        Decides where to.
+
+    Returns
+    -------
+    start : ndarray of shape (n, d)
+        Moved by 1 % of the widest component's standard deviation, or by 1e-4 where there is none.
+    """
+    order = np.lexsort(Y.T)
+    again = order[1:][(Y[order[1:]] == Y[order[:-1]]).all(axis=1)]
+    if not len(again):
+        return Y
+    start = Y.copy()
+    start[again] += (0.01 * Y.std(axis=0).max() or START_SCALE) * random_state.standard_normal((len(again), Y.shape[1]))
     return start
 
 

@@ -51,7 +51,7 @@ class NeighborGraph(NamedTuple):
     distances: NDArray[np.float64]
 
 
-def condition(X: Any, metric: Metric) -> Any:
+def condition(X: Any, metric: Metric, rescale: bool = True) -> Any:
     """Return the rows in float64, moved to where distances between them are computed most accurately.
 
     Dense rows under a metric that does not see translations are centred, so that a large common offset does not
@@ -64,6 +64,8 @@ def condition(X: Any, metric: Metric) -> Any:
         The rows; a matrix of distances stays as it is.
     metric : str or callable
         The metric to be used.
+    rescale : bool, default=True
+        Whether the affinities allow the rows to be scaled.
 
     Returns
     -------
@@ -79,7 +81,7 @@ def condition(X: Any, metric: Metric) -> Any:
     X = X.astype(np.float64, copy=False)
     if issparse(X) or not isinstance(metric, str) or metric not in TRANSLATION_INVARIANT:
         return X
-    largest = np.abs(X).max()
+    largest = np.abs(X).max() if rescale else 1.0
     if largest > 0.0 and not 1e-70 < largest < 1e70:
         X = np.ldexp(X, -int(np.frexp(largest)[1]))
     return X - X.mean(axis=0)

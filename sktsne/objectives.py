@@ -12,7 +12,7 @@ cost          Σ p log(p/w) + log Z                    Σ p log(p/w) + Σ_i log 
 
 These are the true gradients, with their factors 4 (van der Maaten & Hinton 2008, eq. 5) and 2 (Hinton & Roweis 2002,
 eq. 6); the mathematics page of the documentation derives them as equations (6) and (12). Exaggeration multiplies A
-alone, so the cost is that of the true affinities at every time.
+alone, so the cost is that of the true affinities at every time; what is minimised is that with Σ −p log w exaggerated.
 
 Beside the gradient an objective says how stiff the springs are that hold each point: 4 k_i for t-SNE and 2 k_i for SNE,
 with the attraction's k_i and exaggerated like it. That is the diagonal of the Hessian of the attraction with the a_ij
@@ -32,6 +32,7 @@ from ._native.parallel import Workers
 from .affinities import symmetrize
 from .kernels import GradientKernel
 from .kernels.attraction import Attraction
+from .optimizer import Evaluation
 from .similarities import Similarity
 
 # The least curvature of a point of t-SNE that counts, as a part of that of an average point whose neighbours are all
@@ -72,10 +73,8 @@ class JointKL:
         self._kernel = kernel
         self._negative_entropy = _negative_entropy(affinities)
 
-    def __call__(
-        self, Y: NDArray[np.float64], exaggeration: float = 1.0, with_cost: bool = False
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-        """Return gradient, curvature and cost; see :class:`sktsne.optimizer.Objective`."""
+    def __call__(self, Y: NDArray[np.float64], exaggeration: float = 1.0, with_cost: bool = False) -> Evaluation:
+        """Return gradient, curvature and costs; see :class:`sktsne.optimizer.Objective`."""
         gradient, curvature, cross = self._attraction(Y, with_cost)
         self._kernel.set_points(Y)
         phi, grad_phi = self._kernel.potential()
@@ -86,7 +85,7 @@ class JointKL:
         np.maximum(curvature, LEAST_CURVATURE / len(Y), out=curvature)
         curvature *= 4.0 * exaggeration
         cost = self._negative_entropy + cross + math.log(Z) if with_cost else math.nan
-        return gradient, curvature, cost
+        return Evaluation(gradient, curvature, cost, cost + (exaggeration - 1.0) * cross)
 
 
 class ConditionalKL:
@@ -116,10 +115,8 @@ class ConditionalKL:
         self._kernel = kernel
         self._negative_entropy = _negative_entropy(affinities)
 
-    def __call__(
-        self, Y: NDArray[np.float64], exaggeration: float = 1.0, with_cost: bool = False
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-        """Return gradient, curvature and cost; see :class:`sktsne.optimizer.Objective`."""
+    def __call__(self, Y: NDArray[np.float64], exaggeration: float = 1.0, with_cost: bool = False) -> Evaluation:
+        """Return gradient, curvature and costs; see :class:`sktsne.optimizer.Objective`."""
         gradient, curvature, cross = self._attraction(Y, with_cost)
         self._kernel.set_points(Y)
         Z, grad_phi = self._kernel.potential()
@@ -129,5 +126,6 @@ class ConditionalKL:
         for part in np.multiply(grad_phi, inverse_Z[:, None], out=grad_phi), self._kernel.potential(inverse_Z)[1]:
             gradient += part
         # The attraction's affinities hold every pair in both directions: half of its cross entropy.
-        cost = self._negative_entropy + 0.5 * cross + np.log(Z).sum() if with_cost else math.nan
-        return gradient, curvature, float(cost)
+        cross *= 0.5
+        cost = float(self._negative_entropy + cross + np.log(Z).sum()) if with_cost else math.nan
+        return Evaluation(gradient, curvature, cost, cost + (exaggeration - 1.0) * cross)

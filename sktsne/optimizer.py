@@ -37,13 +37,29 @@ class Objective(Protocol):
     gradient_scale: float
     """Times the Frobenius norm of the gradient: the root mean square of the points' gradients, free of n."""
 
-    def __call__(
-        self, Y: NDArray[np.float64], exaggeration: float = 1.0, with_cost: bool = False
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-        """Return gradient (n, d) and curvature (n,) of the exaggerated cost, and the true cost (NaN if not asked for).
+    def __call__(self, Y: NDArray[np.float64], exaggeration: float = 1.0, with_cost: bool = False) -> Evaluation:
+        """Evaluate at Y; the arrays may be reused by the next call."""
 
-        The curvature is positive, a scale for each point's steps. Both arrays may be reused by the next call.
-        """
+
+class Evaluation(NamedTuple):
+    """What an objective returns.
+
+    Parameters
+    ----------
+    gradient : ndarray of shape (n, d)
+        Of the exaggerated cost.
+    curvature : ndarray of shape (n,)
+        Positive: a scale for each point's steps.
+    cost : float
+        The true cost, NaN if it was not asked for.
+    exaggerated : float
+        The cost whose gradient it is, NaN likewise.
+    """
+
+    gradient: NDArray[np.float64]
+    curvature: NDArray[np.float64]
+    cost: float
+    exaggerated: float
 
 
 class Phase(NamedTuple):
@@ -98,6 +114,7 @@ def descend_reference(
     decrease: float,
     least: float,
     largest: float,
+    max_step: float,
     shift: NDArray[np.float64],
     Y: NDArray[np.float64],
     velocity: NDArray[np.float64],
@@ -110,7 +127,9 @@ def descend_reference(
     g, v = gradient[rows], velocity[rows]
     rate = learning_rate / curvature[rows, None] if relative else learning_rate
     gain[rows] = np.clip(np.where(v * g < 0.0, gain[rows] + increase, gain[rows] * decrease), least, largest)
-    velocity[rows] = momentum * v - rate * gain[rows] * g
+    step = momentum * v - rate * gain[rows] * g
+    length = np.linalg.norm(step, axis=1, keepdims=True)
+    velocity[rows] = np.where(length > max_step, step * (max_step / np.maximum(length, max_step)), step)
     Y[rows] += velocity[rows] - shift
     total: NDArray[np.float64] = Y[rows].sum(axis=0)
     return total
@@ -129,13 +148,14 @@ def minimize(
     n_iter_without_progress: int = 50,
     tol: float = 1e-6,
     min_grad_norm: float = 1e-7,
+    max_step_norm: float = math.inf,
     workers: Workers | None = None,
     report: Callable[[Progress], None] | None = None,
 ) -> Result:
     """Minimise an objective from ``Y``, phase by phase.
 
     Only the last phase may end early, by what is looked at every 50 iterations: when the gradient has vanished, or when
-    the cost has not fallen by ``tol`` of itself in ``n_iter_without_progress``.
+    the cost that is minimised has not fallen by ``tol`` of the true one in ``n_iter_without_progress``.
 
     Parameters
     ----------
@@ -153,6 +173,8 @@ def minimize(
         The gradient has vanished when its norm times ``objective.gradient_scale`` is at most this part of the points'
         root mean square distance from their centre. Being relative, it does not take the saddle point that all points
         together form, where the gradient is small because the map is, for a minimum.
+    max_step_norm : float, default=inf
+        The largest distance by which a point moves in an iteration.
     workers : Workers, default=None
         The threads to use; ``None`` is the calling one.
     report : callable, default=None
@@ -184,7 +206,7 @@ def minimize(
         for _ in range(phase.n_iter):
             check = iteration % CHECK_EVERY == 0 and iteration > 0
             with np.errstate(all="ignore"):  # a divergence is found below, and said
-                gradient, curvature, cost = objective(Y, phase.exaggeration, with_cost=check)
+                gradient, curvature, cost, minimized = objective(Y, phase.exaggeration, with_cost=check)
                 norm = _norm(gradient) * objective.gradient_scale if check else 0.0
             if check:
                 if not math.isfinite(cost + norm):
@@ -194,14 +216,14 @@ def minimize(
                 if last and norm <= min_grad_norm * _extent(Y):
                     reason = "min_grad_norm"
                     break
-                if best_cost == math.inf or best_cost - cost > tol * abs(cost):
-                    best_cost, best_iteration = cost, iteration
+                if best_cost == math.inf or best_cost - minimized > tol * abs(cost):
+                    best_cost, best_iteration = minimized, iteration
                 elif last and iteration - best_iteration >= n_iter_without_progress:
                     reason = "n_iter_without_progress"
                     break
             step = partial(
                 descend, gradient, curvature, phase.relative, phase.learning_rate, phase.momentum,
-                GAIN_INCREASE, GAIN_DECREASE, MIN_GAIN, largest, shift, Y, velocity, gain,
+                GAIN_INCREASE, GAIN_DECREASE, MIN_GAIN, largest, max_step_norm, shift, Y, velocity, gain,
             )  # fmt: skip
             with np.errstate(all="ignore"):
                 # The centre is taken off by the next step, which goes through the points anyway.
@@ -211,7 +233,7 @@ def minimize(
             iteration += 1
     Y -= Y.mean(axis=0)
     with np.errstate(all="ignore"):
-        gradient, _, cost = objective(Y, with_cost=True)
+        gradient, _, cost, _ = objective(Y, with_cost=True)
         norm = _norm(gradient) * objective.gradient_scale
     if not math.isfinite(cost + norm):
         raise _divergence(iteration, phases[-1])

@@ -7,15 +7,15 @@ from sklearn.manifold import TSNE as SklearnTSNE  # noqa: N811
 
 from sktsne._native.parallel import Workers
 from sktsne.affinities import (
+    Perplexity,
     conditional_affinities,
-    conditional_probabilities,
     joint_affinities,
     reorder,
-    search_precisions_reference,
 )
 from sktsne.kernels import ExactKernel
 from sktsne.neighbors import all_distances, nearest_neighbors
 from sktsne.objectives import JointKL
+from sktsne.perplexity import conditional_probabilities, search_precisions_reference
 from sktsne.similarities import StudentT
 
 
@@ -130,7 +130,7 @@ def test_threads_do_not_change_a_bit(n_threads, rng):
 def test_joint_probabilities_are_symmetric_and_sum_to_one(rng):
     X = rng.normal(size=(100, 5))
     for graph in (nearest_neighbors(X, 31), all_distances(X)):
-        conditional = conditional_affinities(graph, 10.0, Workers())
+        conditional = conditional_affinities(graph, Perplexity([10.0]), Workers())
         joint = joint_affinities(conditional)
         assert_allclose(np.asarray(conditional.sum(axis=1)).ravel(), 1.0, rtol=1e-13)
         assert joint.sum() == pytest.approx(1.0, rel=1e-13)
@@ -139,7 +139,9 @@ def test_joint_probabilities_are_symmetric_and_sum_to_one(rng):
 
 
 def test_sparse_affinities_have_small_sorted_indices(rng):
-    joint = joint_affinities(conditional_affinities(nearest_neighbors(rng.normal(size=(100, 5)), 31), 10.0, Workers()))
+    joint = joint_affinities(
+        conditional_affinities(nearest_neighbors(rng.normal(size=(100, 5)), 31), Perplexity([10.0]), Workers())
+    )
     assert joint.indices.dtype == np.int32
     assert joint.indptr.dtype == np.int32
     assert joint.has_sorted_indices
@@ -148,7 +150,7 @@ def test_sparse_affinities_have_small_sorted_indices(rng):
 def test_all_pairs_leave_the_distances_as_they_are(rng):
     distances = all_distances(rng.normal(size=(50, 3)))
     copy = distances.copy()
-    conditional_affinities(distances, 10.0, Workers())
+    conditional_affinities(distances, Perplexity([10.0]), Workers())
     assert_array_equal(distances, copy)
 
 
@@ -158,13 +160,15 @@ def test_joint_probabilities_are_scikit_learns(digits, rng):
     X = digits[0][:300]
     Y = rng.normal(size=(300, 2)).astype(np.float32)
     theirs = SklearnTSNE(max_iter=300, method="exact", init=Y, learning_rate=1e-20).fit(X).kl_divergence_
-    joint = joint_affinities(conditional_affinities(all_distances(X), 30.0, Workers()))
+    joint = joint_affinities(conditional_affinities(all_distances(X), Perplexity([30.0]), Workers()))
     objective = JointKL(joint, StudentT(), ExactKernel(StudentT(), Workers()), Workers())
     assert objective(Y.astype(float), with_cost=True)[2] == pytest.approx(theirs, rel=1e-5)
 
 
 def test_affinities_in_another_order(rng):
-    joint = joint_affinities(conditional_affinities(nearest_neighbors(rng.normal(size=(60, 3)), 10), 4.0, Workers()))
+    joint = joint_affinities(
+        conditional_affinities(nearest_neighbors(rng.normal(size=(60, 3)), 10), Perplexity([4.0]), Workers())
+    )
     order = rng.permutation(60)
     reordered = reorder(joint, order, np.float32)
     assert reordered.dtype == np.float32

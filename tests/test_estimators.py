@@ -87,11 +87,6 @@ def test_any_number_of_components(estimator, n_components, method, X):
     assert model.get_feature_names_out().tolist() == [f"{estimator.__name__.lower()}{i}" for i in range(n_components)]
 
 
-def test_barnes_hut_is_accepted_as_scikit_learns_default(estimator, X):
-    model = estimator(method="barnes_hut", **QUICK).fit(X)
-    assert_array_equal(model.embedding_, estimator(**QUICK).fit(X).embedding_)
-
-
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
@@ -391,7 +386,7 @@ class TestWarningsAndErrors:
             ("metric", "eucl", ValueError, "metric == 'eucl', must be one of .*'euclidean'.* or a callable"),
             ("metric", None, ValueError, "metric == None, must be one of"),
             ("metric_params", 3, TypeError, "metric_params must be a dict or None, not 3"),
-            ("init", "PCA", ValueError, "init == 'PCA', must be one of 'pca', 'random' or an array"),
+            ("init", "PCA", ValueError, "init == 'PCA', must be one of 'pca', 'spectral', 'random' or an array"),
             ("init", np.zeros((50, 3)), ValueError, r"init has shape \(50, 3\), must be .* \(50, 2\)"),
             ("init", np.full((50, 2), np.nan), ValueError, "init contains NaN"),
             ("method", "bh", ValueError, "method == 'bh', must be one of 'auto', 'exact', 'fft', 'barnes_hut' or a"),

@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from sktsne._native.parallel import Workers
-from sktsne.affinities import conditional_affinities, joint_affinities
+from sktsne.affinities import Perplexity, conditional_affinities, joint_affinities
 from sktsne.kernels import ExactKernel
 from sktsne.neighbors import all_distances, nearest_neighbors
 from sktsne.objectives import ConditionalKL, JointKL
@@ -24,7 +24,7 @@ def make(kind, storage, dof, rng):
     X = rng.normal(size=(N, 4))
     workers = Workers()
     graph = nearest_neighbors(X, 6) if storage == "sparse" else all_distances(X)
-    affinities = conditional_affinities(graph, 3.0, workers)
+    affinities = conditional_affinities(graph, Perplexity([3.0]), workers)
     if kind is JointKL:
         affinities = joint_affinities(affinities)
     similarity = similarity_of(dof)
@@ -76,7 +76,7 @@ def test_gradient_equals_finite_differences_of_the_cost(kind, dof, d, storage, r
 def test_tsne_follows_van_der_maaten_and_hinton(d, storage, rng):
     objective, p = make(JointKL, storage, 1.0, rng)
     y = rng.normal(size=(N, d))
-    gradient, _, cost = objective(y, with_cost=True)
+    gradient, _, cost, _ = objective(y, with_cost=True)
 
     def r2(i, j):
         return sum((y[i, k] - y[j, k]) ** 2 for k in range(d))
@@ -99,7 +99,7 @@ def test_tsne_follows_van_der_maaten_and_hinton(d, storage, rng):
 def test_sne_follows_hinton_and_roweis(d, storage, rng):
     objective, p = make(ConditionalKL, storage, math.inf, rng)
     y = rng.normal(size=(N, d))
-    gradient, _, cost = objective(y, with_cost=True)
+    gradient, _, cost, _ = objective(y, with_cost=True)
 
     def weight(i, j):
         return math.exp(-sum((y[i, k] - y[j, k]) ** 2 for k in range(d)))
@@ -125,7 +125,7 @@ def test_exaggeration_scales_the_attraction_and_leaves_the_cost(kind, rng):
     Y = rng.normal(size=(N, 2))
     (plain, once, cost), (double, twice, double_cost), (triple, _, _) = (
         (gradient.copy(), curvature.copy(), cost)
-        for gradient, curvature, cost in (objective(Y, factor, with_cost=True) for factor in (1.0, 2.0, 3.0))
+        for gradient, curvature, cost, _ in (objective(Y, factor, with_cost=True) for factor in (1.0, 2.0, 3.0))
     )
     assert double_cost == cost
     assert_allclose(twice, 2.0 * once)
@@ -137,9 +137,9 @@ def test_exaggeration_scales_the_attraction_and_leaves_the_cost(kind, rng):
 def test_gradients_sum_to_zero_and_ignore_translations(kind, rng):
     objective, _ = make(kind, "dense", 1.0 if kind is JointKL else math.inf, rng)
     Y = rng.normal(size=(N, 3))
-    gradient, _, cost = objective(Y, with_cost=True)
+    gradient, _, cost, _ = objective(Y, with_cost=True)
     gradient = gradient.copy()
-    moved, _, moved_cost = objective(Y + 7.0, with_cost=True)
+    moved, _, moved_cost, _ = objective(Y + 7.0, with_cost=True)
     assert_allclose(gradient.sum(axis=0), 0.0, atol=1e-13)
     assert_allclose(moved, gradient, atol=1e-12)
     assert moved_cost == pytest.approx(cost, rel=1e-12)
@@ -150,7 +150,7 @@ def test_an_isolated_point_has_a_finite_cost_and_is_pulled_back(rng):
     objective, _ = make(ConditionalKL, "dense", math.inf, rng)
     Y = rng.normal(size=(N, 2))
     Y[0] = (300.0, 0.0)  # exp(-300²) underflows
-    gradient, _, cost = objective(Y, with_cost=True)
+    gradient, _, cost, _ = objective(Y, with_cost=True)
     assert math.isfinite(cost)
     assert np.isfinite(gradient).all()
     assert gradient[0, 0] > 0.0

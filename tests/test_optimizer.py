@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sktsne.optimizer import Phase, minimize
+from sktsne.optimizer import Evaluation, Phase, minimize
 
 
 class Quadratic:
@@ -23,7 +23,7 @@ class Quadratic:
         self.n_costs += with_cost
         difference = Y - self.target
         cost = 0.5 * float(np.sum(difference**2)) if with_cost else np.nan
-        return exaggeration * difference, exaggeration * self.curvature, cost
+        return Evaluation(exaggeration * difference, exaggeration * self.curvature, cost, exaggeration * cost)
 
 
 @pytest.fixture
@@ -64,8 +64,8 @@ def test_first_steps_follow_the_rule(quadratic, rng):
 def test_relative_rates_do_not_see_the_scale_of_the_cost(rng):
     class Scaled(Quadratic):
         def __call__(self, Y, exaggeration=1.0, with_cost=False):
-            gradient, curvature, cost = super().__call__(Y, exaggeration, with_cost)
-            return self.curvature[:, None] * gradient, curvature, cost
+            evaluation = super().__call__(Y, exaggeration, with_cost)
+            return evaluation._replace(gradient=self.curvature[:, None] * evaluation.gradient)
 
     target, start = rng.normal(size=(20, 2)), rng.normal(size=(20, 2))
     phases = [Phase(15, 4.0, 0.8, 0.1, relative=True), Phase(15, 1.0, 0.8, 0.1, relative=True)]
@@ -77,7 +77,9 @@ def test_relative_rates_do_not_see_the_scale_of_the_cost(rng):
 def test_relative_rates_double_at_most(rng):
     class Slope(Quadratic):
         def __call__(self, Y, exaggeration=1.0, with_cost=False):
-            return np.where(np.arange(len(Y))[:, None] % 2, 1.0, -1.0) * np.ones_like(Y), self.curvature, 1.0
+            return Evaluation(
+                np.where(np.arange(len(Y))[:, None] % 2, 1.0, -1.0) * np.ones_like(Y), self.curvature, 1, 1
+            )
 
     def last_step(relative):
         two = [
@@ -100,7 +102,7 @@ def test_costs_are_computed_when_they_are_looked_at(quadratic, rng):
 def test_ends_when_there_is_no_progress(rng):
     class Flat(Quadratic):
         def __call__(self, Y, exaggeration=1.0, with_cost=False):
-            return 1e-3 * rng.normal(size=Y.shape), self.curvature, 1.0
+            return Evaluation(1e-3 * rng.normal(size=Y.shape), self.curvature, 1.0, 1.0)
 
     for patience in (50, 300):
         result = minimize(
@@ -115,7 +117,7 @@ def test_a_cost_must_fall_by_tol_of_itself(tol, n_iter):
     class Falling(Quadratic):
         def __call__(self, Y, exaggeration=1.0, with_cost=False):
             self.n_costs += with_cost
-            return np.ones_like(Y), self.curvature, 0.9**self.n_costs
+            return Evaluation(np.ones_like(Y), self.curvature, 0.9**self.n_costs, 0.9**self.n_costs)
 
     objective = Falling(np.zeros((5, 2)))
     result = minimize(objective, np.ones((5, 2)), [Phase(600, 1.0, 0.0, 1.0)], tol=tol)

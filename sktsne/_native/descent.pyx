@@ -1,6 +1,7 @@
 """One step of gradient descent with momentum and gains; twin of ``descend_reference`` in optimizer.py."""
 
 import numpy as np
+from libc.math cimport INFINITY, sqrt
 
 def descend(
     const double[:, ::1] gradient,
@@ -12,6 +13,7 @@ def descend(
     double decrease,
     double least,
     double largest,
+    double max_step,
     const double[::1] shift,
     double[:, ::1] Y,
     double[:, ::1] velocity,
@@ -21,7 +23,7 @@ def descend(
 ):
     """Change rows ``start`` to ``stop`` of ``Y``, ``velocity`` and ``gain`` in place; return the sum of those of Y."""
     cdef Py_ssize_t i, k, d = Y.shape[1]
-    cdef double rate = learning_rate, grown, g, v
+    cdef double rate = learning_rate, grown, g, v, length
     total = np.zeros(d)
     cdef double[::1] sums = total
     with nogil:
@@ -35,6 +37,15 @@ def descend(
                 grown = grown if grown > least else least
                 gain[i, k] = grown if grown < largest else largest
                 velocity[i, k] = momentum * v - rate * gain[i, k] * g
+            if max_step < INFINITY:
+                length = 0.0
+                for k in range(d):
+                    length += velocity[i, k] * velocity[i, k]
+                length = sqrt(length)
+                if length > max_step:
+                    for k in range(d):
+                        velocity[i, k] *= max_step / length
+            for k in range(d):
                 Y[i, k] += velocity[i, k] - shift[k]
                 sums[k] += Y[i, k]
     return total

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .._native.parallel import Workers
 from ..similarities import Similarity
+from .barnes_hut import BarnesHutKernel
 from .exact import ExactKernel
 from .fft import FFTKernel
 
@@ -54,6 +55,10 @@ class GradientKernel(Protocol):
 
 KernelFactory = Callable[[Similarity, Workers], GradientKernel]
 
-KERNELS: dict[str, type[ExactKernel] | type[FFTKernel]] = {"exact": ExactKernel, "fft": FFTKernel}
+KERNELS: dict[str, type[ExactKernel] | type[FFTKernel] | type[BarnesHutKernel]] = {
+    "exact": ExactKernel,
+    "fft": FFTKernel,
+    "barnes_hut": BarnesHutKernel,
+}
 
-__all__ = ["KERNELS", "ExactKernel", "FFTKernel", "GradientKernel", "KernelFactory"]
+__all__ = ["KERNELS", "BarnesHutKernel", "ExactKernel", "FFTKernel", "GradientKernel", "KernelFactory"]

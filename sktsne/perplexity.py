@@ -1,0 +1,143 @@
+r"""The search for each row's precision: conditional probabilities of a given perplexity.
+
+    p_{j|i} = exp(−β_i δ_ij²) / Σ_{k≠i} exp(−β_i δ_ik²),   p_{i|i} = 0
+    H_i     = −Σ_j p_{j|i} log p_{j|i} = log(perplexity)                    (defines β_i)
+
+With t = log β, S = Σ exp(−β D) and D = δ² (shifted and scaled at will, β makes up for it):
+
+    H = log S + ⟨x⟩          dH/dt = −Var(x) ≤ 0          d²H/dt² = −2 Var(x) + ⟨(x − ⟨x⟩)³⟩,   x = βD
+
+so H falls from the log of the number of neighbours to the log of the number of nearest ones, and Halley's method on t
+inside a bracket finds the root (Hinton & Roweis 2002, section 2; van der Maaten & Hinton 2008, eq. 1). The third moment
+costs little beside the exponentials, and saves half of Newton's steps or more: from the same start, three steps reach
+1e-5 for 99 % of the rows of nearest neighbours, where Newton's method takes five to seven.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._native import choose
+from ._native.parallel import Workers
+from .similarities import MAX_EXPONENT
+
+# On the logarithm of the perplexity. Users are promised 1e-5; the last step cubes the error, so that this costs a
+# fraction of a step more, and results do not hang on when exactly the search stopped.
+TOLERANCE = 1e-8
+MAX_STEPS = 100
+MAX_T = 709.0  # the last at which exp(t) is finite
+
+
+def search_precisions_reference(
+    distances: NDArray[np.float64],
+    perplexity: float,
+    tolerance: float,
+    max_steps: int,
+    probabilities: NDArray[np.float64],
+    start: int,
+    stop: int,
+) -> None:
+    """Fill rows ``start`` to ``stop`` of ``probabilities``."""
+    delta = distances[start:stop]
+    finite = np.isfinite(delta)
+    scale = np.max(delta, axis=1, initial=0.0, where=finite, keepdims=True)
+    delta = np.where(finite, delta, 0.0) / np.where(scale > 0.0, scale, 1.0)
+    nearest = np.min(delta, axis=1, initial=np.inf, where=finite, keepdims=True)
+    D = np.where(finite, (delta - nearest) * (delta + nearest), np.inf)
+    spread = np.max(D, axis=1, initial=0.0, where=finite, keepdims=True)
+    D /= np.where(spread > 0.0, spread, 1.0)
+
+    n_finite = np.count_nonzero(finite, axis=1)
+    n_nearest = np.count_nonzero(D == 0.0, axis=1)
+    # The entropy's limits: no precision is small, or large, enough. Uniform over all, or over the nearest.
+    all_of_them = n_finite <= perplexity
+    solvable = ~all_of_them & (n_nearest < perplexity)
+    uniform = np.where(all_of_them[:, None], finite, D == 0.0).astype(np.float64)
+    P = uniform / np.maximum(uniform.sum(axis=1, keepdims=True), 1.0)
+    P[solvable] = _halley(D[solvable], finite[solvable], perplexity, tolerance, max_steps)
+    probabilities[start:stop] = P
+
+
+def _halley(
+    D: NDArray[np.float64],
+    finite: NDArray[np.bool_],
+    perplexity: float,
+    tolerance: float,
+    max_steps: int,
+) -> NDArray[np.float64]:
+    """Return the probabilities of rows that have a root: D from 0 to 1, infinity for a missing neighbour."""
+    target = np.log(perplexity)
+    t = np.log(2.0 * np.sum(finite, axis=1) / np.sum(D, axis=1, where=finite))
+    low, high = np.full_like(t, -np.inf), np.full_like(t, np.inf)
+    reach, last_gap = np.full_like(t, 4.0), np.full_like(t, np.inf)
+    P = np.empty_like(D)
+    todo = np.arange(len(D))
+    for step in range(max_steps + 1):
+        x = np.exp(t[todo])[:, None] * D[todo]
+        e = np.where(x < MAX_EXPONENT, np.exp(-np.minimum(x, MAX_EXPONENT)), 0.0)
+        x[e == 0.0] = 0.0
+        total = e.sum(axis=1)
+        P[todo] = e / total[:, None]
+        mean, square, cube = ((e * x**power).sum(axis=1) / total for power in (1, 2, 3))
+        gap = np.log(total) + mean - target
+        going = np.abs(gap) > tolerance
+        if step == max_steps or not going.any():
+            break
+        slope = mean * mean - square
+        curvature = 2.0 * slope + cube - 3.0 * mean * square + 2.0 * mean**3
+        todo, gap, slope, curvature = todo[going], gap[going], slope[going], curvature[going]
+        low[todo] = np.where(gap > 0.0, t[todo], low[todo])
+        high[todo] = np.where(gap > 0.0, high[todo], t[todo])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            move = -2.0 * gap * slope / (2.0 * slope * slope - gap * curvature)
+            # Refused: a step out of the bracket, a far one, NaN, and one after a step which did not halve the gap.
+            good = (low[todo] < t[todo] + move) & (t[todo] + move < high[todo])
+            good &= (np.abs(move) <= reach[todo]) & (np.abs(gap) <= 0.5 * last_gap[todo])
+            middle = 0.5 * (low[todo] + high[todo]) - t[todo]
+        safe = np.where(np.isfinite(middle), middle, np.sign(gap) * reach[todo])
+        reach[todo] *= np.where(good | np.isfinite(middle), 1.0, 2.0)
+        last_gap[todo] = np.abs(gap)
+        t[todo] = np.minimum(t[todo] + np.where(good, move, safe), MAX_T)
+    return P
+
+
+def conditional_probabilities(
+    distances: NDArray[np.float64], perplexity: float, workers: Workers
+) -> NDArray[np.float64]:
+    """Return p_{j|i} over each row's neighbours, with the perplexity asked for.
+
+    Ties set limits to the perplexity that a row can have: a row with at least ``perplexity`` neighbours at its
+    smallest distance is uniform over those, a row with at most ``perplexity`` neighbours is uniform over all.
+
+    Parameters
+    ----------
+    distances : ndarray of shape (n, k), float64, C-contiguous
+        From each row to its neighbours, in any order, not squared. Infinity marks a neighbour that is missing;
+        every row has one that is not.
+    perplexity : float
+        The effective number of neighbours, at least 1.
+    workers : Workers
+        The threads to use.
+
+    Returns
+    -------
+    probabilities : ndarray of shape (n, k)
+        Rows sum to 1; missing neighbours have 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktsne._native.parallel import Workers
+    >>> P = conditional_probabilities(np.array([[1.0, 2.0, 3.0]]), 2.0, Workers())
+    >>> entropy = -np.sum(P * np.log(P))
+    >>> print(f"{np.exp(entropy):.4f}")
+    2.0000
+    """
+    probabilities = np.empty_like(distances)
+    search = choose("perplexity", "search_precisions", search_precisions_reference)
+    n, k = distances.shape
+    workers.run(partial(search, distances, perplexity, TOLERANCE, MAX_STEPS, probabilities), n, 20 * k)
+    return probabilities
