@@ -109,7 +109,8 @@ def spectral_start(affinities: Any, n_components: int, random_state: np.random.R
                 start[rows] += angles[part] * radii.sum()
             else:
                 start[rows, :2] += radii.sum() * np.array([np.cos(angles[part]), np.sin(angles[part])])
-    return rescale(separate(start, random_state))
+    # Points with the same neighbours have the same coordinates but for the last digits, which would hide it.
+    return rescale(separate(np.round(rescale(start, 1.0), 9), random_state))
 
 
 def _eigenvectors(S: csr_array, n_components: int, random_state: np.random.RandomState) -> NDArray[np.float64]:
@@ -128,7 +129,7 @@ def _eigenvectors(S: csr_array, n_components: int, random_state: np.random.Rando
         values, found = eigsh(walk, k=available + 1, which="LA", tol=EIGENVALUE_TOLERANCE, v0=first)
         found = found[:, np.argsort(-values)][:, 1:]
     found = found / roots[:, None]
-    found *= np.sign(found[np.abs(found).argmax(axis=0), np.arange(available)])
+    found /= found[np.abs(found).argmax(axis=0), np.arange(available)]
     vectors[:, :available] = found / np.maximum(found.std(axis=0), np.finfo(np.float64).tiny)
     return vectors
 
@@ -160,6 +161,7 @@ def rescale(Y: ArrayLike, scale: float = START_SCALE) -> NDArray[np.float64]:
            [ 1.e-04, -2.e-05]])
     """
     start = np.array(Y, dtype=np.float64)
+    start -= start[0]  # equal coordinates become equal to their mean in every bit
     start -= start.mean(axis=0)
     widest = start.std(axis=0).max()
     if widest > 0.0:
@@ -187,7 +189,10 @@ def separate(Y: NDArray[np.float64], random_state: np.random.RandomState) -> NDA
     if not len(again):
         return Y
     start = Y.copy()
-    start[again] += (0.01 * Y.std(axis=0).max() or START_SCALE) * random_state.standard_normal((len(again), Y.shape[1]))
+    scale = (
+        0.01 * Y.std(axis=0).max() if np.ptp(Y, axis=0).any() else START_SCALE
+    )  # equal numbers' can round to above 0
+    start[again] += scale * random_state.standard_normal((len(again), Y.shape[1]))
     return start
 
 

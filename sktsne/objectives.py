@@ -35,9 +35,11 @@ from .kernels.attraction import Attraction
 from .optimizer import Evaluation
 from .similarities import Similarity
 
-# The least curvature of a point of t-SNE that counts, as a part of that of an average point whose neighbours are all
-# where it is: far from them its springs get soft, and repulsion alone would decide on its steps.
+# The least curvature of a point that counts, as a part of that of an average point whose neighbours are all where it
+# is: far from them its springs get soft, and repulsion alone would decide on its steps. With more than one degree of
+# freedom repulsion is stronger beside the springs of a map that grows: points of t-SNE flew off, and did not come back.
 LEAST_CURVATURE = 1.0 / 8.0
+LEAST_CURVATURE_LIGHT = {"joint": 1.0, "conditional": 1.0 / 2.0}  # a point's own p_{j|i} are half of SNE's springs
 
 
 def _negative_entropy(affinities: csr_array | NDArray[np.float64]) -> float:
@@ -69,6 +71,8 @@ class JointKL:
         workers: Workers,
     ) -> None:
         self.gradient_scale = math.sqrt(affinities.shape[0])
+        part = LEAST_CURVATURE if similarity.dof <= 1.0 else LEAST_CURVATURE_LIGHT["joint"]
+        self._least_curvature = part / affinities.shape[0]
         self._attraction = Attraction(affinities, similarity, workers, kernel.dtype)
         self._kernel = kernel
         self._negative_entropy = _negative_entropy(affinities)
@@ -82,7 +86,7 @@ class JointKL:
         gradient *= 4.0 * exaggeration
         grad_phi *= 2.0 / Z
         gradient += grad_phi
-        np.maximum(curvature, LEAST_CURVATURE / len(Y), out=curvature)
+        np.maximum(curvature, self._least_curvature, out=curvature)
         curvature *= 4.0 * exaggeration
         cost = self._negative_entropy + cross + math.log(Z) if with_cost else math.nan
         return Evaluation(gradient, curvature, cost, cost + (exaggeration - 1.0) * cross)
@@ -111,6 +115,8 @@ class ConditionalKL:
         workers: Workers,
     ) -> None:
         self.gradient_scale = 1.0 / math.sqrt(affinities.shape[0])
+        part = LEAST_CURVATURE if similarity.dof <= 1.0 else LEAST_CURVATURE_LIGHT["conditional"]
+        self._least_curvature = 2.0 * part  # a row of affinities sums to 1, and so does a column on average
         self._attraction = Attraction(symmetrize(affinities), similarity, workers, kernel.dtype)
         self._kernel = kernel
         self._negative_entropy = _negative_entropy(affinities)
@@ -122,6 +128,7 @@ class ConditionalKL:
         Z, grad_phi = self._kernel.potential()
         inverse_Z = 1.0 / Z
         gradient *= 2.0 * exaggeration
+        np.maximum(curvature, self._least_curvature, out=curvature)
         curvature *= 2.0 * exaggeration
         for part in np.multiply(grad_phi, inverse_Z[:, None], out=grad_phi), self._kernel.potential(inverse_Z)[1]:
             gradient += part

@@ -12,8 +12,10 @@ method, free of the scales of affinities and exaggeration, and shorter where man
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import repeat
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -25,8 +27,6 @@ from ._native.parallel import Workers
 GAIN_INCREASE = 0.2
 GAIN_DECREASE = 0.8
 MIN_GAIN = 0.01
-# With steps relative to the curvature gains need not make up for wrong scales, and may double a rate at most.
-MAX_GAIN_RELATIVE = 2.0
 CHECK_EVERY = 50
 STEP_COST = 4  # elementary operations of a step, per coordinate
 
@@ -77,6 +77,8 @@ class Phase(NamedTuple):
         Step per unit of gradient, or, if ``relative``, of gradient over curvature.
     relative : bool, default=False
         Whether the steps are relative to the curvature.
+    largest_gain : float, default=inf
+        The largest factor on a coordinate's rate. Relative steps have no wrong scales to make up for, and need a bound.
     """
 
     n_iter: int
@@ -84,14 +86,16 @@ class Phase(NamedTuple):
     momentum: float
     learning_rate: float
     relative: bool = False
+    largest_gain: float = math.inf
 
 
 class Progress(NamedTuple):
-    """Where the optimisation stands; what `minimize` reports every 50 iterations. The norm is the scaled one."""
+    """Where the optimisation stands, for `minimize` to report; the norm is the scaled one."""
 
     iteration: int
     cost: float
     gradient_norm: float
+    state: State
 
 
 class Result(NamedTuple):
@@ -102,6 +106,48 @@ class Result(NamedTuple):
     gradient_norm: float
     n_iter: int
     reason: str
+
+
+@dataclass
+class State:
+    """All that an optimisation needs to go on: the same iterations follow, to the last bit.
+
+    Parameters
+    ----------
+    Y : ndarray of shape (n, d)
+        The embedding, not centred yet after the last step.
+    velocity, gain : ndarray of shape (n, d)
+        The last step, and the factors on the rate.
+    shift : ndarray of shape (d,)
+        The centre, for the next step to take off.
+    iteration : int
+        Iterations done.
+    best_cost : float
+        The least cost of the last phase that was minimised, as far as it counts as progress.
+    best_iteration : int
+        When it was reached.
+    """
+
+    Y: NDArray[np.float64]
+    velocity: NDArray[np.float64]
+    gain: NDArray[np.float64]
+    shift: NDArray[np.float64]
+    iteration: int = 0
+    best_cost: float = math.inf
+    best_iteration: int = 0
+
+    @classmethod
+    def at(cls, Y: NDArray[np.float64]) -> State:
+        """Return the state of rest at an embedding, which is copied."""
+        Y = np.array(Y, dtype=np.float64, order="C")
+        Y -= Y.mean(axis=0)
+        return cls(Y, np.zeros_like(Y), np.ones_like(Y), np.zeros(Y.shape[1]))
+
+    def copy(self) -> State:
+        """Return a copy that the optimisation does not change."""
+        return replace(
+            self, Y=self.Y.copy(), velocity=self.velocity.copy(), gain=self.gain.copy(), shift=self.shift.copy()
+        )
 
 
 def descend_reference(
@@ -142,7 +188,7 @@ def _norm(gradient: NDArray[np.float64]) -> float:
 
 def minimize(
     objective: Objective,
-    Y: NDArray[np.float64],
+    start: NDArray[np.float64] | State,
     phases: Sequence[Phase],
     *,
     n_iter_without_progress: int = 50,
@@ -150,9 +196,10 @@ def minimize(
     min_grad_norm: float = 1e-7,
     max_step_norm: float = math.inf,
     workers: Workers | None = None,
-    report: Callable[[Progress], None] | None = None,
+    report: Callable[[Progress], bool | None] | None = None,
+    report_every: int = CHECK_EVERY,
 ) -> Result:
-    """Minimise an objective from ``Y``, phase by phase.
+    """Minimise an objective from ``start``, phase by phase.
 
     Only the last phase may end early, by what is looked at every 50 iterations: when the gradient has vanished, or when
     the cost that is minimised has not fallen by ``tol`` of the true one in ``n_iter_without_progress``.
@@ -161,10 +208,10 @@ def minimize(
     ----------
     objective : Objective
         Gradient and cost.
-    Y : ndarray of shape (n, d), float64
-        The start; not changed.
+    start : ndarray of shape (n, d), float64, or State
+        The start, which is not changed; or the state to go on from, which is.
     phases : sequence of Phase
-        What to do, in this order.
+        What to do, in this order, from the first iteration on.
     n_iter_without_progress : int, default=50
         Iterations of the last phase in which the cost must fall.
     tol : float, default=1e-6
@@ -174,11 +221,13 @@ def minimize(
         root mean square distance from their centre. Being relative, it does not take the saddle point that all points
         together form, where the gradient is small because the map is, for a minimum.
     max_step_norm : float, default=inf
-        The largest distance by which a point moves in an iteration.
+        The largest distance by which a point moves in an iteration, before all are centred.
     workers : Workers, default=None
         The threads to use; ``None`` is the calling one.
     report : callable, default=None
-        Called with a Progress every 50 iterations.
+        Called with a Progress every 50 and every ``report_every`` iterations; ends the optimisation by returning True.
+    report_every : int, default=50
+        Where else to report.
 
     Returns
     -------
@@ -192,52 +241,57 @@ def minimize(
     """
     descend = choose("descent", "descend", descend_reference)
     workers = workers or Workers()
-    Y = np.array(Y, dtype=np.float64, order="C")
-    n, d = Y.shape
-    Y -= Y.mean(axis=0)
-    velocity, gain, shift = np.zeros_like(Y), np.ones_like(Y), np.zeros(d)
-    best_cost, best_iteration, iteration = math.inf, 0, 0
+    s = start if isinstance(start, State) else State.at(start)
+    n, d = s.Y.shape
+    early = sum(phase.n_iter for phase in phases[:-1])
     reason = "max_iter"
-    for number, phase in enumerate(phases, start=1):
-        last = number == len(phases)
-        if last:
-            best_cost, best_iteration = math.inf, iteration
-        largest = MAX_GAIN_RELATIVE if phase.relative else math.inf
-        for _ in range(phase.n_iter):
-            check = iteration % CHECK_EVERY == 0 and iteration > 0
-            with np.errstate(all="ignore"):  # a divergence is found below, and said
-                gradient, curvature, cost, minimized = objective(Y, phase.exaggeration, with_cost=check)
-                norm = _norm(gradient) * objective.gradient_scale if check else 0.0
-            if check:
-                if not math.isfinite(cost + norm):
-                    raise _divergence(iteration, phase)
-                if report:
-                    report(Progress(iteration, cost, norm))
-                if last and norm <= min_grad_norm * _extent(Y):
-                    reason = "min_grad_norm"
-                    break
-                if best_cost == math.inf or best_cost - minimized > tol * abs(cost):
-                    best_cost, best_iteration = minimized, iteration
-                elif last and iteration - best_iteration >= n_iter_without_progress:
-                    reason = "n_iter_without_progress"
-                    break
-            step = partial(
-                descend, gradient, curvature, phase.relative, phase.learning_rate, phase.momentum,
-                GAIN_INCREASE, GAIN_DECREASE, MIN_GAIN, largest, max_step_norm, shift, Y, velocity, gain,
-            )  # fmt: skip
-            with np.errstate(all="ignore"):
-                # The centre is taken off by the next step, which goes through the points anyway.
-                shift = sum(workers.run(step, n, STEP_COST * d)) / n
-            if not np.isfinite(shift).all():
-                raise _divergence(iteration, phase)
-            iteration += 1
-    Y -= Y.mean(axis=0)
+    for phase in _iterations(phases, s.iteration):
+        check = s.iteration % CHECK_EVERY == 0 < s.iteration
+        due = check or s.iteration % report_every == 0 < s.iteration
+        last = s.iteration >= early
+        if s.iteration == early:
+            s.best_cost, s.best_iteration = math.inf, s.iteration
+        with np.errstate(all="ignore"):  # a divergence is found below, and said
+            gradient, curvature, cost, minimized = objective(s.Y, phase.exaggeration, with_cost=due)
+            norm = _norm(gradient) * objective.gradient_scale if due else 0.0
+        if due:
+            if not math.isfinite(cost + norm):
+                raise _divergence(s.iteration, phase)
+            if report and report(Progress(s.iteration, cost, norm, s)):
+                reason = "report"
+                break
+        if check and last and norm <= min_grad_norm * _extent(s.Y):
+            reason = "min_grad_norm"
+            break
+        if check and (s.best_cost == math.inf or s.best_cost - minimized > tol * abs(cost)):
+            s.best_cost, s.best_iteration = minimized, s.iteration
+        elif check and last and s.iteration - s.best_iteration >= n_iter_without_progress:
+            reason = "n_iter_without_progress"
+            break
+        step = partial(
+            descend, gradient, curvature, phase.relative, phase.learning_rate, phase.momentum, GAIN_INCREASE,
+            GAIN_DECREASE, MIN_GAIN, phase.largest_gain, max_step_norm, s.shift, s.Y, s.velocity, s.gain,
+        )  # fmt: skip
+        with np.errstate(all="ignore"):
+            # The centre is taken off by the next step, which goes through the points anyway.
+            s.shift = sum(workers.run(step, n, STEP_COST * d)) / n
+        if not np.isfinite(s.shift).all():
+            raise _divergence(s.iteration, phase)
+        s.iteration += 1
+    Y = s.Y - s.Y.mean(axis=0)
     with np.errstate(all="ignore"):
         gradient, _, cost, _ = objective(Y, with_cost=True)
         norm = _norm(gradient) * objective.gradient_scale
     if not math.isfinite(cost + norm):
-        raise _divergence(iteration, phases[-1])
-    return Result(Y, cost, norm, iteration, reason)
+        raise _divergence(s.iteration, phases[-1])
+    return Result(Y, cost, norm, s.iteration, reason)
+
+
+def _iterations(phases: Sequence[Phase], first: int) -> Iterator[Phase]:
+    """Yield the phase of each iteration, from number ``first`` on."""
+    for phase in phases:
+        yield from repeat(phase, max(0, phase.n_iter - first))
+        first = max(0, first - phase.n_iter)
 
 
 def _extent(Y: NDArray[np.float64]) -> float:

@@ -21,6 +21,10 @@ from numpy.typing import NDArray
 
 # exp(-708) is the last power of e that is a normal float64: a weight never underflows, so Z_i > 0 always.
 MAX_EXPONENT = 708.0
+LEAST_WEIGHT = math.exp(-MAX_EXPONENT)
+# From so many degrees of freedom the Gaussian is nearer to Student's t than its rounded power is: in 1 + r²/α the last
+# digits of r²/α are lost, a part of some α · 1e-16 of the weight, and from 1e16 all of them.
+GAUSSIAN_FROM = 1e9
 
 
 class Similarity(Protocol):
@@ -73,8 +77,8 @@ class StudentT:
         self.dof = dof
 
     def weight(self, r2: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return ``(1 + r²/α)^(-α)``."""
-        return (1.0 + r2 / self.dof) ** -self.dof
+        """Return ``(1 + r²/α)^(-α)``, at least ``exp(-708)``."""
+        return np.maximum((1.0 + r2 / self.dof) ** -self.dof, LEAST_WEIGHT)
 
     def decay(self, r2: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return ``1 / (1 + r²/α)``."""
@@ -86,5 +90,5 @@ class StudentT:
 
 
 def similarity_of(dof: float) -> Similarity:
-    """Return the similarity with ``dof`` degrees of freedom, the Gaussian for infinity."""
-    return Gaussian() if math.isinf(dof) else StudentT(dof)
+    """Return the similarity with ``dof`` degrees of freedom, the Gaussian for infinity and from 1e9."""
+    return Gaussian() if dof >= GAUSSIAN_FROM else StudentT(dof)

@@ -77,10 +77,7 @@ def test_the_far_part_is_the_weight_but_for_a_remainder_that_falls_fast(dof):
 
 
 def coarse_mesh(shape):
-    spacing = 1.0
-    return Mesh(
-        np.zeros(2 if shape[0] > 1 else 1), shape if shape[0] > 1 else shape[1:], spacing, StudentT(), Workers()
-    )
+    return Mesh(shape if shape[0] > 1 else shape[1:], 1.0, StudentT(), Workers())
 
 
 @pytest.mark.parametrize("shape", [(1, 9), (1, 64), (9, 10), (31, 18), (12, 33)])
@@ -157,15 +154,26 @@ def test_a_point_alone_has_no_potential_and_feels_no_force(d):
         assert np.abs(grad[0]).max() < 3e-3
 
 
-def test_the_mesh_is_kept_while_the_points_fit(rng):
+def test_the_last_two_meshes_are_kept(rng):
     kernel = FFTKernel(StudentT(), Workers())
     Y = rng.normal(size=(100, 2))
-    kernel.set_points(10.0 * Y)
-    mesh = kernel._mesh
-    kernel.set_points(10.5 * Y)
-    assert kernel._mesh is mesh
-    kernel.set_points(20.0 * Y)
-    assert kernel._mesh is not mesh
+    meshes = []
+    for scale in (10.0, 10.0001, 20.0, 10.0, 40.0, 20.0):
+        kernel.set_points(scale * Y)
+        meshes.append(kernel._mesh)
+    assert meshes[0] is meshes[1] is meshes[3]
+    assert len(kernel._meshes) == 2
+    assert meshes[2] is not meshes[5]
+
+
+@pytest.mark.parametrize("d", [1, 2])
+def test_a_potential_does_not_depend_on_the_points_before(d, rng):
+    Y = rng.normal(size=(300, d))
+    kernel = FFTKernel(StudentT(), Workers())
+    for scale in (1.0, 3.0, 0.1, 10.0, 3.1):
+        kernel.set_points(scale * Y + scale)
+    for actual, expected in zip(kernel.potential(), both(3.1 * Y + 3.1, 1.0)[0], strict=True):
+        assert_array_equal(actual, expected)
 
 
 @pytest.mark.parametrize("d", [1, 2])

@@ -3,9 +3,16 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from scipy.sparse import csr_array
+from scipy.sparse import block_diag, csr_array
 
-from sktsne.initialization import pca_start, random_start, space_filling_order
+from sktsne.initialization import (
+    pca_start,
+    random_start,
+    rescale,
+    separate,
+    space_filling_order,
+    spectral_start,
+)
 
 
 def state(seed=0):
@@ -58,3 +65,137 @@ def test_the_order_keeps_neighbours_together(d, rng):
 
 def test_points_at_one_place_have_an_order():
     assert_array_equal(space_filling_order(np.zeros((5, 2))), np.arange(5))
+
+
+def walk_eigenvectors(S):
+    """Return the eigenvalues of the random walk on S, from the largest, and the eigenvectors."""
+    values, vectors = np.linalg.eig(S / S.sum(axis=1, keepdims=True))
+    order = np.argsort(-values.real)
+    return values.real[order], vectors.real[:, order]
+
+
+def path(n):
+    return np.diag(np.ones(n - 1), 1) + np.diag(np.ones(n - 1), -1)
+
+
+def cliques(*sizes):
+    return block_diag([np.ones((size, size)) - np.eye(size) for size in sizes]).toarray()
+
+
+class TestSpectralStart:
+    @pytest.mark.parametrize("n", [40, 150])  # all eigenvectors, and ARPACK
+    @pytest.mark.parametrize("storage", [np.asarray, csr_array])
+    def test_is_the_eigenvectors_of_the_random_walk(self, n, storage, rng):
+        distances = np.abs(np.subtract.outer(*[np.sort(rng.uniform(size=n))] * 2))
+        S = np.exp(-100.0 * distances**2)
+        start = spectral_start(storage(S / S.sum()), 3, state())
+        expected = walk_eigenvectors(S)[1][:, 1:4]
+        assert_allclose(np.abs([np.corrcoef(a, b)[0, 1] for a, b in zip(start.T, expected.T, strict=True)]), 1.0)
+        assert_allclose(start.std(axis=0), 1e-4)
+        assert_allclose(start.mean(axis=0), 0.0, atol=1e-15)
+
+    @pytest.mark.parametrize("n", [3, 20, 101, 300])
+    @pytest.mark.parametrize("d", [1, 2])
+    def test_orders_a_path_by_its_ends(self, n, d):
+        order = np.argsort(spectral_start(csr_array(path(n)), d, state())[:, 0])
+        assert order.tolist() in (list(range(n)), list(range(n))[::-1])
+
+    def test_splits_two_cliques_at_their_link(self):
+        S = cliques(12, 8)
+        S[0, 12] = S[12, 0] = 0.1
+        first = spectral_start(S, 2, state())[:, 0]
+        assert (np.sign(first[:12]) == -np.sign(first[12])).all()
+        assert (np.sign(first[12:]) == np.sign(first[12])).all()
+
+    def test_does_not_need_symmetric_affinities(self, rng):
+        S = rng.uniform(size=(30, 30))
+        np.fill_diagonal(S, 0.0)
+        assert_allclose(spectral_start(np.triu(S + S.T), 2, state()), spectral_start(S, 2, state()), rtol=1e-6)
+
+    @pytest.mark.parametrize("storage", [np.asarray, csr_array])
+    def test_keeps_the_affinities(self, storage, rng):
+        S = storage(rng.uniform(size=(30, 30)))
+        copy = S.copy()
+        spectral_start(S, 2, state())
+        assert abs(S - copy).max() == 0.0
+
+    @pytest.mark.parametrize("d", [1, 2, 3, 5])
+    @pytest.mark.parametrize("sizes", [(1, 1), (2, 1), (2, 2), (1, 2, 3, 150), (1,) * 20, (120, 110)])
+    def test_of_parts_is_finite_and_no_two_points_coincide(self, sizes, d):
+        start = spectral_start(csr_array(cliques(*sizes)), d, state())
+        assert start.shape == (sum(sizes), d)
+        assert np.isfinite(start).all()
+        assert len(np.unique(start, axis=0)) == len(start)
+        assert start.std(axis=0).max() == pytest.approx(1e-4)
+        assert_array_equal(start, spectral_start(csr_array(cliques(*sizes)), d, state()))
+
+    @pytest.mark.parametrize("d", [1, 2, 3])
+    def test_keeps_parts_apart(self, d):
+        start = spectral_start(csr_array(block_diag([path(40), path(160), path(40)])), d, state())
+        labels = np.repeat([0, 1, 2], [40, 160, 40])
+        centres = np.array([start[labels == part].mean(axis=0) for part in range(3)])
+        spread = [np.linalg.norm(start[labels == part].std(axis=0)) for part in range(3)]
+        assert_allclose(spread[0], spread[2], rtol=0.05)
+        assert 1.8 < spread[1] / spread[0] < 2.2  # four times the points, four times the area
+        gaps = np.linalg.norm(centres[:, None] - centres[None], axis=-1)[np.triu_indices(3, 1)]
+        assert gaps.min() > 2.0 * max(spread)
+
+    def test_parts_points_with_the_same_neighbours(self):
+        twins = csr_array(np.kron(path(30), np.ones((2, 2))))
+        start = spectral_start(twins, 2, state())
+        between = np.linalg.norm(start[::2] - start[1::2], axis=1)
+        assert 1e-3 * 1e-4 < np.median(between) < 0.05 * 1e-4
+
+    def test_does_not_join_parts_by_affinities_of_zero(self):
+        entries = csr_array(np.maximum(cliques(6, 6), 1e-30))
+        entries.data[entries.data == 1e-30] = 0.0
+        assert entries.nnz == 144
+        assert_allclose(spectral_start(entries, 2, state()), spectral_start(cliques(6, 6), 2, state()))
+
+    @pytest.mark.parametrize("least", [1e-300, 1e-320])
+    def test_takes_rows_of_hardly_any_affinity(self, least):
+        S = cliques(10)
+        S[4] = S[:, 4] = least * (S[4] > 0.0)
+        assert np.isfinite(spectral_start(S, 2, state())).all()
+
+
+class TestRescale:
+    def test_centres_a_map_and_keeps_its_shape(self, rng):
+        Y = rng.normal(size=(50, 3)) * [1.0, 7.0, 2.0] + 100.0
+        copy = Y.copy()
+        start = rescale(Y)
+        assert_allclose(start.mean(axis=0), 0.0, atol=1e-18)
+        assert start.std(axis=0).max() == pytest.approx(1e-4)
+        assert_allclose(start / start[0, 0], (Y - Y.mean(axis=0)) / (Y - Y.mean(axis=0))[0, 0], rtol=1e-9)
+        assert_array_equal(Y, copy)
+        assert rescale(Y, 3.0).std(axis=0).max() == pytest.approx(3.0)
+
+    def test_takes_lists_float32_and_points_at_one_place(self):
+        assert_allclose(rescale([[0, 4], [2, 4]]), [[-1e-4, 0.0], [1e-4, 0.0]])
+        assert rescale(np.ones((3, 2), dtype=np.float32)).dtype == np.float64
+        assert_array_equal(rescale(np.full((30, 1), -0.1)), 0.0)
+
+
+class TestSeparate:
+    def test_leaves_different_points_as_they_are(self, rng):
+        Y = np.repeat(rng.normal(size=(20, 1)), 2, axis=1) * [1.0, 0.0] + np.arange(20.0)[:, None] % 2
+        assert separate(Y, state()) is Y
+
+    @pytest.mark.parametrize("d", [1, 2, 3])
+    def test_moves_all_but_one_of_those_that_coincide_a_little(self, d, rng):
+        different = rng.normal(size=(40, d))
+        Y = np.vstack([different, different[:3], different[:1]])
+        copy = Y.copy()
+        start = separate(Y, state())
+        assert_array_equal(Y, copy)
+        assert len(np.unique(start, axis=0)) == 44
+        assert_array_equal(start[3:40], Y[3:40])
+        assert np.count_nonzero((start != Y).any(axis=1)) == 4
+        assert np.abs(start - Y).max() < 0.05 * Y.std(axis=0).max()
+        assert_array_equal(separate(Y, state()), start)
+
+    @pytest.mark.parametrize("Y", [np.zeros((30, 2)), np.full((30, 2), 1e3), np.full((30, 1), -0.1)])
+    def test_spreads_points_at_one_place(self, Y):
+        start = separate(Y, state())
+        assert len(np.unique(start, axis=0)) == 30
+        assert 5e-5 < start.std() < 2e-4

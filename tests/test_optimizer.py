@@ -74,21 +74,21 @@ def test_relative_rates_do_not_see_the_scale_of_the_cost(rng):
     assert_allclose(minimize(Scaled(target, 1e-6), start, phases).Y, expected, rtol=1e-12)
 
 
-def test_relative_rates_double_at_most(rng):
+def test_gains_grow_up_to_their_bound(rng):
     class Slope(Quadratic):
         def __call__(self, Y, exaggeration=1.0, with_cost=False):
             return Evaluation(
                 np.where(np.arange(len(Y))[:, None] % 2, 1.0, -1.0) * np.ones_like(Y), self.curvature, 1, 1
             )
 
-    def last_step(relative):
+    def last_step(**options):
         two = [
-            minimize(Slope(np.zeros((4, 2))), np.zeros((4, 2)), [Phase(n, 1.0, 0.0, 0.1, relative)]) for n in (29, 30)
+            minimize(Slope(np.zeros((4, 2))), np.zeros((4, 2)), [Phase(n, 1.0, 0.0, 0.1, **options)]) for n in (29, 30)
         ]
         return np.abs(two[1].Y - two[0].Y)
 
-    assert_allclose(last_step(True), 0.2)
-    assert_allclose(last_step(False), 0.1 * (0.8 + 29 * 0.2))
+    assert_allclose(last_step(largest_gain=1.5), 0.15)
+    assert_allclose(last_step(), 0.1 * (0.8 + 29 * 0.2))
 
 
 def test_costs_are_computed_when_they_are_looked_at(quadratic, rng):
@@ -143,3 +143,66 @@ def test_interruption_passes_through(quadratic):
 
     with pytest.raises(KeyboardInterrupt):
         minimize(quadratic, np.ones((20, 2)), [Phase(100, 1.0, 0.0, 1e-3)], report=interrupt)
+
+
+class Watched(Quadratic):
+    """Records the points that it was called with."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.seen = []
+
+    def __call__(self, Y, *args, **kwargs):
+        self.seen.append(Y.copy())
+        return super().__call__(Y, *args, **kwargs)
+
+    def steps(self):
+        """Return the lengths of the steps, without the centring that each leaves to the next."""
+        return [
+            np.linalg.norm(after - (before - before.mean(axis=0)), axis=1)
+            for before, after in zip(self.seen[:-1], self.seen[1:-1], strict=False)
+        ]
+
+
+@pytest.mark.parametrize("d", [1, 2, 3])
+@pytest.mark.parametrize("relative", [False, True])
+@pytest.mark.usefixtures("backend")
+def test_no_step_is_longer_than_allowed_and_short_ones_are_whole(relative, d, rng):
+    target, start = 10.0 * rng.normal(size=(30, d)), rng.normal(size=(30, d))
+    limited, free = Watched(target), Watched(target)
+    phases = [Phase(80, 3.0, 0.9, 0.15 if relative else 0.05, relative)]
+    minimize(limited, start, phases, max_step_norm=1.0)
+    minimize(free, start, phases)
+    assert max(map(np.max, free.steps())) > 1.2
+    assert max(map(np.max, limited.steps())) == pytest.approx(1.0, rel=1e-12)
+    # Of the first step, from rest, nothing but the length is changed.
+    whole, cut = (objective.seen[1] - objective.seen[0] for objective in (free, limited))
+    lengths = np.linalg.norm(whole, axis=1, keepdims=True)
+    assert 0 < np.count_nonzero(lengths > 1.0) < 30
+    assert_allclose(cut, whole * np.minimum(1.0, 1.0 / lengths), rtol=1e-9)
+
+
+def test_a_limit_beyond_all_steps_changes_nothing(quadratic, rng):
+    start = rng.normal(size=(20, 2))
+    phases = [Phase(60, 1.0, 0.8, 0.1)]
+    expected = minimize(quadratic, start, phases).Y
+    assert_array_equal(minimize(quadratic, start, phases, max_step_norm=1e6).Y, expected)
+
+
+def test_without_momentum_a_step_is_that_of_the_gradient(rng):
+    objective = Watched(rng.normal(size=(20, 2)))
+    start = rng.normal(size=(20, 2))
+    minimize(objective, start - start.mean(axis=0), [Phase(6, 1.0, 0.0, 0.01)])
+    for before, after in zip(objective.seen[:-2], objective.seen[1:-1], strict=True):
+        ratio = (after - before + before.mean(axis=0)) / (-0.01 * (before - objective.target))
+        assert (ratio > 0.0).all()  # the gains
+    assert_allclose(ratio, 0.8 + 0.2 * 4)  # velocity and gradient point in opposite directions after the first
+
+
+def test_the_cost_reported_is_the_true_one_while_exaggerated(quadratic, rng):
+    seen = []
+    start = rng.normal(size=(20, 2))
+    result = minimize(quadratic, start, [Phase(60, 7.0, 0.0, 1e-9)], report=seen.append)
+    expected = 0.5 * np.sum((start - start.mean(axis=0) - quadratic.target) ** 2)
+    assert seen[0].cost == pytest.approx(expected, rel=1e-4)
+    assert result.cost == pytest.approx(expected, rel=1e-4)

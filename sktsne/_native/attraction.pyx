@@ -24,16 +24,17 @@ def sparse_attraction(
     bint with_cost,
     double[:, ::1] force,
     double[::1] stiffness,
+    double[::1] costs,
     Py_ssize_t start,
     Py_ssize_t stop,
 ):
-    """Fill rows ``start`` to ``stop`` of ``force`` and ``stiffness``; return their sum of -s log w, or 0."""
+    """Fill rows ``start`` to ``stop`` of ``force``, ``stiffness`` and ``costs``: sums of -s log w, or 0."""
     cdef Py_ssize_t i, first, d = points.shape[1]
-    cdef double cost = 0.0
     if start >= stop or data.shape[0] == 0:
         force[start:stop] = 0.0
         stiffness[start:stop] = 0.0
-        return cost
+        costs[start:stop] = 0.0
+        return
     cdef const real_t* s = &data[0]
     cdef const index_t* index = &indices[0]
     cdef const real_t* y = &points[0, 0]
@@ -41,24 +42,29 @@ def sparse_attraction(
         for i in range(start, stop):
             first = indptr[i]
             # The literals make three functions of one.
-            if d == 2 and dof == 1.0 and not with_cost:
+            if d == 2 and dof == 1.0 and real_t is float and with_cost:
+                costs[i] = add_row_planar(
+                    s + first, index + first, indptr[i + 1] - first, y, i, False, True, &force[i, 0], &stiffness[i]
+                )
+            elif d == 2 and dof == 1.0:
+                costs[i] = 0.0
+                if with_cost:
+                    costs[i] = add_row(
+                        s + first, index + first, indptr[i + 1] - first, y, i, d, dof, True, &force[i, 0], &stiffness[i]
+                    )
+                # The force is the same, to the last bit, whether a cost is asked for or not.
                 add_row_planar(
                     s + first, index + first, indptr[i + 1] - first, y, i, False, False, &force[i, 0], &stiffness[i]
                 )
-            elif d == 2 and dof == 1.0 and real_t is float:
-                cost += add_row_planar(
-                    s + first, index + first, indptr[i + 1] - first, y, i, False, True, &force[i, 0], &stiffness[i]
-                )
             elif d == 2 and dof == INFINITY:
-                cost += add_row_planar(
+                costs[i] = add_row_planar(
                     s + first, index + first, indptr[i + 1] - first, y, i, True, with_cost, &force[i, 0], &stiffness[i]
                 )
             else:
-                cost += add_row(
+                costs[i] = add_row(
                     s + first, index + first, indptr[i + 1] - first, y, i, d, dof, with_cost, &force[i, 0],
                     &stiffness[i],
                 )
-    return cost
 
 
 cdef inline double add_row_planar(
@@ -158,12 +164,13 @@ def dense_attraction(
     bint with_cost,
     double[:, ::1] force,
     double[::1] stiffness,
+    double[::1] costs,
     Py_ssize_t start,
     Py_ssize_t stop,
 ):
-    """Fill rows ``start`` to ``stop`` of ``force`` and ``stiffness``; return their sum of -s log w, or 0."""
+    """Fill rows ``start`` to ``stop`` of ``force``, ``stiffness`` and ``costs``: sums of -s log w, or 0."""
     cdef Py_ssize_t i, j, k, begin, m, d = coordinates.shape[0], n = coordinates.shape[1]
-    cdef double cost = 0.0, total, y_k
+    cdef double total, y_k
     cdef double r2[CHUNK]
     cdef double sa[CHUNK]
     cdef double[::1] y = coordinates[:, 0].copy()
@@ -174,13 +181,14 @@ def dense_attraction(
                 y[k] = coordinates[k, i]
                 force[i, k] = 0.0
             stiffness[i] = 0.0
+            costs[i] = 0.0
             begin = 0
             while begin < n:
                 m = min(<Py_ssize_t>CHUNK, n - begin)
                 squared_distances(&y[0], &coordinates[0, begin], n, d, m, r2)
                 scaled_decays(&affinities[i, begin], r2, m, dof, sa)
                 if with_cost:
-                    cost += cross_entropy(&affinities[i, begin], r2, m, dof)
+                    costs[i] += cross_entropy(&affinities[i, begin], r2, m, dof)
                 total = 0.0
                 for j in range(m):
                     total += sa[j]
@@ -193,7 +201,6 @@ def dense_attraction(
                         total += sa[j] * (y_k - x[j])
                     force[i, k] += total
                 begin += m
-    return cost
 
 
 cdef inline void scaled_decays(

@@ -14,8 +14,10 @@ cdef enum:
 cdef extern from *:
     """
     #define MAX_EXPONENT 708.0  /* as in similarities.py */
+    #define LEAST_WEIGHT 3.307553003638408e-308  /* exp(-708) */
     """
     const double MAX_EXPONENT
+    const double LEAST_WEIGHT
 
 
 cdef inline double exp_negative(double x) noexcept nogil:
@@ -75,6 +77,8 @@ cdef inline void weights(const double* r2, Py_ssize_t m, double dof, double* w, 
         for j in range(m):
             base = 1.0 + r2[j] / dof
             w[j] = pow(base, -dof)
+            if w[j] < LEAST_WEIGHT:
+                w[j] = LEAST_WEIGHT
             aw[j] = w[j] / base
 
 

@@ -6,12 +6,14 @@ nothing of objectives. The kernels differ in cost and in the numbers of componen
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import _native
 from .._native.parallel import Workers
 from ..similarities import Similarity
 from .barnes_hut import BarnesHutKernel
@@ -61,4 +63,39 @@ KERNELS: dict[str, type[ExactKernel] | type[FFTKernel] | type[BarnesHutKernel]] 
     "barnes_hut": BarnesHutKernel,
 }
 
-__all__ = ["KERNELS", "BarnesHutKernel", "ExactKernel", "FFTKernel", "GradientKernel", "KernelFactory"]
+# Numbers of points from which "auto" leaves the exact sums for another kernel, by components: where it is faster over
+# a fit of MNIST (benchmarks/crossover.py). A pair under Student's t with dof 1 costs a tenth of any other.
+Crossovers = dict[int, list[tuple[int, str]]]
+STUDENT_T: Crossovers = {1: [(600, "fft")], 2: [(1000, "barnes_hut"), (3000, "fft")], 3: [(1000, "barnes_hut")]}
+OTHER_TAILS: Crossovers = {1: [(500, "fft")], 2: [(500, "fft")], 3: [(500, "barnes_hut")]}
+GAUSSIAN: Crossovers = {**OTHER_TAILS, 3: [(4000, "barnes_hut")]}
+NUMPY: Crossovers = {**OTHER_TAILS, 3: [(5000, "barnes_hut")]}
+
+
+def fastest_kernel(n: int, d: int, dof: float) -> str:
+    """Return the name of the kernel that takes the least time for n points with d components.
+
+    Examples
+    --------
+    >>> [fastest_kernel(10_000, d, dof=1.0) for d in (2, 3, 4)]
+    ['fft', 'barnes_hut', 'exact']
+    """
+    if not _native.COMPILED:
+        crossovers = NUMPY
+    elif dof == 1.0:
+        crossovers = STUDENT_T
+    else:
+        crossovers = GAUSSIAN if math.isinf(dof) else OTHER_TAILS
+    passed = [name for first, name in crossovers.get(d, []) if n >= first]
+    return passed[-1] if passed else "exact"
+
+
+__all__ = [
+    "KERNELS",
+    "BarnesHutKernel",
+    "ExactKernel",
+    "FFTKernel",
+    "GradientKernel",
+    "KernelFactory",
+    "fastest_kernel",
+]

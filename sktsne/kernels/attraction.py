@@ -32,10 +32,11 @@ def sparse_attraction_reference(
     with_cost: bool,
     force: NDArray[np.float64],
     stiffness: NDArray[np.float64],
+    costs: NDArray[np.float64],
     start: int,
     stop: int,
-) -> float:
-    """Fill rows ``start`` to ``stop`` of ``force`` and ``stiffness``; return their sum of -s log w, or 0."""
+) -> None:
+    """Fill rows ``start`` to ``stop`` of ``force``, ``stiffness`` and ``costs``: sums of -s log w, or 0."""
     similarity = similarity_of(dof)
     entries = slice(indptr[start], indptr[stop])
     rows = np.repeat(np.arange(start, stop), np.diff(indptr[start : stop + 1]))
@@ -45,7 +46,8 @@ def sparse_attraction_reference(
     stiffness[start:stop] = np.bincount(rows - start, pull, minlength=stop - start)
     for k in range(points.shape[1]):
         force[start:stop, k] = np.bincount(rows - start, pull * differences[:, k], minlength=stop - start)
-    return float(data[entries] @ similarity.negative_log_weight(r2)) if with_cost else 0.0
+    cross = data[entries] * similarity.negative_log_weight(r2) if with_cost else np.zeros(len(rows))
+    costs[start:stop] = np.bincount(rows - start, cross, minlength=stop - start)
 
 
 def dense_attraction_reference(
@@ -55,12 +57,12 @@ def dense_attraction_reference(
     with_cost: bool,
     force: NDArray[np.float64],
     stiffness: NDArray[np.float64],
+    costs: NDArray[np.float64],
     start: int,
     stop: int,
-) -> float:
-    """Fill rows ``start`` to ``stop`` of ``force`` and ``stiffness``; return their sum of -s log w, or 0."""
+) -> None:
+    """Fill rows ``start`` to ``stop`` of ``force``, ``stiffness`` and ``costs``: sums of -s log w, or 0."""
     similarity = similarity_of(dof)
-    cost = 0.0
     step = max(1, REFERENCE_BLOCK // coordinates.shape[1])
     for first in range(start, stop, step):
         rows = slice(first, min(first + step, stop))
@@ -69,9 +71,7 @@ def dense_attraction_reference(
         pull = affinities[rows] * similarity.decay(r2)
         stiffness[rows] = pull.sum(axis=1)
         force[rows] = np.einsum("ij,kij->ik", pull, differences)
-        if with_cost:
-            cost += float(np.sum(affinities[rows] * similarity.negative_log_weight(r2)))
-    return cost
+        costs[rows] = np.sum(affinities[rows] * similarity.negative_log_weight(r2), axis=1) if with_cost else 0.0
 
 
 class Attraction:
@@ -79,7 +79,7 @@ class Attraction:
 
     Parameters
     ----------
-    affinities : csr_array or ndarray of shape (n, n), float64
+    affinities : csr_array or ndarray of shape (n, n), or csr_array of shape (n, m); float64
         Symmetric, with a zero diagonal. A dense array must be C-contiguous.
     similarity : Similarity
         Its ``dof`` gives w and a.
@@ -87,6 +87,9 @@ class Attraction:
         The threads to use.
     dtype : type, default=numpy.float64
         Of the arithmetic with sparse affinities: float32 halves the memory that every iteration reads.
+    fixed : ndarray of shape (m, d), default=None
+        Points that do not move, and pull at those that do: the columns of the affinities. By default the points pull at
+        each other.
     """
 
     def __init__(
@@ -95,6 +98,7 @@ class Attraction:
         similarity: Similarity,
         workers: Workers,
         dtype: type[np.floating] = np.float64,
+        fixed: NDArray[np.float64] | None = None,
     ) -> None:
         self._n = affinities.shape[0]
         self._dof = similarity.dof
@@ -104,16 +108,18 @@ class Attraction:
         if not isinstance(affinities, np.ndarray):
             types = "float" if dtype == np.float32 else "double", f"{affinities.indices.dtype}_t"
             routine = choose("attraction", "sparse_attraction", sparse_attraction_reference, *types)
-            self._run = partial(
-                routine, affinities.data.astype(dtype, copy=False), affinities.indices, affinities.indptr
-            )
+            indices = affinities.indices if fixed is None else affinities.indices + self._n  # they follow the others
+            self._run = partial(routine, affinities.data.astype(dtype, copy=False), indices, affinities.indptr)
             self._row_cost = 4 * max(1, affinities.nnz // self._n)
         else:
             routine = choose("attraction", "dense_attraction", dense_attraction_reference)
             self._run = partial(routine, affinities)
             self._row_cost = self._n
         self._force = np.empty((0, 0))
-        self._stiffness = np.empty(self._n)
+        self._stiffness, self._costs = np.empty((2, self._n))
+        self._points: NDArray[np.floating] | None = None
+        if fixed is not None:
+            self._points = np.concatenate([np.zeros((self._n, fixed.shape[1])), fixed]).astype(dtype)
 
     def __call__(
         self, Y: NDArray[np.float64], with_cost: bool = False
@@ -125,6 +131,15 @@ class Attraction:
         if self._force.shape != Y.shape:
             self._force = np.empty_like(Y)
         points = Y.astype(self._dtype, copy=False) if self._sparse else np.ascontiguousarray(Y.T)
-        run = partial(self._run, points, self._dof, with_cost, self._force, self._stiffness)
-        costs = self._workers.run(run, self._n, self._row_cost)
-        return self._force, self._stiffness, float(sum(costs))
+        if self._points is not None:
+            self._points[: self._n] = Y
+            points = self._points
+        run = partial(self._run, points, self._dof, with_cost, self._force, self._stiffness, self._costs)
+        self._workers.run(run, self._n, self._row_cost)
+        return self._force, self._stiffness, float(self._costs.sum()) if with_cost else 0.0
+
+    def costs(self, Y: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return each point's part of ``cross``, an array of shape (n,)."""
+        self(Y, with_cost=True)
+        costs: NDArray[np.float64] = self._costs.copy()
+        return costs

@@ -36,6 +36,9 @@ LEAF = 32
 DIAGONAL = math.sqrt(3.0)
 # Points whose weights are exp(-35) of another's are nothing beside it: there are no 1e12 of them.
 NEGLIGIBLE = 35.0
+# Charges beyond this are made smaller by it: SNE's, the inverse potentials of isolated points, go up to 1e307, and
+# times coordinates they would overflow.
+HUGE = 2.0**500
 # Cells and points that act on one, roughly: sets the size of a block of work.
 LIST_LENGTH = 500
 
@@ -191,6 +194,7 @@ class BarnesHutKernel:
                 self._split, self._points, self._order, self._lower, self._upper, level, level == self._depth
             )
             self._workers.run(split, 2**level, 10 * n >> level)
+        self._unit_cells: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
         self._sizes = np.ascontiguousarray((self._upper - self._lower).max(axis=1))
 
     def potential(
@@ -200,7 +204,12 @@ class BarnesHutKernel:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return φ (m,) and ∇φ (m, d) of the points, at themselves (without the self-term) or ``at``."""
         c = np.ones(len(self._points)) if charges is None else charges[self._order]
-        masses, centres = self._cells(c)
+        scale = HUGE if c.max() > HUGE else 1.0
+        c = c / scale
+        cells = self._unit_cells if charges is None else None
+        masses, centres = cells or self._cells(c)
+        if charges is None:  # kept: places are asked for many times
+            self._unit_cells = masses, centres
         targets = self._points if at is None else at
         phi, grad_phi = np.empty(len(targets)), np.empty(targets.shape)
         run = partial(
@@ -211,6 +220,8 @@ class BarnesHutKernel:
             self._workers.run(run, 2**self._depth, LEAF * LIST_LENGTH)
         else:
             self._workers.run(run, len(at), 4 * LIST_LENGTH)
+        phi *= scale
+        grad_phi *= scale
         return phi, grad_phi
 
     def _cells(self, c: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

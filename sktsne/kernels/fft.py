@@ -18,8 +18,8 @@ The far part, a Taylor series of w at u + c, differs from w by a remainder that 
 six times as wide: a mesh of four times the spacing resolves it, whose B-splines are sums of those of the fine mesh,
 exactly. The near part takes a padding of some 26 units only.
 
-The mesh keeps its shape while the points fit into it, and the transforms of w with it: a potential costs two transforms
-of each mesh. Rows of them that are padding, or not needed, are left out. Mesh and transforms are float32.
+The mesh is that of the points' box, in one of a few sizes; it keeps the transforms of w, so that a potential costs two
+transforms of each mesh. Rows of them that are padding, or not needed, are left out. Mesh and transforms are float32.
 """
 
 from __future__ import annotations
@@ -41,8 +41,10 @@ from .exact import ExactKernel
 SPACING = 0.35
 # Nodes along an axis, before padding: 2 components and this many need 330 MB while the mesh is made.
 MAX_NODES = {1: 2**20, 2: 2500}
-# The mesh is made larger than the points need by this factor, for the map to grow.
-SLACK = 1.15
+# Sizes of meshes are powers of this, about: a map that grows seldom gets another. The last ones are kept, for maps
+# whose size goes to and fro.
+GROWTH = 2.0**0.2
+MESHES_KEPT = 2
 SUPPORT = 4
 COARSENING = 4
 FAR_WIDTH = 6.0
@@ -51,7 +53,8 @@ FAR_TERMS = 4
 NEGLIGIBLE = 1e-8
 # Places within a cell, along each axis, at which the term of a point itself is tabulated.
 TABLE = 64
-# A potential below this part of the largest has lost its digits in float32, and is summed directly.
+# A potential below this part of the largest has lost its digits in float32, and is summed directly; likewise what
+# charges add of which the smallest is below this part: SNE's, the inverse potentials, when points are isolated.
 ISOLATED = 1e-4
 
 
@@ -201,6 +204,14 @@ def refine_reference(
     fine[start:stop] += outer[start:stop] @ coarse @ inner.T
 
 
+def _mesh_size(needed: int, limit: int) -> int:
+    """Return the number of nodes of the smallest mesh that has those needed, which are hardly more than the limit."""
+    exponent = math.floor(math.log(needed, GROWTH))
+    sizes = [int(fft.next_fast_len(math.ceil(GROWTH**e), real=True)) for e in (exponent, exponent + 1)]
+    sizes.append(int(fft.next_fast_len(needed, real=True)))
+    return next(size for size in sizes if size >= needed and (size <= limit or size == sizes[-1]))
+
+
 class Convolution:
     """The convolution of charges on a mesh with a weight that is even and real.
 
@@ -274,12 +285,10 @@ class Convolution:
 
 
 class Mesh:
-    """A mesh that covers a box, and the convolution with w on it.
+    """A mesh, and the convolution with w on it. The attribute ``origin`` is the position of its first node.
 
     Parameters
     ----------
-    origin : ndarray of shape (d,)
-        The position of the first node.
     nodes : tuple of int
         Nodes along each axis.
     spacing : float
@@ -292,13 +301,12 @@ class Mesh:
 
     def __init__(
         self,
-        origin: NDArray[np.float64],
         nodes: tuple[int, ...],
         spacing: float,
         similarity: Similarity,
         workers: Workers,
     ) -> None:
-        self.origin = origin
+        self.origin = np.zeros(len(nodes))
         self.spacing = spacing
         # One component is a mesh of one row.
         self.shape = nodes if len(nodes) == 2 else (1, *nodes)
@@ -333,10 +341,6 @@ class Mesh:
         terms = [outer.T @ response @ inner, outer_slope.T @ response @ inner, outer.T @ response @ inner_slope]
         return np.ascontiguousarray(terms, dtype=np.float32)
 
-    def covers(self, low: NDArray[np.float64], high: NDArray[np.float64]) -> bool:
-        """Return whether the box from ``low`` to ``high`` is on the mesh."""
-        return bool(self.on_mesh(self.coordinates(np.array([low, high]))).all())
-
     def on_mesh(self, coordinates: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Return for each place whether its splines end on the mesh."""
         last = np.array(self.shape[-coordinates.shape[1] :]) - SUPPORT // 2
@@ -368,7 +372,7 @@ class FFTKernel:
 
     Where the mesh would be too large, a few points far from the others are left out of it and summed directly; if there
     are many, the mesh is made coarser, with a warning. Points so isolated that their potential is lost in the rounding
-    of the others' are summed directly, too.
+    of the others' are summed directly, too, and so are charges that are 10,000 times as large as the smallest.
 
     Parameters
     ----------
@@ -377,7 +381,8 @@ class FFTKernel:
     workers : Workers
         The threads to use.
     spacing : float, default=0.35
-        The distance of two nodes of the mesh. Smaller is more accurate and slower.
+        The distance of two nodes of the mesh. Smaller is more accurate and slower. Below ½ degree of freedom it is
+        less, like the width of the weight's peak.
     """
 
     max_components: int | None = 2
@@ -386,46 +391,56 @@ class FFTKernel:
     def __init__(self, similarity: Similarity, workers: Workers, spacing: float = SPACING) -> None:
         self._similarity = similarity
         self._workers = workers
-        self._spacing = spacing
+        # The peak has the width √α; the forces' error doubles from α = 1 to ½, and there it stays.
+        self._spacing = spacing * min(1.0, math.sqrt(2.0 * similarity.dof))
         self._mesh: Mesh | None = None
+        self._meshes: dict[tuple[tuple[int, ...], float], Mesh] = {}
+        self._unit_nodes: NDArray[np.float32] | None = None
         self._spread = choose("mesh", "spread", spread_reference)
         self._read = choose("mesh", "read", read_reference)
 
     def set_points(self, Y: NDArray[np.float64]) -> None:
         """Place the sources: ``Y`` of shape (n, d)."""
-        self._Y = Y
+        self._Y, self._unit_nodes = Y, None
         near, (low, high) = Y, _bounds(Y)
         self._far = self._far_points(Y, float(np.max(high - low)))
         if self._far is not None:
             near = Y[~self._far]
             low, high = _bounds(near)
-        if self._mesh is None or not self._mesh.covers(low, high):
-            self._mesh = self._make_mesh(low, high)
+        self._mesh = self._mesh_around(low, high)
         self._coordinates = self._mesh.coordinates(near)
 
     def _far_points(self, Y: NDArray[np.float64], extent: float) -> NDArray[np.bool_] | None:
         """Return a mask of the points that a mesh of full size leaves out, or None: there are none, or too many."""
-        reach = 0.5 * self._spacing * (MAX_NODES[Y.shape[1]] - 2 * SUPPORT) / SLACK
+        reach = 0.5 * self._spacing * (MAX_NODES[Y.shape[1]] - 2 * SUPPORT)
         if extent <= 2.0 * reach:
             return None
         far = np.any(np.abs(Y - np.median(Y, axis=0)) > reach, axis=1)
         return far if 0 < np.count_nonzero(far) <= math.sqrt(len(Y)) else None
 
-    def _make_mesh(self, low: NDArray[np.float64], high: NDArray[np.float64]) -> Mesh:
-        """Return a mesh around a box, with room to grow; coarser where the box is too large for the spacing."""
-        span = SLACK * (high - low)
-        limit = MAX_NODES[len(low)] - 2 * SUPPORT
-        spacing = max(self._spacing, float(span.max()) / limit)
-        if spacing > 1.01 * self._spacing:
+    def _mesh_around(self, low: NDArray[np.float64], high: NDArray[np.float64]) -> Mesh:
+        """Return the mesh of a box; coarser where the box is too large for the spacing.
+
+        It depends on the box only, not on those before. Its nodes are at multiples of the spacing, wherever the box is.
+        """
+        span, limit = float(np.max(high - low)), MAX_NODES[len(low)] - 2 * SUPPORT
+        spacing = self._spacing
+        if span > spacing * limit:
+            spacing *= GROWTH ** math.ceil(math.log(span / (spacing * limit), GROWTH))
             warnings.warn(
-                f"The map spans {span.max() / SLACK:.4g}, so the FFT kernel's mesh gets a spacing of {spacing:.3g} in "
-                f"place of {self._spacing:.3g}, and is less accurate.",
+                f"The map spans {span:.4g}, so the FFT kernel's mesh gets a spacing of {spacing:.3g} in place of "
+                f"{self._spacing:.3g}, and is less accurate.",
                 UserWarning,
                 stacklevel=2,
             )
-        nodes = tuple(fft.next_fast_len(math.ceil(extent / spacing) + 2 * SUPPORT, real=True) for extent in span)
-        origin = (low + high) / 2 - spacing * (np.array(nodes) - 1) / 2
-        return Mesh(origin, nodes, spacing, self._similarity, self._workers)
+        first, last = np.floor(low / spacing) - SUPPORT, np.floor(high / spacing) + SUPPORT
+        nodes = tuple(_mesh_size(int(needed), MAX_NODES[len(low)]) for needed in last - first + 1)
+        if (nodes, spacing) not in self._meshes:
+            self._meshes = dict(list(self._meshes.items())[1 - MESHES_KEPT :])
+            self._meshes[nodes, spacing] = Mesh(nodes, spacing, self._similarity, self._workers)
+        mesh = self._meshes[nodes, spacing]
+        mesh.origin = spacing * (first - (np.array(nodes) - (last - first + 1)) // 2)
+        return mesh
 
     def potential(
         self,
@@ -435,13 +450,37 @@ class FFTKernel:
         """Return φ (m,) and ∇φ (m, d) of the points, at themselves (without the self-term) or ``at``."""
         assert self._mesh is not None, "set_points comes first"
         c = np.ones(len(self._Y)) if charges is None else charges
+        if charges is not None:
+            heavy = c * ISOLATED > np.min(c, initial=np.inf, where=c > 0.0)
+            if heavy.any():
+                return self._with_heavy(c, heavy, at)
         near_c = c if self._far is None else c[~self._far]
+        if at is None:
+            return self._at_points(self._convolve(near_c), c, near_c)
+        if charges is not None:
+            return self._at_others(self._convolve(near_c), c, near_c, at)
+        if self._unit_nodes is None:  # kept: places are asked for many times
+            self._unit_nodes = self._convolve(near_c).copy()
+        return self._at_others(self._unit_nodes, c, near_c, at)
+
+    def _convolve(self, near_c: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Return the potential of charges at the nodes; the array is that of the call before."""
+        assert self._mesh is not None
         charged = np.zeros(self._mesh.shape, dtype=np.float32)
         self._workers.divide(partial(self._spread, self._coordinates, near_c, charged), len(charged), 15 * len(near_c))
-        nodes = self._mesh.convolve(charged)
-        if at is None:
-            return self._at_points(nodes, c, near_c)
-        return self._at_others(nodes, c, near_c, at)
+        return self._mesh.convolve(charged)
+
+    def _with_heavy(
+        self, c: NDArray[np.float64], heavy: NDArray[np.bool_], at: NDArray[np.float64] | None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return φ and ∇φ with the heavy charges summed directly: on the mesh their rounding would bury the others."""
+        phi, grad_phi = self.potential(np.where(heavy, 0.0, c), at)
+        parts = [(slice(None), at)] if at is not None else [(heavy, None), (~heavy, self._Y[~heavy])]
+        for where, places in parts:
+            heavy_phi, heavy_grad = self._sum(heavy, c, places)
+            phi[where] += heavy_phi
+            grad_phi[where] += heavy_grad
+        return phi, grad_phi
 
     def _at_points(
         self, nodes: NDArray[np.float32], c: NDArray[np.float64], near_c: NDArray[np.float64]
@@ -468,9 +507,10 @@ class FFTKernel:
         if self._far is not None:
             self._add_far(c, at[covered], phi, grad_phi)
         phi, grad_phi = self._scatter(covered, phi, grad_phi)
-        if not covered.all():
+        direct = ~covered | (phi < ISOLATED * nodes.max())
+        if direct.any():
             everything = np.ones(len(c), dtype=bool)
-            phi[~covered], grad_phi[~covered] = self._sum(everything, c, at[~covered])
+            phi[direct], grad_phi[direct] = self._sum(everything, c, at[direct])
         return phi, grad_phi
 
     def _read_nodes(
