@@ -19,7 +19,7 @@ from sklearn.manifold import trustworthiness
 from . import SNE, TSNE, __version__
 from ._parameters import INITS, METHODS, check_parameters, choose_affinities
 from ._tables import EXTENSIONS, UsageError, counted, read, write
-from .neighbors import condition
+from .neighbors import Conditioning
 from .plotting import draw
 
 ESTIMATOR_OPTIONS = (
@@ -291,7 +291,7 @@ def _trustworthiness(X: NDArray[Any], Y: NDArray[Any], metric: str) -> str:
         X, Y = X[np.ix_(rows, rows)] if metric == "precomputed" else X[rows], Y[rows]
     n_neighbors = min(10, (len(X) - 1) // 2)
     try:
-        value = trustworthiness(condition(X, metric), Y, n_neighbors=n_neighbors, metric=metric)
+        value = trustworthiness(Conditioning(X, metric)(X), Y, n_neighbors=n_neighbors, metric=metric)
     except (ValueError, TypeError, MemoryError) as error:  # the map is there all the same
         return f"could not be computed: {' '.join(str(error).split())}"
     return f"{value:.4f} ({counted(n_neighbors, 'neighbor')}{sample})"

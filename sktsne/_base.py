@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
+from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import issparse
+from scipy.sparse import csr_array, issparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._faiss import approximate_neighbors
+from ._checkpoint import fingerprint, load, save
+from ._faiss import ApproximateSearch
+from ._memory import check_memory
 from ._native import warn_if_not_compiled
 from ._native.parallel import Workers, effective_n_threads
 from ._parameters import (
@@ -27,23 +33,32 @@ from ._parameters import (
     precomputed,
     takes_all_pairs,
 )
-from .affinities import conditional_affinities, given_affinities, reorder
+from .affinities import conditional_affinities, given_affinities, given_affinities_of_others, reorder
 from .initialization import pca_start, random_start, separate, space_filling_order, spectral_start
 from .kernels import GradientKernel
-from .neighbors import all_distances, condition, nearest_neighbors, neighbors_by_transformer
-from .optimizer import Objective, Phase, Progress, minimize
+from .neighbors import Conditioning, all_distances, nearest_neighbors, neighbors_by_transformer
+from .optimizer import CHECK_EVERY, Objective, Phase, Progress, State, minimize
+from .placement import FrozenMap
+from .search import AllRows, ExactSearch, GivenDistances, KnownRows, TransformerSearch
 from .similarities import Similarity, similarity_of
+
+# A row is one of the fit if it differs by rounding only, as `PCA.transform` and `PCA.fit_transform` round differently.
+# This is its distance in units of the last place, as a part of that to the last neighbour.
+ROUNDINGS = 1000
 
 
 class BaseEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Template of an embedding estimator.
 
     A subclass has the parameters of `TSNE`, and says what it minimises (`_affinities`, `_objective`) and how
-    fast (`_relative_rate`).
+    fast (`_relative_rate`, `_largest_gain`).
     """
 
+    # Rows placed at once: bounds the memory of their affinities.
+    _rows_at_once: ClassVar[int] = 2**14
     _label: ClassVar[str]
     _relative_rate: ClassVar[float]
+    _largest_gain: ClassVar[float]
     embedding_: NDArray[np.floating]
 
     def _affinities(self, conditional: Any) -> Any:
@@ -63,14 +78,15 @@ class BaseEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         """Return early exaggeration, held and then released geometrically, and what follows it."""
         relative = isinstance(self.learning_rate, str)
         rate = self._relative_rate if relative else self.learning_rate
+        largest = self._largest_gain if relative else math.inf
         early, late = self.early_exaggeration, self.exaggeration
         held = self.early_exaggeration_iter - self.early_exaggeration_iter // 2
         fading = self.early_exaggeration_iter - held
         factors = [early] * held + [late * (early / late) ** (1.0 - t / fading) for t in range(fading)]
         factors = factors[: self.max_iter]
         return [
-            *(Phase(1, factor, self.momentum, rate, relative) for factor in factors),
-            Phase(self.max_iter - len(factors), late, self.momentum, rate, relative),
+            *(Phase(1, factor, self.momentum, rate, relative, largest) for factor in factors),
+            Phase(self.max_iter - len(factors), late, self.momentum, rate, relative, largest),
         ]
 
     def fit(self, X: ArrayLike, y: Any = None) -> BaseEmbedding:
@@ -111,74 +127,181 @@ class BaseEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         self._fit(X)
         return self.embedding_
 
+    def transform(self, X: ArrayLike) -> NDArray[np.floating]:
+        """Place rows in the map, which stays as it is.
+
+        A row of the fit, or one that differs from it by rounding only, gets its position in the map. Any other is
+        placed where one row of the cost, with its probabilities at the perplexity of the fit, is least; the positions
+        of the other rows of ``X`` do not matter.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_new, n_features) or (n_new, n_samples)
+            The rows, or with ``metric="precomputed"`` their distances to the rows of the fit, all (dense) or those to
+            enough neighbors (sparse); with ``affinities="precomputed"`` their affinities to them.
+
+        Returns
+        -------
+        X_new : ndarray of shape (n_new, n_components)
+            The positions: float32 for float32 input, float64 for any other.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        """
+        check_is_fitted(self, "embedding_")
+        rows = self._validate(X, reset=False)
+        if self._known_rows.are(rows):
+            return self.embedding_.astype(rows.dtype)
+        known, places = self._known_rows.find(rows)
+        positions = np.empty((rows.shape[0], self.embedding_.shape[1]), dtype=rows.dtype)
+        positions[known] = self.embedding_[places]
+        new = np.flatnonzero(~known)
+        workers = self._map.workers
+        workers.n_threads = effective_n_threads(self.n_jobs)
+        with workers:
+            for first in range(0, len(new), self._rows_at_once):
+                some = new[first : first + self._rows_at_once]
+                positions[some] = self._place(rows[some], workers)
+        return positions
+
+    def _place(self, X: Any, workers: Workers) -> NDArray[np.floating]:
+        """Return the positions of rows of other values than those of the fit."""
+        if self._search is None:
+            return self._map.place(*given_affinities_of_others(X))
+        graph = self._search.neighbors_of(X, workers)
+        positions = self._map.place(self._kind.probabilities(graph.distances, workers), graph.indices)
+        nearest, farthest = graph.distances[:, 0], graph.distances[:, -1]
+        same = nearest <= ROUNDINGS * np.finfo(X.dtype).eps * farthest
+        positions[same] = self.embedding_[graph.indices[same, 0]]
+        return positions
+
     def _fit(self, X: Any) -> None:
+        before = self.__dict__.copy()
+        try:
+            self._fit_rows(X)
+        except BaseException:
+            resumable = self.__dict__.get("_resumable")
+            self.__dict__.clear()
+            self.__dict__.update(before)  # a fit that fails, or is interrupted, leaves what there was before
+            if self.warm_start and resumable is not None:
+                self._resumable = resumable
+            raise
+
+    def _fit_rows(self, X: Any) -> None:
         X = self._validate(X)
         check_parameters(self)
         random_state = check_random_state(self.random_state)
         dtype, n_samples = X.dtype, X.shape[0]
-        kind = choose_affinities(self, n_samples)
         start = None
         if not isinstance(self.init, str):
             start = separate(check_start(self.init, n_samples, self.n_components), random_state)
         search = choose_neighbors(self, X)
+        self._check_memory(X)
         warn_if_not_compiled()
 
         self.timings_: dict[str, float] = {}
+        self._input = self._describe_input(X)
         with Workers(effective_n_threads(self.n_jobs)) as workers:
+            self._known_rows = KnownRows(X, zeros_count=self._input["distances"])
+            resumed = self._resumed()
             if isinstance(self.affinities, str) and self.affinities == "precomputed":
+                self._search = None
                 with self._stage("affinities"):
                     self.affinities_ = self._normalize(given_affinities(X))
             else:
-                given, X = X, condition(X, self.metric, rescale=not kind.uses_scale)
-                graph = self._neighbors(search, given, X, kind.count_neighbors(n_samples), workers)
+                self._kind = deepcopy(choose_affinities(self, n_samples))  # its parameters may be set later
+                conditioning = Conditioning(X, self.metric, rescale=not self._kind.uses_scale)
+                given, X = X, conditioning(X)
+                graph, self._search = self._neighbors(search, given, X, conditioning, workers)
                 if isinstance(self.init, str) and self.init == "pca":
                     with self._stage("initialization"):
                         start = pca_start(X, self.n_components, random_state)
                 del given, X  # a million rows make gigabytes of each matrix here
                 with self._stage("affinities"):
-                    conditional = conditional_affinities(graph, kind, workers)
+                    conditional = conditional_affinities(graph, self._kind, workers)
                     del graph
                     self.affinities_ = self._affinities(conditional)
                     del conditional
             if start is None:
                 start = self._start(n_samples, random_state)
             with self._stage("optimization"):
-                self._optimize(start, workers)
+                self._optimize(start, resumed, workers)
         self.embedding_ = self.embedding_.astype(dtype, copy=False)
+        self._map = FrozenMap(self.embedding_, self.dof, choose_method(self, n_samples)[1], self.exaggeration)
 
-    def _validate(self, X: Any) -> Any:
+    def _validate(self, X: Any, reset: bool = True) -> Any:
         """Return X as a float32 or float64 array, or CSR matrix."""
-        X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], order="C", ensure_min_samples=2)
-        if isinstance(self.metric, str) and self.metric == "precomputed":
-            if X.shape[0] != X.shape[1]:
+        X = validate_data(
+            self,
+            X,
+            reset=reset,
+            accept_sparse="csr",
+            dtype=[np.float64, np.float32],
+            order="C",
+            ensure_min_samples=2 if reset else 1,
+        )
+        expected = self._describe_input(X) if reset else self._input  # parameters may have been set since the fit
+        if expected["distances"]:
+            if reset and X.shape[0] != X.shape[1]:
                 raise ValueError(
                     f"With metric='precomputed' X must be a square matrix of distances, got shape {X.shape}."
                 )
-            if issparse(X) and takes_all_pairs(self):
+            if issparse(X) and expected["all_pairs"]:
                 raise TypeError(
                     "method == 'exact' uses the distances of all pairs, and a sparse precomputed X has only some; "
                     "method must be 'auto', or X dense."
                 )
             if (X.data if issparse(X) else X).min(initial=0.0) < 0.0:
                 raise ValueError("With metric='precomputed' X must hold distances, got negative values.")
+        elif issparse(X) != expected["sparse"]:
+            X = X.toarray() if issparse(X) else csr_array(X)
         return X
 
-    def _neighbors(self, search: Any, given: Any, X: Any, n_neighbors: int, workers: Workers) -> Any:
-        """Return the distances of all pairs where the method is exact by the user's wish, of neighbours otherwise."""
+    def _describe_input(self, X: Any) -> dict[str, bool]:
+        """Return whether X holds distances, of which the method takes all pairs, and whether it is sparse."""
+        return {
+            "distances": isinstance(self.metric, str) and self.metric == "precomputed",
+            "all_pairs": takes_all_pairs(self),
+            "sparse": issparse(X),
+        }
+
+    def _neighbors(self, search: Any, given: Any, X: Any, conditioning: Conditioning, workers: Workers) -> Any:
+        """Return the neighbours of the rows and what finds those of others.
+
+        Where the method is exact by the user's wish, they are the distances of all pairs.
+        """
+        metric, params, n_threads = self.metric, self.metric_params, workers.n_threads
+        given_distances = isinstance(metric, str) and metric == "precomputed"
         if takes_all_pairs(self):
             with self._stage("neighbors"):
-                return all_distances(X, self.metric, self.metric_params, workers.n_threads)
+                distances = all_distances(X, metric, params, n_threads)
+                others = GivenDistances(X.shape[0]) if given_distances else AllRows(given, conditioning, metric, params)
+                return distances, others
+        n_neighbors = self._kind.count_neighbors(X.shape[0])
         name = search if isinstance(search, str) else type(search).__name__
         self._log(f"Computing {n_neighbors} nearest neighbors ({name})...")
         with self._stage("neighbors"):
             if not isinstance(search, str):
-                return neighbors_by_transformer(search, given, n_neighbors)
+                graph, fitted = neighbors_by_transformer(search, given, n_neighbors)
+                return graph, TransformerSearch(fitted, n_neighbors, X.shape[0])
             if search == "faiss":
-                graph = approximate_neighbors(X, n_neighbors, self.metric, workers)
-                if graph is not None:
-                    return graph
+                approximate = ApproximateSearch(given, conditioning, n_neighbors, metric)
+                if (found := approximate.graph(X, workers)) is not None:
+                    return found, approximate
                 self._log("faiss does not serve these rows: searching exactly...")
-            return nearest_neighbors(X, n_neighbors, self.metric, self.metric_params, workers.n_threads)
+            graph = nearest_neighbors(X, n_neighbors, metric, params, n_threads)
+            if given_distances:
+                return graph, GivenDistances(n_neighbors)
+            return graph, ExactSearch(given, conditioning, n_neighbors, metric, params)
+
+    def _check_memory(self, X: Any) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the perplexity, which the fit will say
+            n_neighbors = choose_affinities(self, X.shape[0]).count_neighbors(X.shape[0])
+        n_features = 0 if issparse(X) or precomputed(self) else X.shape[1]
+        check_memory(X.shape[0], n_features, n_neighbors, takes_all_pairs(self) and not precomputed(self))
 
     def _start(self, n_samples: int, random_state: np.random.RandomState) -> NDArray[np.float64]:
         """Return a start that needs no rows."""
@@ -187,7 +310,22 @@ class BaseEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
                 return spectral_start(self.affinities_, self.n_components, random_state)
             return random_start(n_samples, self.n_components, random_state)
 
-    def _optimize(self, start: NDArray[np.float64], workers: Workers) -> None:
+    def _resumed(self) -> tuple[State, NDArray[np.intp]] | None:
+        """Return where an earlier fit of the same rows ended or was interrupted, and the order of its points."""
+        found = None
+        if self.checkpoint is not None:
+            found = load(Path(self.checkpoint), fingerprint(self, self._known_rows.hashes))
+        elif self.warm_start and "_resumable" in vars(self):
+            state, order, hashes = self._resumable
+            if np.array_equal(hashes, self._known_rows.hashes) and state.Y.shape[1] == self.n_components:
+                found = state.copy(), order
+        if found is not None:
+            self._log(f"Going on after {found[0].iteration} iterations")
+        return found
+
+    def _optimize(
+        self, start: NDArray[np.float64], resumed: tuple[State, NDArray[np.intp]] | None, workers: Workers
+    ) -> None:
         n_samples = len(start)
         self.method_, factory = choose_method(self, n_samples)
         similarity = similarity_of(self.dof)
@@ -195,19 +333,25 @@ class BaseEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         phases = self._phases()
         affinities, order = self.affinities_, np.arange(n_samples)
         if issparse(affinities):
-            order = space_filling_order(start)
+            order = space_filling_order(start) if resumed is None else resumed[1]
             affinities = reorder(affinities, order, kernel.dtype)
+        state = State.at(start[order]) if resumed is None else resumed[0]
         result = minimize(
             self._objective(affinities, similarity, kernel, workers),
-            start[order],
+            state,
             phases,
             n_iter_without_progress=self.n_iter_without_progress,
             tol=self.tol,
             min_grad_norm=self.min_grad_norm,
             max_step_norm=math.inf if self.max_step_norm is None else self.max_step_norm,
             workers=workers,
-            report=self._report if self.verbose else None,
+            report=partial(self._report, order),
+            report_every=self.callback_every,
         )
+        if self.checkpoint is not None:
+            Path(self.checkpoint).unlink(missing_ok=True)
+        if self.warm_start:
+            self._resumable = state, order, self._known_rows.hashes
         self._log(f"KL divergence after {result.n_iter} iterations: {result.cost:f} (stopped by {result.reason})")
         self.embedding_ = np.empty_like(result.Y)
         self.embedding_[order] = result.Y
@@ -215,12 +359,20 @@ class BaseEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         self.n_iter_ = result.n_iter
         self.learning_rate_ = phases[-1].learning_rate
 
-    def _report(self, progress: Progress) -> None:
-        self._log(
-            f"Iteration {progress.iteration}: error = {progress.cost:.7f}, "
-            f"gradient norm = {progress.gradient_norm:.7f}",
-            level=2,
-        )
+    def _report(self, order: NDArray[np.intp], progress: Progress) -> bool:
+        """Tell how far the fit is, save its state, and return whether the user wants it to stop."""
+        iteration, cost, gradient_norm, state = progress
+        if iteration % CHECK_EVERY == 0:
+            self._log(f"Iteration {iteration}: error = {cost:.7f}, gradient norm = {gradient_norm:.7f}", level=2)
+            if self.warm_start:
+                self._resumable = state.copy(), order, self._known_rows.hashes
+            if self.checkpoint is not None:
+                save(Path(self.checkpoint), state, order, fingerprint(self, self._known_rows.hashes))
+        if self.callback is None or iteration % self.callback_every:
+            return False
+        Y = np.empty_like(state.Y)
+        Y[order] = state.Y - state.Y.mean(axis=0)
+        return bool(self.callback(iteration, cost, Y))
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:

@@ -6,15 +6,21 @@ it, its probes. How many it takes is measured: a sample of the rows is searched 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from threading import Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import normalize
 from threadpoolctl import threadpool_limits
 
 from ._native.parallel import Workers
-from .neighbors import NeighborGraph, restore_small_distances
+from .neighbors import PAIRS_AT_ONCE, Conditioning, NeighborGraph, restore_small_distances
+from .search import Caching
 
 FAISS_METRICS = ("euclidean", "l2", "cosine")
 
@@ -37,6 +43,10 @@ FLOAT32_ROUNDING = 1e-6
 EVERY_DISTANCE = 4.0  # (x - y)² is at most 2 |x|² + 2 |y|²
 # Neighbours within this part of |x| are not ranked by float32, nor well enough by the exact search to tell.
 UNRESOLVED = 1e-6
+# Rows beyond this, in units of the largest of the fit, are as far as this to all of them.
+FLOAT32_RANGE = 1e15
+# So few rows never come: faiss turns to matrix products for more, which round a row differently in another batch.
+NO_PRODUCTS = 2**30
 
 
 def approximate_neighbors(
@@ -67,6 +77,69 @@ def approximate_neighbors(
     ImportError
         Without faiss.
     """
+    file = _inverted_file(X, n_neighbors, metric, workers)
+    return None if file is None else file.graph(metric)
+
+
+class ApproximateSearch(Caching):
+    """Neighbours of new rows, with as many probes as those of the fit took.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, n_features)
+        The rows of the fit, as given.
+    conditioning : Conditioning
+        That of the fit.
+    n_neighbors : int
+        How many.
+    metric : {"euclidean", "l2", "cosine"}
+        The distance.
+    """
+
+    def __init__(self, X: NDArray[np.floating], conditioning: Conditioning, n_neighbors: int, metric: str) -> None:
+        self._given, self._conditioning = X, conditioning
+        self._n_neighbors, self._metric = n_neighbors, metric
+
+    def graph(self, X: NDArray[np.float64], workers: Workers) -> NeighborGraph | None:
+        """Return the neighbours of the rows themselves, which are given conditioned, too; None as without new rows."""
+        file = _inverted_file(X, self._n_neighbors, self._metric, workers)
+        if file is None:
+            return None
+        graph = file.graph(self._metric)
+        file.forget_rows()
+        self.__dict__["_file"] = file
+        return graph
+
+    @cached_property
+    def _file(self) -> _InvertedFile:
+        X = self._conditioning(self._given)
+        file = _inverted_file(X, self._n_neighbors, self._metric, Workers())
+        assert file is not None, "the fit had one"
+        file.forget_rows()
+        return file
+
+    def neighbors_of(self, rows: NDArray[np.floating], workers: Workers) -> NeighborGraph:
+        """Return the nearest rows of the fit; see :class:`sktsne.search.Search`."""
+        file = self._file
+        rows = _directions(self._conditioning(rows), self._metric)
+        with _faiss_on_one_thread() as faiss, _without_products(faiss):
+            distances, indices = file.search_others(rows, workers)
+        squares = np.einsum("ij,ij->i", rows, rows)
+        near = distances**2 <= FLOAT32_ROUNDING * (squares[:, None] + file.squares[indices])
+        own, place = np.nonzero(near)
+        for first in range(0, len(own), PAIRS_AT_ONCE):
+            i, j = own[first : first + PAIRS_AT_ONCE], place[first : first + PAIRS_AT_ONCE]
+            others = _directions(self._conditioning(self._given[indices[i, j]]), self._metric)
+            distances[i, j] = np.linalg.norm(rows[i] - others, axis=1)
+        if self._metric == "cosine":
+            distances = np.where(squares[:, None] > 0.0, distances**2 / 2.0, 1.0)  # 1 to a row without a direction
+        order = np.lexsort((indices, distances), axis=1)
+        return NeighborGraph(np.take_along_axis(indices, order, 1), np.take_along_axis(distances, order, 1))
+
+
+@contextmanager
+def _faiss_on_one_thread() -> Iterator[Any]:
+    """Import faiss; what is changed of its settings is undone."""
     try:
         import faiss
     except ImportError as error:
@@ -74,20 +147,53 @@ def approximate_neighbors(
             "neighbors == 'faiss' needs faiss, which 'pip install faiss-cpu' gets; without it, neighbors must be "
             f"'auto', 'exact' or a transformer. ({error})"
         ) from error
-    if metric == "cosine":
-        lengths = np.sqrt(np.einsum("ij,ij->i", X, X))
-        if not np.all((lengths > 0.0) & np.isfinite(lengths)):
-            return None
-        X = X / lengths[:, None]
     n_threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
     try:
-        graph = _InvertedFile(faiss, X, n_neighbors, workers).search_all()
+        yield faiss
     finally:
         faiss.omp_set_num_threads(n_threads)
-    if graph is not None and metric == "cosine":  # 1 - cos = |x - y|² / 2 for rows of length one
-        np.square(graph.distances, out=graph.distances)
-        graph.distances[...] /= 2.0
-    return graph
+
+
+class _WithoutProducts:
+    """Has faiss compute distances pair by pair, until the last of the threads that want it so has left."""
+
+    def __init__(self) -> None:
+        self._lock, self._users, self._threshold = Lock(), 0, 0
+
+    @contextmanager
+    def __call__(self, faiss: Any) -> Iterator[None]:
+        with self._lock:
+            if self._users == 0:
+                self._threshold = faiss.cvar.distance_compute_blas_threshold
+                faiss.cvar.distance_compute_blas_threshold = NO_PRODUCTS
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                if self._users == 0:
+                    faiss.cvar.distance_compute_blas_threshold = self._threshold
+
+
+_without_products = _WithoutProducts()
+
+
+def _directions(X: NDArray[np.float64], metric: str) -> NDArray[np.float64]:
+    """Return rows whose Euclidean distances tell those of the metric."""
+    return normalize(X) if metric == "cosine" else X
+
+
+def _inverted_file(X: NDArray[np.float64], n_neighbors: int, metric: str, workers: Workers) -> _InvertedFile | None:
+    """Return the lists, and the neighbours of the rows in them; None as for `approximate_neighbors`."""
+    with _faiss_on_one_thread() as faiss:
+        if metric == "cosine":
+            lengths = np.sqrt(np.einsum("ij,ij->i", X, X))
+            if not np.all((lengths > 0.0) & np.isfinite(lengths)):
+                return None
+        file = _InvertedFile(faiss, _directions(X, metric), n_neighbors, workers)
+        return file if file.search_all() else None
 
 
 class _InvertedFile:
@@ -100,13 +206,12 @@ class _InvertedFile:
     def __init__(self, faiss: Any, X: NDArray[np.float64], n_neighbors: int, workers: Workers) -> None:
         n, n_features = X.shape
         self._faiss, self._workers, self._X = faiss, workers, X
-        self._squares = np.einsum("ij,ij->i", X, X)
+        self.squares = np.einsum("ij,ij->i", X, X)
         self._unit = float(np.ldexp(1.0, np.frexp(max(X.max(), -X.min()))[1]))  # float32 has a short range
         self._rows = np.ascontiguousarray(X / self._unit, dtype=np.float32)
         self._indices = np.empty((n, n_neighbors), dtype=np.int32 if n <= np.iinfo(np.int32).max else np.int64)
         self._distances = np.empty((n, n_neighbors))
 
-        faiss.omp_set_num_threads(1)
         index = faiss.IndexIVFFlat(faiss.IndexFlatL2(n_features), n_features, int(LISTS * np.sqrt(n)))
         index.cp.seed = SEED
         index.cp.niter = TRAINING_ITERATIONS
@@ -122,20 +227,54 @@ class _InvertedFile:
         self._faiss.omp_set_num_threads(1)
         self._lists[start:stop] = self._index.quantizer.search(self._rows[start:stop], 1)[1][:, 0]
 
-    def search_all(self) -> NeighborGraph | None:
+    def search_all(self) -> bool:
+        """Find the neighbours of all rows; return whether that was worth it."""
         n_probes = self._choose_probes()
         if n_probes is None:
-            return None
+            return False
         # Rows of one list have nearly the same probes, which then stay in the cache.
+        self._n_probes = n_probes
         self._search(np.argsort(self._lists, kind="stable"), n_probes, FLOAT32_ROUNDING)
+        return True
+
+    def graph(self, metric: str) -> NeighborGraph:
+        """Return what has been found."""
+        if metric == "cosine":  # 1 - cos = |x - y|² / 2 for rows of length one
+            np.square(self._distances, out=self._distances)
+            self._distances /= 2.0
         return NeighborGraph(self._indices, self._distances)
+
+    def forget_rows(self) -> None:
+        """Keep the lists only, for the search of other rows."""
+        self._n_neighbors = self._indices.shape[1]
+        del self._X, self._rows, self._indices, self._distances, self._lists, self._workers
+
+    def search_others(
+        self, rows: NDArray[np.float64], workers: Workers
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Return distances, in float32's precision, and indices."""
+        scaled = np.clip(rows / self._unit, -FLOAT32_RANGE, FLOAT32_RANGE).astype(np.float32)
+        indices = np.empty((len(rows), self._n_neighbors), dtype=np.int64)
+        distances = np.empty(indices.shape)
+
+        def block(start: int, stop: int) -> None:
+            self._faiss.omp_set_num_threads(1)
+            todo, n_lists = np.arange(start, stop), self._n_probes
+            while len(todo):
+                probes = self._faiss.SearchParametersIVF(nprobe=min(n_lists, self._index.nlist))
+                squared, indices[todo] = self._index.search(scaled[todo], self._n_neighbors, params=probes)
+                distances[todo] = np.sqrt(squared, dtype=np.float64) * self._unit
+                todo, n_lists = todo[indices[todo].min(axis=1) < 0], 2 * n_lists
+
+        workers.run(block, len(rows), ROW_COST)
+        return distances, indices
 
     def _choose_probes(self) -> int | None:
         """Return a number of probes that has the recall, to a sixteenth near the least one, or None."""
         n = len(self._X)
         sample = np.sort(np.random.default_rng(SEED).choice(n, min(n, SAMPLE), replace=False))
         radius = self._exact_radius(sample)
-        resolved = (radius == 0.0) | (radius >= UNRESOLVED * np.sqrt(self._squares[sample]))
+        resolved = (radius == 0.0) | (radius >= UNRESOLVED * np.sqrt(self.squares[sample]))
 
         def is_enough(n_probes: int) -> bool:
             self._search(sample, n_probes, EVERY_DISTANCE)
@@ -159,7 +298,7 @@ class _InvertedFile:
         search = NearestNeighbors(n_neighbors=self._indices.shape[1] + 1, algorithm="brute")  # the row is among them
         with threadpool_limits(1):  # so few rows that threads would share them
             distances, indices = search.fit(self._X).kneighbors(self._X[sample])
-        restore_small_distances(self._X, indices, distances, sample, self._squares)
+        restore_small_distances(self._X, indices, distances, sample, self.squares)
         return np.asarray(distances.max(axis=1) * (1.0 + 1e-6))
 
     def _search(self, rows: NDArray[np.int64], n_probes: int, inaccurate: float) -> None:
@@ -183,6 +322,6 @@ class _InvertedFile:
         others[others.all(axis=1), -1] = False  # nearer duplicates have displaced the row itself
         indices = indices[others].reshape(-1, k)
         distances = np.sqrt(squared[others].reshape(-1, k), dtype=np.float64) * self._unit
-        restore_small_distances(self._X, indices, distances, rows, self._squares, inaccurate)
+        restore_small_distances(self._X, indices, distances, rows, self.squares, inaccurate)
         self._indices[rows] = indices
         self._distances[rows] = distances

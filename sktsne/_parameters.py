@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 from functools import partial
 from importlib.util import find_spec
 from numbers import Integral, Real
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -17,14 +19,11 @@ from sklearn.utils import check_array
 
 from ._faiss import FAISS_METRICS
 from .affinities import Affinities, Perplexity
-from .kernels import KERNELS, BarnesHutKernel, KernelFactory
-from .neighbors import TREE_FEATURES
+from .kernels import KERNELS, BarnesHutKernel, KernelFactory, fastest_kernel
+from .neighbors import ALIASES, TREE_FEATURES
 
 METHODS = ("auto", *KERNELS)
-# Rows from which "auto" leaves the exact sums, in up to two components for the FFT kernel and in three for the tree.
-FFT_FROM = 2000
-TREE_FROM = 2000
-METRICS = sorted({*VALID_METRICS["brute"], "precomputed"})
+METRICS = sorted({*VALID_METRICS["brute"], *ALIASES, "precomputed"})
 INITS = ("pca", "spectral", "random")
 AFFINITIES = ("perplexity", "precomputed")
 NEIGHBORS = ("auto", "exact", "faiss")
@@ -33,7 +32,7 @@ NEIGHBORS = ("auto", "exact", "faiss")
 FAISS_FROM = 20_000
 
 
-def _check_number(
+def check_number(
     name: str, value: Any, kind: Any, low: float, high: float = math.inf, *, low_included: bool = True
 ) -> None:
     """Raise unless ``value`` is a finite number of the kind from ``low`` to ``high``."""
@@ -49,7 +48,7 @@ def _check_number(
         raise ValueError(f"{name} == {value!r}, must be {wanted} {bounds}{'' if high < math.inf else ' and finite'}.")
 
 
-def _check_choice(name: str, value: Any, choices: Any, others: str) -> None:
+def check_choice(name: str, value: Any, choices: Any, others: str) -> None:
     if not isinstance(value, str) or value not in choices:
         accepted = ", ".join(repr(choice) for choice in choices)
         raise ValueError(f"{name} == {value!r}, must be one of {accepted}{others}.")
@@ -64,50 +63,58 @@ def check_parameters(estimator: Any) -> None:
         Checked before any work is done and without its data.
     """
     e = estimator
-    _check_number("n_components", e.n_components, Integral, 1)
+    check_number("n_components", e.n_components, Integral, 1)
     for perplexity in _perplexities(e.perplexity):
-        _check_number("perplexity", perplexity, Real, 1)
+        check_number("perplexity", perplexity, Real, 1)
     _check_affinities(e)
     if not (isinstance(e.dof, Real) and e.dof == math.inf):
-        _check_number("dof", e.dof, Real, 0, low_included=False)
-    _check_number("early_exaggeration", e.early_exaggeration, Real, 1)
-    _check_number("early_exaggeration_iter", e.early_exaggeration_iter, Integral, 0)
-    _check_number("exaggeration", e.exaggeration, Real, 0, low_included=False)
-    _check_number("momentum", e.momentum, Real, 0, 1)
+        check_number("dof", e.dof, Real, 0, low_included=False)
+    check_number("early_exaggeration", e.early_exaggeration, Real, 1)
+    check_number("early_exaggeration_iter", e.early_exaggeration_iter, Integral, 0)
+    # Below 1 there is no minimum: a map of any shape costs the less the larger it is.
+    check_number("exaggeration", e.exaggeration, Real, 1)
+    check_number("momentum", e.momentum, Real, 0, 1)
     if e.momentum == 1:
         raise ValueError(f"momentum == {e.momentum!r}, must be below 1: otherwise nothing slows the points down.")
     if e.max_step_norm is not None:
-        _check_number("max_step_norm", e.max_step_norm, Real, 0, low_included=False)
+        check_number("max_step_norm", e.max_step_norm, Real, 0, low_included=False)
     if isinstance(e.learning_rate, str):
-        _check_choice("learning_rate", e.learning_rate, ("auto",), " or a positive number")
+        check_choice("learning_rate", e.learning_rate, ("auto",), " or a positive number")
     else:
-        _check_number("learning_rate", e.learning_rate, Real, 0, low_included=False)
-    _check_number("max_iter", e.max_iter, Integral, 1)
-    _check_number("n_iter_without_progress", e.n_iter_without_progress, Integral, -1)
-    _check_number("tol", e.tol, Real, 0)
-    _check_number("min_grad_norm", e.min_grad_norm, Real, 0)
+        check_number("learning_rate", e.learning_rate, Real, 0, low_included=False)
+    check_number("max_iter", e.max_iter, Integral, 1)
+    check_number("n_iter_without_progress", e.n_iter_without_progress, Integral, -1)
+    check_number("tol", e.tol, Real, 0)
+    check_number("min_grad_norm", e.min_grad_norm, Real, 0)
+    if e.callback is not None and not callable(e.callback):
+        raise TypeError(f"callback == {e.callback!r}, must be callable or None.")
+    check_number("callback_every", e.callback_every, Integral, 1)
+    if not isinstance(e.warm_start, (bool, np.bool_)):
+        raise TypeError(f"warm_start == {e.warm_start!r}, must be True or False, not {type(e.warm_start).__name__}.")
+    if e.checkpoint is not None and not isinstance(e.checkpoint, (str, PathLike)):
+        raise TypeError(f"checkpoint == {e.checkpoint!r}, must be a path or None.")
     if not callable(e.metric):
-        _check_choice("metric", e.metric, METRICS, " or a callable")
+        check_choice("metric", e.metric, METRICS, " or a callable")
     if e.metric_params is not None and not isinstance(e.metric_params, dict):
         raise TypeError(f"metric_params must be a dict or None, not {e.metric_params!r}.")
     if isinstance(e.init, str):
-        _check_choice("init", e.init, INITS, " or an array of shape (n_samples, n_components)")
+        check_choice("init", e.init, INITS, " or an array of shape (n_samples, n_components)")
         if e.init == "pca" and precomputed(e):
             raise ValueError(
                 f"init == 'pca' needs the rows, and {precomputed(e)} does not have them; "
                 "init must be 'spectral', 'random' or an array of shape (n_samples, n_components)."
             )
     if not callable(e.method):
-        _check_choice("method", e.method, METHODS, " or a kernel factory")
+        check_choice("method", e.method, METHODS, " or a kernel factory")
         limit = KERNELS[e.method].max_components if e.method in KERNELS else None
         if limit is not None and e.n_components > limit:
             raise ValueError(
                 f"method == {e.method!r} takes at most {limit} components, and n_components == {e.n_components}: "
                 "method must be 'auto' or 'exact'."
             )
-    _check_number("angle", e.angle, Real, 0, 1)
+    check_number("angle", e.angle, Real, 0, 1)
     if not isinstance(e.verbose, bool):
-        _check_number("verbose", e.verbose, Integral, 0)
+        check_number("verbose", e.verbose, Integral, 0)
     if e.n_jobs is not None:
         if not isinstance(e.n_jobs, Integral) or isinstance(e.n_jobs, bool):
             raise TypeError(f"n_jobs == {e.n_jobs!r}, must be an integer or None, not {type(e.n_jobs).__name__}.")
@@ -118,7 +125,7 @@ def check_parameters(estimator: Any) -> None:
 
 def _perplexities(value: Any) -> list[Any]:
     """Return the perplexities that a parameter gives, one or several."""
-    if not isinstance(value, (list, tuple, np.ndarray)):
+    if isinstance(value, str) or not isinstance(value, (Sequence, np.ndarray)) or getattr(value, "ndim", 1) == 0:
         return [value]
     if len(value) == 0:
         raise ValueError(f"perplexity == {value!r}, must be a number or a sequence with at least one.")
@@ -130,7 +137,7 @@ def _check_affinities(e: Any) -> None:
     if hasattr(value, "count_neighbors") and hasattr(value, "probabilities") and not isinstance(value, type):
         value.count_neighbors(2)  # raises where its own parameters are out of range
         return
-    _check_choice("affinities", value, AFFINITIES, ", or an object such as sktsne.affinities.Uniform(15)")
+    check_choice("affinities", value, AFFINITIES, ", or an object such as sktsne.affinities.Uniform(15)")
     if value == "precomputed" and not (
         isinstance(e.metric, str) and e.metric == "euclidean" and not e.metric_params and e.neighbors == "auto"
     ):
@@ -159,7 +166,7 @@ def _check_neighbors(e: Any) -> None:
     name = f"neighbors == {value!r}"
     transforms = hasattr(value, "fit_transform") and hasattr(value, "get_params") and not isinstance(value, type)
     if not transforms:
-        _check_choice("neighbors", value, NEIGHBORS, " or a transformer that returns a graph of distances")
+        check_choice("neighbors", value, NEIGHBORS, " or a transformer that returns a graph of distances")
         if value != "faiss":
             return
     if takes_all_pairs(e):
@@ -232,7 +239,11 @@ def _effective_perplexity(perplexity: float, n_samples: int) -> float:
 
 def check_start(init: Any, n_samples: int, n_components: int) -> NDArray[np.float64]:
     """Return a user's start as a new float64 array of shape (n_samples, n_components); raise a ValueError otherwise."""
-    start = check_array(init, dtype=np.float64, copy=True, input_name="init", ensure_min_samples=0)
+    try:
+        start = check_array(init, dtype=np.float64, copy=True, input_name="init", ensure_min_samples=0)
+    except (TypeError, ValueError) as error:
+        accepted = f"{', '.join(map(repr, INITS))} or an array of shape {(n_samples, n_components)}"
+        raise ValueError(f"init == {init!r}, must be one of {accepted}: {error}") from error
     if start.shape != (n_samples, n_components):
         raise ValueError(
             f"init has shape {start.shape}, must be (n_samples, n_components) == {(n_samples, n_components)}."
@@ -246,10 +257,7 @@ def choose_method(estimator: Any, n_samples: int) -> tuple[str, KernelFactory]:
     if callable(method):
         return getattr(method, "__name__", type(method).__name__), method
     if method == "auto":
-        if estimator.n_components <= 2:
-            method = "fft" if n_samples >= FFT_FROM else "exact"
-        else:
-            method = "barnes_hut" if n_samples >= TREE_FROM and estimator.n_components == 3 else "exact"
+        method = fastest_kernel(n_samples, estimator.n_components, estimator.dof)
     if method == "barnes_hut":
         return method, partial(BarnesHutKernel, angle=estimator.angle)
     return method, KERNELS[method]

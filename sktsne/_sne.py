@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from os import PathLike
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ._base import BaseEmbedding
 from ._native.parallel import Workers
@@ -57,9 +61,9 @@ class SNE(BaseEmbedding):
 
     metric : str or callable, default="euclidean"
         The distance between rows: a metric of :class:`sklearn.neighbors.NearestNeighbors` by name, a function of two
-        rows, or "precomputed". With "precomputed", ``X`` holds distances: a square matrix, or a sparse graph as
-        :class:`sklearn.neighbors.KNeighborsTransformer` gives it. Distances are squared in every case, so that
-        computed and precomputed ones give the same result.
+        rows that is symmetric, or "precomputed". With "precomputed", ``X`` holds distances: a square matrix, or a
+        sparse graph as :class:`sklearn.neighbors.KNeighborsTransformer` gives it. Distances are squared in every case,
+        so that computed and precomputed ones give the same result.
 
     metric_params : dict, default=None
         Further arguments of the metric.
@@ -84,9 +88,10 @@ class SNE(BaseEmbedding):
         nearest neighbors of each row. "fft" interpolates on a mesh, for one or two components, in time that hardly
         grows faster than the number of rows; its forces have a relative error of about 1 %. "barnes_hut" takes points
         that are far away together, by a tree, for up to three components. With both, the attraction and the cost are
-        computed in float32 for any input, and with "fft" the forces too. "auto" is the fastest: the exact sum for
-        few rows or more than three components, from AUTO2 rows "fft" for one or two components, and from AUTO3 rows
-        "barnes_hut" for three. A callable makes a kernel of your own, see :class:`sktsne.kernels.GradientKernel`.
+        computed in float32 for any input, and with "fft" the forces too. "auto" is the fastest: "fft" for one or
+        two components from 500 rows, "barnes_hut" for three from 4,000 (with a finite ``dof`` from 500), else the exact
+        sum. A callable makes a kernel of your own, see
+        :class:`sktsne.kernels.GradientKernel`.
 
     angle : float, default=0.5
         Accuracy of "barnes_hut", from 0 (exact) to 1: the size of a cell, over its distance, up to which its points
@@ -121,7 +126,7 @@ class SNE(BaseEmbedding):
 
     exaggeration : float, default=1.0
         Factor on the attraction after early exaggeration. Above 1 it makes clusters denser, and the gaps between them
-        wider; ``kl_divergence_`` is that of the true affinities.
+        wider; ``kl_divergence_`` is that of the true affinities. Below 1 there is no minimum: maps could grow forever.
 
     early_exaggeration_iter : int, default=100
         Iterations of early exaggeration. In the first half the factor is ``early_exaggeration``, in the second it falls
@@ -130,8 +135,25 @@ class SNE(BaseEmbedding):
     momentum : float, default=0.9
         Part of the last step that the next one keeps, at least 0 and below 1.
 
-    max_step_norm : float, default=None
-        The largest distance by which a point moves in an iteration. ``None`` is no limit.
+    max_step_norm : float or None, default=1.0
+        The largest distance by which a point moves in an iteration, before the map is centred. ``None`` is no limit.
+
+    callback : callable, default=None
+        Called as ``callback(iteration, cost, embedding)`` every ``callback_every`` iterations, with the cost of the
+        true affinities and a copy of the map, shape (n_samples, n_components). The fit ends when it returns True; an
+        exception in it leaves the estimator as it was.
+
+    callback_every : int, default=50
+        Iterations from one call to the next.
+
+    warm_start : bool, default=False
+        Whether a fit of the same rows goes on where the last one ended, or was interrupted: ``max_iter`` counts the
+        iterations of both. A fit in two halves equals one fit, to the last bit. For other rows it begins anew.
+
+    checkpoint : path-like, default=None
+        A file in which the fit saves its state every 50 iterations. If it is there when a fit begins, that goes on from
+        it, and equals one without a break, to the last bit; a ``ValueError`` says if the file is of another fit. It is
+        removed when the fit is done.
 
     Attributes
     ----------
@@ -192,7 +214,10 @@ class SNE(BaseEmbedding):
     """
 
     _label = "SNE"
+    # Neighbours that move against each other feel springs twice as stiff: 2 · 1.2 · 1.5 is just below 2 (1 + momentum),
+    # above which the steps would not be stable.
     _relative_rate = 1.2
+    _largest_gain = 1.5
 
     def __init__(
         self,
@@ -219,7 +244,11 @@ class SNE(BaseEmbedding):
         exaggeration: float = 1.0,
         early_exaggeration_iter: int = 100,
         momentum: float = 0.9,
-        max_step_norm: float | None = None,
+        max_step_norm: float | None = 1.0,
+        callback: Callable[[int, float, NDArray[np.float64]], bool | None] | None = None,
+        callback_every: int = 50,
+        warm_start: bool = False,
+        checkpoint: str | PathLike[str] | None = None,
     ) -> None:
         self.n_components = n_components
         self.perplexity = perplexity
@@ -244,6 +273,10 @@ class SNE(BaseEmbedding):
         self.early_exaggeration_iter = early_exaggeration_iter
         self.momentum = momentum
         self.max_step_norm = max_step_norm
+        self.callback = callback
+        self.callback_every = callback_every
+        self.warm_start = warm_start
+        self.checkpoint = checkpoint
 
     def _affinities(self, conditional: Any) -> Any:
         return conditional

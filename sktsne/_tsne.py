@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from os import PathLike
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ._base import BaseEmbedding
 from ._native.parallel import Workers
@@ -17,9 +21,10 @@ from .similarities import Similarity
 class TSNE(BaseEmbedding):
     """t-distributed stochastic neighbor embedding (t-SNE).
 
-    Places a point for every row so that the points' similarities, under a Student-t distribution with one degree of
-    freedom, are like those of the rows, by minimising the Kullback-Leibler divergence of the joint probabilities [1]_
-    with its exact gradient. The parameters of :class:`sklearn.manifold.TSNE` have the same names, order and meaning.
+    Places a point for every row so that the points' similarities, under a Student-t distribution, by default with one
+    degree of freedom, are like those of the rows, by minimising the Kullback-Leibler divergence of the joint
+    probabilities [1]_ with its exact gradient. The parameters of :class:`sklearn.manifold.TSNE` have the same names,
+    order and meaning.
 
     Parameters
     ----------
@@ -56,9 +61,9 @@ class TSNE(BaseEmbedding):
 
     metric : str or callable, default="euclidean"
         The distance between rows: a metric of :class:`sklearn.neighbors.NearestNeighbors` by name, a function of two
-        rows, or "precomputed". With "precomputed", ``X`` holds distances: a square matrix, or a sparse graph as
-        :class:`sklearn.neighbors.KNeighborsTransformer` gives it. Distances are squared in every case, so that
-        computed and precomputed ones give the same result.
+        rows that is symmetric, or "precomputed". With "precomputed", ``X`` holds distances: a square matrix, or a
+        sparse graph as :class:`sklearn.neighbors.KNeighborsTransformer` gives it. Distances are squared in every case,
+        so that computed and precomputed ones give the same result.
 
     metric_params : dict, default=None
         Further arguments of the metric.
@@ -81,11 +86,14 @@ class TSNE(BaseEmbedding):
         How the sums over all pairs are computed. "exact" takes all pairs for the affinities of a perplexity too, and
         needs memory for a dense matrix of them; the others take the ``min(n_samples - 1, int(3 * perplexity + 1))``
         nearest neighbors of each row. "fft" interpolates on a mesh, for one or two components, in time that hardly
-        grows faster than the number of rows; its forces have a relative error of about 1 %. "barnes_hut" takes points
-        that are far away together, by a tree, for up to three components. With both, the attraction and the cost are
-        computed in float32 for any input, and with "fft" the forces too. "auto" is the fastest: the exact sum for
-        few rows or more than three components, from AUTO2 rows "fft" for one or two components, and from AUTO3 rows
-        "barnes_hut" for three. A callable makes a kernel of your own, see :class:`sktsne.kernels.GradientKernel`.
+        grows faster than the number of rows; its forces have a relative error of about 1 %, and of 2 to 3 % where
+        ``dof`` is ½ or less. "barnes_hut" takes points that are far away together, by a tree, for up to three
+        components. With both, the attraction and the cost are computed in float32 for any input, and with "fft" the
+        forces too. "auto" is the fastest: the exact sum for
+        few rows or more than three components, "barnes_hut" for three components from 1,000 rows and for two from 1,000
+        to 3,000, and "fft" for two from there and for one from 600; with another ``dof``, "barnes_hut" or "fft" from
+        500 rows. A callable makes a kernel of your own, see
+        :class:`sktsne.kernels.GradientKernel`.
 
     angle : float, default=0.5
         Accuracy of "barnes_hut", from 0 (exact) to 1: the size of a cell, over its distance, up to which its points
@@ -117,11 +125,11 @@ class TSNE(BaseEmbedding):
 
     dof : float, default=1.0
         Degrees of freedom α of the points' similarity ``(1 + r²/α)^(-α)``. Below 1 the tails are heavier than those of
-        t-SNE, and clusters break up into smaller ones [3]_; ``inf`` is a Gaussian, ``exp(-r²)``: symmetric SNE.
+        t-SNE, and clusters break up into smaller ones [4]_; ``inf`` is a Gaussian, ``exp(-r²)``: symmetric SNE.
 
     exaggeration : float, default=1.0
-        Factor on the attraction after early exaggeration. Above 1 it makes clusters denser, and the gaps between them
-        wider; ``kl_divergence_`` is that of the true affinities.
+        Factor on the attraction after early exaggeration, at least 1. Above 1 it makes clusters denser, and the gaps
+        between them wider; ``kl_divergence_`` is that of the true affinities. Below 1 there would be no minimum.
 
     early_exaggeration_iter : int, default=100
         Iterations of early exaggeration. In the first half the factor is ``early_exaggeration``, in the second it falls
@@ -130,8 +138,25 @@ class TSNE(BaseEmbedding):
     momentum : float, default=0.9
         Part of the last step that the next one keeps, at least 0 and below 1.
 
-    max_step_norm : float, default=None
-        The largest distance by which a point moves in an iteration. ``None`` is no limit.
+    max_step_norm : float or None, default=5.0
+        The largest distance by which a point moves in an iteration, before the map is centred. ``None`` is no limit.
+
+    callback : callable, default=None
+        Called as ``callback(iteration, cost, embedding)`` every ``callback_every`` iterations, with the cost of the
+        true affinities and a copy of the map, shape (n_samples, n_components). The fit ends when it returns True; an
+        exception in it leaves the estimator as it was.
+
+    callback_every : int, default=50
+        Iterations from one call to the next.
+
+    warm_start : bool, default=False
+        Whether a fit of the same rows goes on where the last one ended, or was interrupted: ``max_iter`` counts the
+        iterations of both. A fit in two halves equals one fit, to the last bit. For other rows it begins anew.
+
+    checkpoint : path-like, default=None
+        A file in which the fit saves its state every 50 iterations. If it is there when a fit begins, that goes on from
+        it, and equals one without a break, to the last bit; a ``ValueError`` says if the file is of another fit. It is
+        removed when the fit is done.
 
     Attributes
     ----------
@@ -182,6 +207,8 @@ class TSNE(BaseEmbedding):
        visualization and analysis of large datasets", Nature Communications 10, 5415, 2019.
     .. [3] D. Kobak and P. Berens, "The art of using t-SNE for single-cell transcriptomics", Nature Communications 10,
        5416, 2019.
+    .. [4] D. Kobak, G. Linderman, S. Steinerberger, Y. Kluger and P. Berens, "Heavy-tailed kernels reveal a finer
+       cluster structure in t-SNE visualisations", ECML PKDD, 2019.
 
     Examples
     --------
@@ -199,6 +226,7 @@ class TSNE(BaseEmbedding):
 
     _label = "t-SNE"
     _relative_rate = 1.75
+    _largest_gain = 2.0
 
     def __init__(
         self,
@@ -225,7 +253,11 @@ class TSNE(BaseEmbedding):
         exaggeration: float = 1.0,
         early_exaggeration_iter: int = 100,
         momentum: float = 0.9,
-        max_step_norm: float | None = None,
+        max_step_norm: float | None = 5.0,
+        callback: Callable[[int, float, NDArray[np.float64]], bool | None] | None = None,
+        callback_every: int = 50,
+        warm_start: bool = False,
+        checkpoint: str | PathLike[str] | None = None,
     ) -> None:
         self.n_components = n_components
         self.perplexity = perplexity
@@ -250,6 +282,10 @@ class TSNE(BaseEmbedding):
         self.early_exaggeration_iter = early_exaggeration_iter
         self.momentum = momentum
         self.max_step_norm = max_step_norm
+        self.callback = callback
+        self.callback_every = callback_every
+        self.warm_start = warm_start
+        self.checkpoint = checkpoint
 
     def _affinities(self, conditional: Any) -> Any:
         return joint_affinities(conditional)

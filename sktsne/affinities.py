@@ -201,11 +201,51 @@ def given_affinities(X: Any) -> csr_array | NDArray[np.float64]:
     values = X.data if issparse(X) else X
     if values.min(initial=0.0) < 0.0:
         raise ValueError(f"{name}, got negative values.")
-    values /= max(values.max(initial=0.0), np.finfo(np.float64).tiny)
+    values /= max(values.max(initial=0.0), np.finfo(np.float64).smallest_subnormal)
     empty = np.asarray(X.sum(axis=0) + X.sum(axis=1)).ravel() == 0.0
     if empty.any():
         raise ValueError(f"{name}, and row {empty.argmax()} has none to or from another row.")
     return X
+
+
+def given_affinities_of_others(X: Any) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """Return the probabilities of new rows from affinities that the user computed.
+
+    Parameters
+    ----------
+    X : ndarray or sparse matrix of shape (m, n)
+        Affinities of new rows to those of a fit; not changed.
+
+    Returns
+    -------
+    probabilities : ndarray of shape (m, k)
+        The likeliest first; rows sum to 1.
+    indices : ndarray of shape (m, k)
+        The rows of the fit that they are of; where a row has fewer than k, the likeliest again, with probability 0.
+
+    Raises
+    ------
+    ValueError
+        If X has a negative entry, or a row without a positive one.
+    """
+    name = "With affinities='precomputed' X must hold affinities"
+    X = csr_array(X, dtype=np.float64, copy=True)
+    X.sum_duplicates()
+    if X.data.min(initial=0.0) < 0.0:
+        raise ValueError(f"{name}, got negative values.")
+    X.eliminate_zeros()
+    counts = np.diff(X.indptr)
+    if not counts.all():
+        raise ValueError(f"{name} to rows of the fit, and row {counts.argmin()} has none.")
+    rows = np.repeat(np.arange(X.shape[0]), counts)
+    order = np.lexsort((X.indices, -X.data, rows))
+    place = np.arange(X.nnz) - np.repeat(X.indptr[:-1], counts)
+    probabilities = np.zeros((X.shape[0], counts.max()))
+    indices = np.repeat(X.indices[order[X.indptr[:-1]], None].astype(np.intp), counts.max(), axis=1)
+    probabilities[rows, place], indices[rows, place] = X.data[order], X.indices[order]
+    probabilities /= probabilities[:, :1]  # no sum overflows
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    return probabilities, indices
 
 
 def conditional_affinities(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from numbers import Integral
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,23 +14,35 @@ from scipy.sparse import csr_array, issparse
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.metrics import pairwise_distances
-from sklearn.neighbors import NearestNeighbors
+from sklearn.neighbors import VALID_METRICS_SPARSE, NearestNeighbors
 from threadpoolctl import threadpool_limits
 
 Metric = str | Callable[[ArrayLike, ArrayLike], float]
 
 # Metrics that see no translation, and follow the scale of the rows by some power. Affinities don't see the scale.
 TRANSLATION_INVARIANT = {
-    "euclidean", "l2", "sqeuclidean", "minkowski", "cityblock", "manhattan", "l1", "chebyshev",
+    "euclidean", "l2", "sqeuclidean", "minkowski", "p", "cityblock", "manhattan", "l1", "chebyshev", "infinity",
 }  # fmt: skip
 
-# Metrics by a matrix product, whose last bits depend on how threads divide it, and one for which scikit-learn's tree
-# returns wrong neighbours on several threads (scikit-learn issue 32753).
-ONE_THREAD = {"cosine", "nan_euclidean", "mahalanobis"}
+# Names that only some of scikit-learn's searches know.
+ALIASES = {"infinity": "chebyshev", "p": "minkowski", "sokalmichener": "rogerstanimoto"}
+# They are of rows that are true or false, and warn about others.
+BOOLEAN = {"dice", "jaccard", "kulsinski", "matching", "rogerstanimoto", "russellrao", "sokalsneath", "yule"}
+# scikit-learn would search a tree with these, which loses neighbours where the triangle inequality does not hold.
+NOT_METRIC = {"braycurtis", "dice"}
+
+# Metrics whose last bits depend on how threads divide the rows; one for which scikit-learn's tree returns wrong
+# neighbours on several threads (scikit-learn issue 32753); and three under which a row may not be at distance 0 from
+# itself, which several threads don't correct.
+ONE_THREAD = {"cosine", "nan_euclidean", "correlation", "mahalanobis", "dice", "russellrao", "sokalsneath"}
 
 # A squared Euclidean distance from |x|² + |y|² − 2x·y has lost half of its digits below this part of |x|² + |y|².
 CANCELLATION = 1e-8
 PAIRS_AT_ONCE = 2**16
+# Coordinates are at most so large, and those of new rows at most so many times the largest of the fit.
+FARTHEST = 1e150
+FAR = 1e20
+DISTANCES_AT_ONCE = 2**22
 ROWS_PER_THREAD = 1024
 
 # Up to so many columns a tree beats matrix products: 20,000 rows with 3 take it a fourth of their time, with 6 less or
@@ -51,40 +65,56 @@ class NeighborGraph(NamedTuple):
     distances: NDArray[np.float64]
 
 
-def condition(X: Any, metric: Metric, rescale: bool = True) -> Any:
-    """Return the rows in float64, moved to where distances between them are computed most accurately.
+class Conditioning:
+    """Takes rows to where distances between them are computed most accurately.
 
     Dense rows under a metric that does not see translations are centred, so that a large common offset does not
     swamp what makes them differ, and scaled by a power of two when their squares would overflow or vanish. The
-    affinities of the result are those of ``X``, which is never changed.
+    affinities of the result are those of the rows.
 
     Parameters
     ----------
     X : ndarray or sparse matrix of shape (n, n_features)
-        The rows; a matrix of distances stays as it is.
+        The rows that say where to; matrices of distances stay as they are.
     metric : str or callable
         The metric to be used.
     rescale : bool, default=True
         Whether the affinities allow the rows to be scaled.
 
-    Returns
-    -------
-    X : ndarray or sparse matrix of shape (n, n_features), float64
-        The conditioned rows.
-
     Examples
     --------
     >>> import numpy as np
-    >>> condition(np.array([[3e200, 1e8], [1e200, 1e8]]), "euclidean")[:, 0] > 0
+    >>> X = np.array([[3e200, 1e8], [1e200, 1e8]])
+    >>> Conditioning(X, "euclidean")(X)[:, 0] > 0
     array([ True, False])
     """
-    X = X.astype(np.float64, copy=False)
-    if issparse(X) or not isinstance(metric, str) or metric not in TRANSLATION_INVARIANT:
-        return X
-    largest = np.abs(X).max() if rescale else 1.0
-    if largest > 0.0 and not 1e-70 < largest < 1e70:
-        X = np.ldexp(X, -int(np.frexp(largest)[1]))
-    return X - X.mean(axis=0)
+
+    def __init__(self, X: Any, metric: Metric, rescale: bool = True) -> None:
+        self._offset: NDArray[np.float64] | None = None
+        self._exponent = 0
+        self._farthest = FARTHEST
+        if issparse(X) or not isinstance(metric, str) or metric not in TRANSLATION_INVARIANT:
+            return
+        largest = float(max(X.max(initial=0.0), -X.min(initial=0.0))) if rescale else 1.0
+        if largest > 0.0 and not 1e-70 < largest < 1e70:
+            self._exponent = -int(np.frexp(largest)[1])
+        self._offset = self._scale(X).mean(axis=0)
+        largest = float(np.ldexp(largest, self._exponent))
+        if rescale and largest > 0.0:
+            self._farthest = FAR * largest
+
+    def _scale(self, X: Any) -> NDArray[np.float64]:
+        X = X.astype(np.float64, copy=False)
+        with np.errstate(over="ignore"):
+            scaled: NDArray[np.float64] = np.ldexp(X, self._exponent) if self._exponent else X
+        return scaled
+
+    def __call__(self, X: Any) -> Any:
+        """Return rows in float64, conditioned; ``X`` is never changed."""
+        if self._offset is None:
+            return X.astype(np.float64, copy=False)
+        # Rows farther than any other, by far, are all the same to them: nothing is lost, and no power overflows.
+        return np.clip(self._scale(X) - self._offset, -self._farthest, self._farthest)
 
 
 def nearest_neighbors(
@@ -100,7 +130,7 @@ def nearest_neighbors(
     ----------
     X : ndarray or sparse matrix of shape (n, n_features) or (n, n)
         Rows, or with ``metric="precomputed"`` their distances: all of them (dense), or a sparse graph of some, in
-        which entries of the diagonal are ignored and explicit zeros are distances.
+        which explicit zeros are distances. Entries of the diagonal are ignored.
     n_neighbors : int
         How many, at most n - 1.
     metric : str or callable, default="euclidean"
@@ -118,18 +148,23 @@ def nearest_neighbors(
     Raises
     ------
     ValueError
-        If a row of a precomputed graph has fewer than ``n_neighbors`` neighbours.
+        If a row of a precomputed graph has fewer than ``n_neighbors`` neighbours, or a metric can't do with its
+        parameters or with ``X``.
     """
-    if metric == "precomputed" and issparse(X):
-        return _nearest_of_graph(X, n_neighbors)
-    params = dict(metric_params or {})
-    p = params.pop("p", 2)  # scikit-learn wants it apart
-    n_threads = 1 if _needs_one_thread(X, metric) else n_threads
+    with errors_that_name(metric, metric_params):
+        metric, params = resolve(X, metric, metric_params)
+        if metric == "precomputed":
+            return nearest_of_graph(X, n_neighbors) if issparse(X) else _nearest_of_matrix(X, n_neighbors)
+        return _search(X, n_neighbors, metric, params, n_threads)
+
+
+def _search(X: Any, n_neighbors: int, metric: Metric, params: dict[str, Any], n_threads: int) -> NeighborGraph:
+    n_threads = 1 if needs_one_thread(X, metric) else n_threads
     search = NearestNeighbors(
         n_neighbors=n_neighbors,
-        algorithm=_algorithm(X, metric),
+        algorithm=search_algorithm(X, metric),
         metric=metric,
-        p=p,
+        p=params.pop("p", 2),  # scikit-learn wants it apart
         metric_params=params or None,
         n_jobs=n_threads,
     )
@@ -137,17 +172,76 @@ def nearest_neighbors(
     # then depends on their number. With a thread for at least so many rows each row is one thread's.
     n_openmp = min(n_threads, max(1, (X.shape[0] - 1) // ROWS_PER_THREAD))
     with threadpool_limits({"openmp": n_openmp, "blas": 1}):
-        distances, indices = search.fit(X).kneighbors()
+        distances, indices = search.fit(rows_of(X, metric)).kneighbors()
     if metric in ("euclidean", "l2"):
         restore_small_distances(X, indices, distances)
+    check_distances(distances, indices)
     return NeighborGraph(indices, np.ascontiguousarray(distances, dtype=np.float64))
 
 
-def _needs_one_thread(X: Any, metric: Metric) -> bool:
-    return isinstance(metric, str) and (metric in ONE_THREAD or (metric in ("euclidean", "l2") and issparse(X)))
+def resolve(X: Any, metric: Metric, metric_params: dict[str, Any] | None) -> tuple[Metric, dict[str, Any]]:
+    """Return the metric as every search of scikit-learn knows it, with parameters that it would take from the rows."""
+    params = dict(metric_params or {})
+    if not isinstance(metric, str):
+        return metric, params
+    metric = ALIASES.get(metric, metric)
+    if metric in ("euclidean", "l2", "precomputed") and params:
+        raise ValueError(f"{metric} takes no parameters; metric_params must be None.")
+    if metric == "minkowski" and not (isinstance(params.get("p", 2), Real) and params.get("p", 2) > 0):
+        raise ValueError("p must be a number above 0.")
+    if metric == "minkowski" and params.get("w") is None and params.get("p", 2) in (1, 2, math.inf):
+        metric, params = {1: "manhattan", 2: "euclidean", math.inf: "chebyshev"}[params.get("p", 2)], {}
+    if issparse(X) and metric not in VALID_METRICS_SPARSE["brute"]:
+        accepted = ", ".join(map(repr, sorted(VALID_METRICS_SPARSE["brute"])))
+        raise ValueError(f"it takes no sparse rows; metric must be one of {accepted} or a callable, or X dense.")
+    if metric == "seuclidean" and params.get("V") is None:
+        variances = X.var(axis=0, ddof=1, dtype=np.float64)
+        params["V"] = np.where(variances > 0.0, variances, 1.0)  # what does not vary has no part in a distance
+    if metric == "mahalanobis" and params.get("VI") is None:
+        given = params.pop("V", None)
+        covariance = np.cov(X.T, dtype=np.float64) if given is None else given
+        params["VI"] = np.linalg.pinv(np.atleast_2d(covariance))
+    return metric, params
 
 
-def _algorithm(X: Any, metric: Metric) -> str:
+@contextmanager
+def errors_that_name(metric: Metric, metric_params: dict[str, Any] | None) -> Iterator[None]:
+    """Have the errors of scikit-learn and SciPy say for which parameters of ours they are."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        if not isinstance(metric, str) or (metric == "precomputed" and not metric_params):
+            raise
+        raise ValueError(f"metric == {metric!r}, metric_params == {metric_params!r}: {error}") from error
+
+
+def check_distances(distances: NDArray[np.floating], indices: NDArray[np.integer] | None = None) -> None:
+    """Raise a ValueError for a distance that is none."""
+    if np.isfinite(distances).all() and distances.min(initial=0.0) >= -1e-9:  # some round below zero
+        return
+    row, place = np.argwhere(~np.isfinite(distances) | (distances < -1e-9))[0]
+    other = place if indices is None else indices[row, place]
+    raise ValueError(
+        f"metric must give distances, finite and not negative, and gives {distances[row, place]} for rows {row} and "
+        f"{other}."
+    )
+
+
+def rows_of(X: Any, metric: Metric) -> Any:
+    """Return the rows as the metric takes them."""
+    return X != 0.0 if isinstance(metric, str) and metric in BOOLEAN else X
+
+
+def needs_one_thread(X: Any, metric: Metric) -> bool:
+    """Return whether the result of a search would depend on the number of threads."""
+    # Python's functions run one at a time, and of some pairs in the other order with several threads.
+    return callable(metric) or metric in ONE_THREAD or (metric in ("euclidean", "l2") and issparse(X))
+
+
+def search_algorithm(X: Any, metric: Metric) -> str:
+    """Return the algorithm for :class:`sklearn.neighbors.NearestNeighbors`."""
+    if callable(metric) or metric in NOT_METRIC:
+        return "brute"
     if metric not in ("euclidean", "l2") or issparse(X):
         return "auto"
     return "kd_tree" if X.shape[1] <= TREE_FEATURES else "brute"
@@ -194,7 +288,7 @@ def restore_small_distances(
         distances[row, place] = np.sqrt(squared)
 
 
-def neighbors_by_transformer(transformer: Any, X: Any, n_neighbors: int) -> NeighborGraph:
+def neighbors_by_transformer(transformer: Any, X: Any, n_neighbors: int) -> tuple[NeighborGraph, Any]:
     """Find the neighbours that a transformer finds.
 
     Parameters
@@ -212,6 +306,8 @@ def neighbors_by_transformer(transformer: Any, X: Any, n_neighbors: int) -> Neig
     -------
     graph : NeighborGraph
         Neighbours from near to far.
+    transformer : object
+        The fitted clone.
 
     Raises
     ------
@@ -227,21 +323,30 @@ def neighbors_by_transformer(transformer: Any, X: Any, n_neighbors: int) -> Neig
         transformer.set_params(n_neighbors=enough)
     with config_context(transform_output="default"):
         graph = transformer.fit_transform(X)
-    if not issparse(graph) or graph.shape != (n, n):
+    graph = check_graph(graph, (n, n), f"{name}: fit_transform")
+    return nearest_of_graph(graph, n_neighbors, f"{name}: the graph of fit_transform"), transformer
+
+
+def check_graph(graph: Any, shape: tuple[int, int], source: str) -> csr_array:
+    """Return what a transformer's method returned; raise a ValueError unless it is a sparse matrix of distances."""
+    if not issparse(graph) or graph.shape != shape:
         raise ValueError(
-            f"{name}: fit_transform must return a sparse matrix of shape {(n, n)} that holds distances, got "
+            f"{source} must return a sparse matrix of shape {shape} that holds distances, got "
             f"{type(graph).__name__} of shape {np.shape(graph)}."
         )
     graph = csr_array(graph)
     if not (np.isfinite(graph.data) & (graph.data >= 0.0)).all():
-        raise ValueError(f"{name}: fit_transform must return distances, got values that are negative or not finite.")
-    return _nearest_of_graph(graph, n_neighbors, f"{name}: the graph of fit_transform")
+        raise ValueError(f"{source} must return distances, got values that are negative or not finite.")
+    return graph
 
 
-def _nearest_of_graph(graph: Any, n_neighbors: int, source: str = "A precomputed sparse X") -> NeighborGraph:
+def nearest_of_graph(
+    graph: Any, n_neighbors: int, source: str = "A precomputed sparse X", of_others: bool = False
+) -> NeighborGraph:
+    """Return the nearest neighbours in a sparse matrix of distances, of the rows themselves or ``of_others``."""
     graph = csr_array(graph)
     rows = np.repeat(np.arange(graph.shape[0]), np.diff(graph.indptr))
-    others = rows != graph.indices
+    others = np.ones(len(rows), dtype=bool) if of_others else rows != graph.indices
     rows, columns, distances = rows[others], graph.indices[others], graph.data[others]
     counts = np.bincount(rows, minlength=graph.shape[0])
     if counts.min() < n_neighbors:
@@ -257,6 +362,20 @@ def _nearest_of_graph(graph: Any, n_neighbors: int, source: str = "A precomputed
     return NeighborGraph(columns[nearest], distances[nearest].astype(np.float64))
 
 
+def _nearest_of_matrix(distances: NDArray[np.float64], n_neighbors: int) -> NeighborGraph:
+    n = len(distances)
+    indices, nearest = np.empty((n, n_neighbors), dtype=np.intp), np.empty((n, n_neighbors))
+    n_rows = max(1, DISTANCES_AT_ONCE // n)
+    for first in range(0, n, n_rows):
+        rows = slice(first, first + n_rows)
+        block = distances[rows].astype(np.float64)
+        np.fill_diagonal(block[:, first:], np.inf)
+        near = np.argpartition(block, n_neighbors - 1, axis=1)[:, :n_neighbors]
+        near = np.take_along_axis(near, np.argsort(np.take_along_axis(block, near, 1), axis=1, kind="stable"), 1)
+        indices[rows], nearest[rows] = near, np.take_along_axis(block, near, 1)
+    return NeighborGraph(indices, nearest)
+
+
 def all_distances(
     X: Any,
     metric: Metric = "euclidean",
@@ -264,11 +383,15 @@ def all_distances(
     n_threads: int = 1,
 ) -> NDArray[np.float64]:
     """Return the distances of all pairs of rows, an array of shape (n, n), float64; see `nearest_neighbors`."""
-    if metric == "precomputed":
-        return np.asarray(X)
-    if metric in ("euclidean", "l2") and not issparse(X):
-        # The same metric by differences, not by |x|² + |y|² − 2x·y: near pairs keep their digits.
-        metric, metric_params = "minkowski", {"p": 2}
-    n_threads = 1 if _needs_one_thread(X, metric) else n_threads
-    with threadpool_limits(1):  # the threads are those of n_jobs
-        return np.asarray(pairwise_distances(X, metric=metric, n_jobs=n_threads, **(metric_params or {})))
+    with errors_that_name(metric, metric_params):
+        metric, params = resolve(X, metric, metric_params)
+        if metric == "precomputed":
+            return np.asarray(X)
+        if metric in ("euclidean", "l2") and not issparse(X):
+            # The same metric by differences, not by |x|² + |y|² − 2x·y: near pairs keep their digits.
+            metric, params = "minkowski", {"p": 2}
+        n_threads = 1 if needs_one_thread(X, metric) else n_threads
+        with threadpool_limits(1):  # the threads are those of n_jobs
+            distances = np.asarray(pairwise_distances(rows_of(X, metric), metric=metric, n_jobs=n_threads, **params))
+        check_distances(distances)
+    return distances

@@ -3,12 +3,17 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import coo_array, coo_matrix, csc_array, csr_array, csr_matrix, lil_array
 from sklearn.manifold import TSNE as SklearnTSNE  # noqa: N811
 
+from sktsne import SNE, TSNE
 from sktsne._native.parallel import Workers
 from sktsne.affinities import (
+    FixedBandwidth,
     Perplexity,
+    Uniform,
     conditional_affinities,
+    given_affinities,
     joint_affinities,
     reorder,
 )
@@ -173,3 +178,170 @@ def test_affinities_in_another_order(rng):
     reordered = reorder(joint, order, np.float32)
     assert reordered.dtype == np.float32
     assert_array_equal(reordered.toarray(), joint.toarray()[np.ix_(order, order)].astype(np.float32))
+
+
+def dense_conditional(X, kind, method="neighbors"):
+    graph = nearest_neighbors(X, kind.count_neighbors(len(X))) if method == "neighbors" else all_distances(X)
+    P = conditional_affinities(graph, kind, Workers())
+    return P if isinstance(P, np.ndarray) else P.toarray()
+
+
+def naive_conditional(X, k, weight):
+    """Return weight(distance) over the k nearest of each row, normalised, by a double loop."""
+    P = np.zeros((len(X), len(X)))
+    for i in range(len(X)):
+        distances = [np.linalg.norm(X[i] - X[j]) if j != i else np.inf for j in range(len(X))]
+        for j in np.argsort(distances)[:k]:
+            P[i, j] = weight(distances[j])
+    return P / P.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("method", ["neighbors", "all pairs"])
+def test_several_perplexities_are_the_mean_of_each(method, rng):
+    X = rng.normal(size=(120, 4))
+    kind = Perplexity([3.0, 10.0, 30.0])
+    assert kind.count_neighbors(120) == 91
+    graph = nearest_neighbors(X, 91) if method == "neighbors" else all_distances(X)
+    each = [conditional_affinities(graph, Perplexity([perplexity]), Workers()) for perplexity in (3.0, 10.0, 30.0)]
+    mean = sum(P if isinstance(P, np.ndarray) else P.toarray() for P in each) / 3
+    assert_allclose(dense_conditional(X, kind, method), mean, rtol=1e-12)
+    assert_allclose(dense_conditional(X, Perplexity([30.0, 3.0, 10.0]), method), mean, rtol=1e-12)
+
+
+@pytest.mark.filterwarnings("default")
+def test_several_perplexities_are_opentsnes_multiscale_ones(rng):
+    affinity = pytest.importorskip("openTSNE.affinity")
+    X = rng.normal(size=(150, 4))
+    theirs = affinity.Multiscale(X, perplexities=[5.0, 20.0], method="exact").P.toarray()
+    graph = nearest_neighbors(X, 60)  # theirs takes one neighbour less than scikit-learn
+    ours = joint_affinities(conditional_affinities(graph, Perplexity([5.0, 20.0]), Workers()))
+    assert_allclose(ours.toarray(), theirs, atol=1e-6 * theirs.max())
+
+
+@pytest.mark.parametrize("k", [1, 7, 59, 500])
+def test_uniform_is_the_naive_one(k, rng):
+    X = rng.normal(size=(60, 3))
+    assert_allclose(dense_conditional(X, Uniform(k)), naive_conditional(X, k, lambda distance: 1.0 * (distance < 1e9)))
+
+
+@pytest.mark.parametrize("bandwidth", [0.3, 1.0, 40.0])
+@pytest.mark.parametrize("k", [1, 20, 59])
+def test_fixed_bandwidth_is_the_naive_one(bandwidth, k, rng):
+    X = rng.normal(size=(60, 3))
+    expected = naive_conditional(X, k, lambda distance: np.exp(-(distance**2) / (2 * bandwidth**2)))
+    assert_allclose(dense_conditional(X, FixedBandwidth(bandwidth, k)), expected, rtol=1e-9, atol=1e-300)
+
+
+@pytest.mark.parametrize("bandwidth", [1e-150, 1e-3, 1e300])
+def test_bandwidths_far_from_the_distances_have_their_limits(bandwidth, rng):
+    X = rng.normal(size=(60, 3))
+    limit = Uniform(20 if bandwidth > 1.0 else 1)
+    assert_allclose(dense_conditional(X, FixedBandwidth(bandwidth, 20)), dense_conditional(X, limit), atol=1e-12)
+
+
+def test_a_bandwidth_too_small_for_numbers_is_named(rng):
+    with pytest.raises(ValueError, match=r"affinities == FixedBandwidth\(bandwidth=1e-310.*bandwidth must be larger"):
+        dense_conditional(rng.normal(size=(20, 3)), FixedBandwidth(1e-310, 5))
+
+
+@pytest.mark.parametrize("kind", [Perplexity([2.0, 4.0]), Uniform(6), FixedBandwidth(1.0, 6)])
+def test_missing_neighbours_have_no_probability(kind, rng):
+    distances = rng.gamma(3.0, size=(10, 6))
+    distances[:, 4:] = np.inf
+    copy = distances.copy()
+    P = kind.probabilities(distances, Workers())
+    assert_array_equal(P[:, 4:], 0.0)
+    assert_allclose(P.sum(axis=1), 1.0)
+    assert_allclose(P[:, :4], kind.probabilities(np.ascontiguousarray(distances[:, :4]), Workers()), rtol=1e-9)
+    assert_array_equal(distances, copy)
+
+
+STORAGES = [np.asarray, csr_array, csr_matrix, csc_array, coo_array, coo_matrix, lil_array]
+
+
+class TestGivenAffinities:
+    def matrix(self, rng, n=12):
+        return rng.uniform(size=(n, n)) * (rng.uniform(size=(n, n)) < 0.6)
+
+    @pytest.mark.parametrize("storage", STORAGES)
+    @pytest.mark.parametrize("scale", [1e-310, 1.0, 1e307])
+    def test_are_scaled_and_have_no_diagonal(self, storage, scale, rng):
+        A = self.matrix(rng)
+        expected = A - np.diag(A.diagonal())
+        expected /= expected.max()
+        actual = given_affinities(storage(A * scale))
+        assert isinstance(actual, np.ndarray if storage is np.asarray else csr_array)
+        actual = actual if storage is np.asarray else actual.toarray()
+        assert_allclose(actual, expected, rtol=1e-3 if scale < 1e-300 else 1e-12, atol=1e-13)
+
+    @pytest.mark.parametrize("storage", STORAGES)
+    def test_leave_the_matrix_alone(self, storage, rng):
+        A = storage(self.matrix(rng))
+        A = A.copy()
+        copy = A.copy()
+        given_affinities(A)
+        assert type(A) is type(copy)
+        for name in ("indices", "indptr", "data", "row", "col"):
+            if hasattr(A, name) and not isinstance(A, np.ndarray):
+                assert_array_equal(getattr(A, name), getattr(copy, name))
+        assert_array_equal(
+            A if isinstance(A, np.ndarray) else A.toarray(), copy if isinstance(A, np.ndarray) else copy.toarray()
+        )
+
+    @pytest.mark.parametrize("normalize", [TSNE()._normalize, SNE()._normalize])
+    def test_unsorted_indices_duplicates_and_zeros_count_as_what_they_are(self, normalize, rng):
+        A = self.matrix(rng)
+        A[0, 1:3] = 1.0
+        rows, columns = np.nonzero(A)
+        order = rng.permutation(2 * len(rows))
+        entries = coo_array(
+            (np.tile(A[rows, columns] / 2, 2)[order], (np.tile(rows, 2)[order], np.tile(columns, 2)[order])), A.shape
+        )
+        zeros = csr_array(np.where(A == 0.0, 1e-30, A))
+        zeros.data[zeros.data == 1e-30] = 0.0
+        lengths = np.bincount(entries.row, minlength=12)
+        by_row = np.argsort(entries.row, kind="stable")
+        unsorted = csr_array((entries.data[by_row], entries.col[by_row], np.cumsum([0, *lengths])), shape=A.shape)
+        assert not unsorted.has_canonical_format
+        expected = normalize(given_affinities(A))
+        for matrix in (entries, zeros, unsorted):
+            copy = matrix.copy()
+            actual = normalize(given_affinities(matrix))
+            assert_allclose(actual.toarray(), expected, rtol=1e-12)
+            assert_array_equal(matrix.data, copy.data)
+        assert_array_equal(unsorted.indices, entries.col[by_row])
+
+    @pytest.mark.parametrize("storage", [np.asarray, csr_array])
+    def test_joint_ones_are_symmetric_and_sum_to_one(self, storage, rng):
+        A = self.matrix(rng)
+        joint = TSNE()._normalize(given_affinities(storage(7.0 * A)))
+        joint = joint if storage is np.asarray else joint.toarray()
+        np.fill_diagonal(A, 0.0)
+        assert_allclose(joint, (A + A.T) / (A + A.T).sum(), rtol=1e-12)
+
+    @pytest.mark.parametrize("storage", [np.asarray, csr_array])
+    def test_conditional_ones_have_rows_that_sum_to_one(self, storage, rng):
+        A = self.matrix(rng) * 10.0 ** rng.integers(-200, 100, size=(12, 1))
+        conditional = SNE()._normalize(given_affinities(storage(A)))
+        conditional = conditional if storage is np.asarray else conditional.toarray()
+        np.fill_diagonal(A, 0.0)
+        assert_allclose(conditional, A / A.sum(axis=1, keepdims=True), rtol=1e-12)
+
+    @pytest.mark.parametrize("storage", [np.asarray, csr_array])
+    def test_that_are_none_are_named(self, storage, rng):
+        A = self.matrix(rng) + 0.1
+        with pytest.raises(ValueError, match=r"affinities='precomputed' X must hold .*square.*got shape \(12, 5\)"):
+            given_affinities(storage(A[:, :5]))
+        A[2, 3] = -1e-3
+        with pytest.raises(ValueError, match="affinities='precomputed' X must hold affinities, got negative values"):
+            given_affinities(storage(A))
+        A[2, 3] = 1e-3
+        A[5, :] = 0.0
+        received = TSNE()._normalize(given_affinities(storage(A)))
+        assert received.sum(axis=1)[5] > 0.0
+        with pytest.raises(ValueError, match="every row of X must have an affinity to another row for SNE, and row 5"):
+            SNE()._normalize(given_affinities(storage(A)))
+        A[:, 5] = 0.0
+        A[5, 5] = 1.0
+        with pytest.raises(ValueError, match="affinities='precomputed' X must hold affinities, and row 5 has none"):
+            given_affinities(storage(A))

@@ -30,6 +30,7 @@ def test_check_estimator_expects_no_failure(estimator):
 
 
 @few_rows
+@pytest.mark.filterwarnings("ignore:X .* feature names")  # the checks fit frames and transform arrays
 @pytest.mark.parametrize(
     "name",
     [

@@ -19,7 +19,7 @@ def _load(module: str) -> Any:
         return None
 
 
-_MODULES = {name: _load(name) for name in ("attraction", "descent", "exact", "mesh", "perplexity", "tree")}
+_MODULES = {name: _load(name) for name in ("attraction", "descent", "exact", "mesh", "neighbors", "perplexity", "tree")}
 COMPILED = all(_MODULES.values())
 _warned = False
 

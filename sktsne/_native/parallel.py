@@ -8,9 +8,11 @@ number of threads.
 from __future__ import annotations
 
 import os
+import sys
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 from types import TracebackType
 from typing import Any
 
@@ -31,26 +33,46 @@ def effective_n_threads(n_jobs: int | None) -> int:
     ----------
     n_jobs : int or None
         An integer follows joblib: -1 is every core, -2 all but one. ``None`` is every core that this process
-        may use (affinity and container limits count), at most ``OMP_NUM_THREADS`` where that is set: joblib sets
-        it in its worker processes, so that workers together use each core once. In a joblib worker without
-        that limit (its threads), ``None`` is 1.
+        may use (affinity and container limits count), at most ``OMP_NUM_THREADS`` where that is set: joblib and
+        Dask set it in their worker processes, so that workers together use each core once. In a joblib worker
+        without that limit (its threads), in a task of Dask without it, and where joblib's backend is "sequential",
+        ``None`` is 1.
 
     Returns
     -------
     n_threads : int
         At least 1.
     """
+    n_cores = int(joblib.cpu_count())
     if n_jobs is not None:
-        return max(1, int(joblib.effective_n_jobs(n_jobs)))
+        # Dask's backend answers with the cores of the cluster, whatever it is asked.
+        most = n_jobs if n_jobs > 0 else n_cores + 1 + n_jobs
+        return max(1, min(most, int(joblib.effective_n_jobs(n_jobs))))
+    backend, _ = joblib.parallel.get_active_backend()
+    if isinstance(backend, joblib.parallel.SequentialBackend):
+        return 1
     limit = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     if limit.isdigit() and int(limit) > 0:
-        return min(int(limit), int(joblib.cpu_count()))
-    backend, _ = joblib.parallel.get_active_backend()
-    return 1 if backend.nesting_level else int(joblib.cpu_count())
+        return min(int(limit), n_cores)
+    return 1 if backend.nesting_level or _in_task_of_dask() else n_cores
+
+
+def _in_task_of_dask() -> bool:
+    """Return whether a worker of Dask's distributed scheduler runs this, on one of the threads of its own."""
+    distributed = sys.modules.get("distributed")
+    if distributed is None:
+        return False
+    try:
+        distributed.get_worker()
+    except ValueError:
+        return False
+    return True
 
 
 class Workers:
     """Runs functions of a row range on blocks of rows. Use as a context manager: it owns threads.
+
+    Several threads may be in the context at a time; its own end with the last of them.
 
     Parameters
     ----------
@@ -61,6 +83,8 @@ class Workers:
     def __init__(self, n_threads: int = 1) -> None:
         self.n_threads = n_threads
         self._pool: ThreadPoolExecutor | None = None
+        self._users = 0
+        self._lock = Lock()
 
     def run(self, function: Callable[[int, int], Any], n_rows: int, row_cost: int) -> list[Any]:
         """Call ``function(start, stop)`` for each block of rows.
@@ -101,7 +125,8 @@ class Workers:
 
     def _run_blocks(self, function: Callable[[int, int], Any], n_rows: int, size: int, cost: int) -> list[Any]:
         blocks = [(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
-        if self.n_threads == 1 or len(blocks) < 2 or cost < THREADED_COST:
+        n_threads = self.n_threads  # once: another thread may set it
+        if n_threads == 1 or len(blocks) < 2 or cost < THREADED_COST:
             return [function(*block) for block in blocks]
         results: list[Any] = [None] * len(blocks)
         todo = deque(enumerate(blocks))
@@ -114,9 +139,11 @@ class Workers:
                     return
                 results[index] = function(*block)
 
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self.n_threads - 1, "sktsne")
-        futures = [self._pool.submit(work) for _ in range(min(self.n_threads, len(blocks)) - 1)]
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(n_threads - 1, "sktsne")
+            pool = self._pool
+        futures = [pool.submit(work) for _ in range(min(n_threads, len(blocks)) - 1)]
         try:
             work()
         finally:
@@ -126,6 +153,8 @@ class Workers:
         return results
 
     def __enter__(self) -> Workers:
+        with self._lock:
+            self._users += 1
         return self
 
     def __exit__(
@@ -134,6 +163,8 @@ class Workers:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._pool is not None:
-            self._pool.shutdown()
-            self._pool = None
+        with self._lock:
+            self._users -= 1
+            pool, self._pool = (self._pool, None) if self._users == 0 else (None, self._pool)
+        if pool is not None:
+            pool.shutdown()

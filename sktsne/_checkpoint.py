@@ -1,0 +1,59 @@
+"""The file from which a fit goes on after its process has ended: all or nothing of it is there at any time."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import joblib
+import numpy as np
+from numpy.typing import NDArray
+
+from .optimizer import State
+
+# Parameters that do not change the result.
+WITHOUT_EFFECT = ("n_jobs", "verbose", "callback", "callback_every", "warm_start", "checkpoint", "max_iter")
+
+
+def fingerprint(estimator: Any, rows: NDArray[Any]) -> str:
+    """Return a hash of what a fit depends on: the parameters and, as hashes, the rows."""
+    parameters = {name: value for name, value in estimator.get_params().items() if name not in WITHOUT_EFFECT}
+    return str(joblib.hash((type(estimator).__name__, parameters, rows)))
+
+
+def save(path: Path, state: State, order: NDArray[np.intp], name: str) -> None:
+    """Write the state of a fit to a file, in the place of what it held before."""
+    new = path.with_name(path.name + ".part")
+    with new.open("wb") as file:
+        np.savez(file, order=order, fingerprint=np.array(name), **vars(state))
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(new, path)  # at once: a file is never half written
+
+
+def load(path: Path, name: str) -> tuple[State, NDArray[np.intp]] | None:
+    """Return state and order of the points from a file, None if there is none.
+
+    Raises
+    ------
+    ValueError
+        If the file is of another fit, or no checkpoint.
+    """
+    if not path.exists():
+        return None
+    try:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in file.files}
+        order, other = arrays.pop("order"), arrays.pop("fingerprint")
+        values = {field.name: arrays[field.name] for field in fields(State)}
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        raise ValueError(f"checkpoint == {str(path)!r} is there and holds no checkpoint: {error}") from error
+    if str(other) != name:
+        raise ValueError(
+            f"checkpoint == {str(path)!r} holds that of another fit, of other rows or with other parameters: delete "
+            "it, or name another file."
+        )
+    return State(**{key: value if value.ndim else value.item() for key, value in values.items()}), order

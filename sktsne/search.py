@@ -1,0 +1,340 @@
+r"""Neighbours of new rows, among those of a fit.
+
+What a search finds for a row does not depend on the other rows that it is asked for, not even in the last bit, which
+takes some care: matrix products round a row differently in one batch and in another, and of equally distant rows a
+search may keep any. So a few more candidates are sought than needed, their distances computed pair by pair, and the
+nearest chosen by distance and then by index. Where the candidates leave a doubt, because the last is no farther than
+the last neighbour but for rounding, all distances of that row are computed.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property, partial
+from hashlib import blake2b
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, issparse
+from sklearn import config_context
+from sklearn.metrics import pairwise_distances
+from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import normalize
+from threadpoolctl import threadpool_limits
+
+from ._native import choose
+from ._native.parallel import Workers
+from .neighbors import (
+    PAIRS_AT_ONCE,
+    ROWS_PER_THREAD,
+    Conditioning,
+    Metric,
+    NeighborGraph,
+    check_distances,
+    check_graph,
+    nearest_of_graph,
+    needs_one_thread,
+    resolve,
+    rows_of,
+    search_algorithm,
+)
+
+# Candidates beyond the neighbours.
+SPARE = 8
+# Rounding of a squared distance by products, as a part of the squared lengths: more than sums of 10,000 terms have.
+ROUNDING = 1e-12
+BY_PRODUCTS = ("euclidean", "l2", "sqeuclidean", "cosine")
+
+
+class Search(Protocol):
+    """What finds the neighbours of new rows among those of the fit."""
+
+    def neighbors_of(self, rows: Any, workers: Workers) -> NeighborGraph:
+        """Return the nearest rows of the fit, from near to far; for each row what it would be alone."""
+
+
+class Caching:
+    """An object whose cached properties are made anew after unpickling."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the attributes without cached properties."""
+        cached = {name for kind in type(self).__mro__ for name, value in vars(kind).items() if is_cached(value)}
+        return {name: value for name, value in self.__dict__.items() if name not in cached}
+
+
+def is_cached(value: Any) -> bool:
+    """Return whether a class's attribute is a cached property."""
+    return isinstance(value, cached_property)
+
+
+def pair_distances_reference(
+    new: NDArray[np.float64],
+    X: NDArray[np.float64],
+    indices: NDArray[np.int64],
+    distances: NDArray[np.float64],
+    start: int,
+    stop: int,
+) -> None:
+    """Fill rows ``start`` to ``stop`` of ``distances``: from rows of ``new`` to those of ``X`` that they name."""
+    step = max(1, PAIRS_AT_ONCE // max(1, indices.shape[1]))
+    for first in range(start, stop, step):
+        rows = slice(first, min(first + step, stop))
+        difference = new[rows, None] - X[indices[rows]]
+        distances[rows] = np.sqrt(np.einsum("ijk,ijk->ij", difference, difference))
+
+
+class KnownRows:
+    """Finds the rows of a fit again, by their values.
+
+    A row is known by 16 bytes of its hash: by chance two of a million rows share them once in 10²⁶ times.
+
+    Parameters
+    ----------
+    X : ndarray or csr_matrix of shape (n, n_features)
+        The rows.
+    zeros_count : bool, default=False
+        Whether the explicit zeros of a sparse X say more than none, as in a graph of distances.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> known = KnownRows(np.array([[1.0, 2.0], [3.0, 4.0]]))
+    >>> known.find(np.array([[3.0, 4.0], [0.0, 0.0]]))
+    (array([ True, False]), array([1]))
+    """
+
+    def __init__(self, X: Any, zeros_count: bool = False) -> None:
+        self._zeros_count = zeros_count
+        self.hashes = _hashes(X, zeros_count)
+        self._order = np.argsort(self.hashes, kind="stable")
+
+    def are(self, X: Any) -> bool:
+        """Return whether X is the rows of the fit, in their order."""
+        return bool(X.shape[0] == len(self.hashes) and np.array_equal(_hashes(X, self._zeros_count), self.hashes))
+
+    def find(self, X: Any) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
+        """Return which rows are known, and of these which they are; of equal rows of the fit, the first."""
+        hashes = _hashes(X, self._zeros_count)
+        ordered = self.hashes[self._order]
+        place = np.minimum(np.searchsorted(ordered, hashes), len(ordered) - 1)
+        known = ordered[place] == hashes
+        return known, self._order[place[known]]
+
+
+def _hashes(X: Any, zeros_count: bool) -> NDArray[np.bytes_]:
+    """Return 16 bytes for each row, the same for rows of the same values."""
+    if issparse(X):
+        X = csr_array(X, dtype=np.float64, copy=True)
+        X.sum_duplicates()
+        if zeros_count:
+            X.data += 0.0  # one kind of zero
+        else:
+            X.eliminate_zeros()
+        indices = X.indices.astype(np.int64)
+        bounds = zip(X.indptr, X.indptr[1:], strict=False)
+        rows: Any = (indices[i:j].tobytes() + X.data[i:j].tobytes() for i, j in bounds)
+    else:
+        rows = np.add(X, 0.0, dtype=np.float64)  # one kind of zero
+    digests = b"".join(blake2b(row, digest_size=16).digest() for row in rows)
+    return np.frombuffer(digests, dtype="S16")
+
+
+class ExactSearch(Caching):
+    """All of the nearest neighbours.
+
+    Parameters
+    ----------
+    X : ndarray or sparse matrix of shape (n, n_features)
+        The rows of the fit, as given.
+    conditioning : Conditioning
+        That of the fit.
+    n_neighbors : int
+        How many.
+    metric : str or callable
+        A metric of :mod:`sklearn.neighbors`.
+    metric_params : dict or None
+        Its further arguments.
+    """
+
+    def __init__(
+        self, X: Any, conditioning: Conditioning, n_neighbors: int, metric: Metric, metric_params: dict[str, Any] | None
+    ) -> None:
+        self._given, self._conditioning, self._n_neighbors = X, conditioning, n_neighbors
+        self._metric, self._params = resolve(X, metric, metric_params)
+        if self._metric == "nan_euclidean":
+            self._metric = "euclidean"  # no row has NaN, and this metric's products differ by batch
+
+    @cached_property
+    def _rows(self) -> Any:
+        return self._prepare(self._given)
+
+    def _prepare(self, rows: Any) -> Any:
+        rows = rows_of(self._conditioning(rows), self._metric)
+        # Rows of length one have the same cosines, and a plain product gives them.
+        return normalize(rows) if self._metric == "cosine" else rows
+
+    @cached_property
+    def _index(self) -> NearestNeighbors:
+        params = dict(self._params)
+        index = NearestNeighbors(
+            n_neighbors=min(self._rows.shape[0], self._n_neighbors + SPARE),
+            algorithm=search_algorithm(self._rows, self._metric),
+            metric=self._metric,
+            p=params.pop("p", 2),
+            metric_params=params or None,
+        )
+        return index.fit(self._rows)
+
+    @cached_property
+    def _longest(self) -> float:
+        """The largest length of a row: it bounds the rounding of a product."""
+        return math.sqrt(_squares(self._rows).max())
+
+    def neighbors_of(self, rows: Any, workers: Workers) -> NeighborGraph:
+        """Return the nearest rows of the fit; see :class:`Search`."""
+        rows, k = self._prepare(rows), self._n_neighbors
+        n_threads = 1 if needs_one_thread(self._rows, self._metric) else workers.n_threads
+        n_openmp = min(n_threads, max(1, rows.shape[0] // ROWS_PER_THREAD))
+        with threadpool_limits({"openmp": n_openmp, "blas": 1}), config_context(assume_finite=True):
+            self._index.n_jobs = n_threads
+            distances, indices = self._index.kneighbors(rows)
+        slack: float | NDArray[np.float64] = 0.0
+        if self._metric in BY_PRODUCTS and isinstance(self._metric, str):
+            distances = self._by_pairs(rows, indices, workers)
+            slack = ROUNDING * (np.sqrt(_squares(rows)) + self._longest) ** 2
+        order = np.lexsort((indices, distances), axis=1)
+        distances, indices = np.take_along_axis(distances, order, 1), np.take_along_axis(indices, order, 1)
+        if indices.shape[1] < self._rows.shape[0]:
+            power = 2 if self._metric in ("euclidean", "l2") else 1
+            doubtful = np.flatnonzero(distances[:, -1] ** power - distances[:, k - 1] ** power <= slack)
+            with threadpool_limits(1), config_context(assume_finite=True):
+                for row in doubtful:
+                    distances[row, :k], indices[row, :k] = self._by_all(rows[row : row + 1], workers)
+        check_distances(distances, indices)
+        return NeighborGraph(np.ascontiguousarray(indices[:, :k]), np.ascontiguousarray(distances[:, :k]))
+
+    def _by_pairs(self, rows: Any, indices: NDArray[np.int64], workers: Workers) -> NDArray[np.float64]:
+        """Return the distances from rows to those that they name."""
+        distances = np.empty(indices.shape)
+        if issparse(rows):
+            step = max(1, PAIRS_AT_ONCE // indices.shape[1])
+            for first in range(0, rows.shape[0], step):
+                here = indices[first : first + step]
+                own = np.repeat(np.arange(first, first + len(here)), indices.shape[1])
+                squared = _squares(rows[own] - self._rows[here.ravel()])
+                distances[first : first + step] = np.sqrt(squared).reshape(here.shape)
+        else:
+            routine = choose("neighbors", "pair_distances", pair_distances_reference)
+            run = partial(routine, rows, self._rows, indices.astype(np.int64, copy=False), distances)
+            workers.run(run, len(rows), indices.shape[1] * rows.shape[1])
+        if self._metric in ("sqeuclidean", "cosine"):
+            np.square(distances, out=distances)
+        if self._metric == "cosine":  # 1 − cos = |x − y|² / 2, but 1 for a row without a direction
+            distances /= 2.0
+            here, there = _squares(rows) == 0.0, (_squares(self._rows) == 0.0)[indices]
+            distances[here[:, None] | there] = 1.0
+        return distances
+
+    def _by_all(self, row: Any, workers: Workers) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Return distances and indices of the nearest of all rows to one row."""
+        everything = np.arange(self._rows.shape[0])[None]
+        if self._metric in BY_PRODUCTS:
+            distances = self._by_pairs(row, everything, workers)[0]
+        else:
+            distances = pairwise_distances(row, self._rows, metric=self._metric, **self._params)[0]
+        nearest = np.argsort(distances, kind="stable")[: self._n_neighbors]
+        return distances[nearest], nearest
+
+
+class AllRows:
+    """Every row of the fit as a neighbour.
+
+    Parameters
+    ----------
+    X : ndarray or sparse matrix of shape (n, n_features)
+        The rows of the fit, as given.
+    conditioning : Conditioning
+        That of the fit.
+    metric : str or callable
+        A metric of :mod:`sklearn.metrics`.
+    metric_params : dict or None
+        Its further arguments.
+    """
+
+    def __init__(
+        self, X: Any, conditioning: Conditioning, metric: Metric, metric_params: dict[str, Any] | None
+    ) -> None:
+        self._rows, self._conditioning = X, conditioning
+        self._metric, self._params = resolve(X, metric, metric_params)
+
+    def neighbors_of(self, rows: Any, workers: Workers) -> NeighborGraph:
+        """Return all rows of the fit; see :class:`Search`."""
+        X, rows = (rows_of(self._conditioning(part), self._metric) for part in (self._rows, rows))
+        metric, params = self._metric, self._params
+        if metric in ("euclidean", "l2") and not issparse(X):
+            metric, params = "minkowski", {"p": 2}  # by differences
+        with threadpool_limits(1):  # one by one, as a matrix product rounds a row differently in another batch
+            parts = [pairwise_distances(rows[i : i + 1], X, metric=metric, **params) for i in range(rows.shape[0])]
+        return _sorted(np.concatenate(parts))
+
+
+class GivenDistances:
+    """Neighbours from distances that the user computed, to every row of the fit or in a sparse graph.
+
+    Parameters
+    ----------
+    n_neighbors : int
+        How many.
+    """
+
+    def __init__(self, n_neighbors: int) -> None:
+        self._n_neighbors = n_neighbors
+
+    def neighbors_of(self, rows: Any, workers: Workers) -> NeighborGraph:
+        """Return the nearest rows of the fit; see :class:`Search`."""
+        if issparse(rows):
+            return nearest_of_graph(rows, self._n_neighbors, of_others=True)
+        graph = _sorted(np.asarray(rows, dtype=np.float64))
+        k = self._n_neighbors
+        return NeighborGraph(np.ascontiguousarray(graph.indices[:, :k]), np.ascontiguousarray(graph.distances[:, :k]))
+
+
+class TransformerSearch:
+    """Neighbours as a fitted transformer finds them.
+
+    Parameters
+    ----------
+    transformer : object
+        Its ``transform`` returns a sparse graph of distances to the rows of the fit.
+    n_neighbors : int
+        How many.
+    n_samples : int
+        The rows of the fit.
+    """
+
+    def __init__(self, transformer: Any, n_neighbors: int, n_samples: int) -> None:
+        self._transformer, self._n_neighbors, self._n_samples = transformer, n_neighbors, n_samples
+
+    def neighbors_of(self, rows: Any, workers: Workers) -> NeighborGraph:
+        """Return the nearest rows of the fit; see :class:`Search`."""
+        if not hasattr(self._transformer, "transform"):
+            raise AttributeError(f"neighbors == {self._transformer!r} has no transform, to find neighbors of new rows.")
+        with config_context(transform_output="default"):
+            graph = self._transformer.transform(rows)
+        name = f"neighbors == {self._transformer!r}"
+        graph = check_graph(graph, (rows.shape[0], self._n_samples), f"{name}: transform")
+        return nearest_of_graph(graph, self._n_neighbors, f"{name}: the graph of transform", of_others=True)
+
+
+def _sorted(distances: NDArray[np.float64]) -> NeighborGraph:
+    indices = np.argsort(distances, axis=1, kind="stable")
+    return NeighborGraph(indices, np.take_along_axis(distances, indices, 1))
+
+
+def _squares(X: Any) -> NDArray[np.float64]:
+    """Return the squared lengths of rows."""
+    if issparse(X):
+        return np.asarray(X.multiply(X).sum(axis=1), dtype=np.float64).ravel()
+    squares: NDArray[np.float64] = np.einsum("ij,ij->i", X, X)
+    return squares

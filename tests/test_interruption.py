@@ -1,0 +1,230 @@
+"""Fits that are stopped, go on, are watched, or fail: nothing is lost, and nothing is half done."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+
+from sktsne import SNE, TSNE
+from sktsne.kernels import ExactKernel
+
+ESTIMATORS = [TSNE, SNE]
+KERNELS = ["exact", "fft", "barnes_hut", ExactKernel]
+LONG = {"perplexity": 10.0, "tol": 0.0, "n_iter_without_progress": 10_000, "min_grad_norm": 0.0, "random_state": 0}
+
+
+@pytest.fixture
+def X(digits):  # noqa: N802
+    return digits[0][:300]
+
+
+@pytest.mark.parametrize("method", KERNELS)
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("half", [37, 100, 150])
+def test_a_fit_in_two_halves_equals_one(estimator, method, half, X):
+    once = estimator(method=method, max_iter=260, **LONG).fit(X)
+    twice = estimator(method=method, max_iter=half, warm_start=True, **LONG).fit(X)
+    assert twice.n_iter_ == half
+    twice.set_params(max_iter=260).fit(X)
+    assert twice.n_iter_ == 260
+    assert_array_equal(twice.embedding_, once.embedding_)
+    assert twice.kl_divergence_ == once.kl_divergence_
+
+
+def test_stopping_rules_see_both_halves(X):
+    once = TSNE(random_state=0).fit(X)
+    twice = TSNE(random_state=0, warm_start=True, max_iter=110).fit(X).set_params(max_iter=1000).fit(X)
+    assert twice.n_iter_ == once.n_iter_ < 1000
+    assert_array_equal(twice.embedding_, once.embedding_)
+    assert_array_equal(twice.fit(X).embedding_, once.embedding_)  # it has ended
+
+
+def test_other_rows_or_no_warm_start_begin_anew(X):
+    model = TSNE(max_iter=30, warm_start=True, **LONG).fit(X)
+    other = clone(model).fit(X[:200])
+    assert_array_equal(model.fit(X[:200]).embedding_, other.embedding_)
+    assert_array_equal(model.set_params(warm_start=False).fit(X[:200]).embedding_, other.embedding_)
+    wider = clone(model).set_params(n_components=3).fit(X[:200])
+    assert_array_equal(model.set_params(n_components=3, warm_start=True).fit(X[:200]).embedding_, wider.embedding_)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("method", KERNELS)
+def test_a_callback_watches_and_changes_nothing(estimator, method, X):
+    seen = []
+
+    def watch(iteration, cost, embedding):
+        seen.append((iteration, cost))
+        assert embedding.shape == (300, 2)
+        embedding[...] = np.nan  # a copy
+
+    expected = estimator(method=method, max_iter=90, **LONG).fit(X)
+    model = estimator(method=method, max_iter=90, callback=watch, callback_every=20, **LONG).fit(X)
+    assert [iteration for iteration, _ in seen] == [20, 40, 60, 80]
+    assert np.isfinite([cost for _, cost in seen]).all()
+    assert_array_equal(model.embedding_, expected.embedding_)
+
+
+def test_a_callback_sees_the_map_in_the_order_of_the_rows(X):
+    maps = []
+    model = TSNE(max_iter=50, callback=lambda _, __, embedding: maps.append(embedding), callback_every=49, **LONG).fit(
+        X
+    )
+    moved = np.linalg.norm(maps[0] - model.embedding_, axis=1)
+    assert np.median(moved) < 0.1 * model.embedding_.std()
+
+
+def test_a_callback_ends_a_fit(X):
+    model = TSNE(callback=lambda iteration, *_: iteration >= 60, callback_every=30, **LONG).fit(X)
+    assert model.n_iter_ == 60
+    assert_array_equal(model.embedding_, TSNE(max_iter=60, **LONG).fit(X).embedding_)
+
+
+class StopFit(Exception):  # noqa: N818
+    """A user's own."""
+
+
+def stop(*_):
+    raise StopFit
+
+
+@pytest.mark.parametrize("error", [StopFit, KeyboardInterrupt])
+def test_an_exception_leaves_the_estimator_as_it_was(error, X):
+    def fail(*_):
+        raise error
+
+    model = TSNE(callback=fail, **LONG)
+    with pytest.raises(error):
+        model.fit(X)
+    assert vars(model) == vars(TSNE(callback=fail, **LONG))
+    with pytest.raises(NotFittedError):
+        model.transform(X)
+    model.set_params(callback=None, max_iter=20).fit(X)
+    before = vars(model).copy()
+    with pytest.raises(error):
+        model.set_params(callback=fail, max_iter=100).fit(X[:250])
+    assert model.embedding_ is before["embedding_"]
+    assert model.n_iter_ == 20
+
+
+@pytest.mark.parametrize("save", ["warm_start", "checkpoint"])
+def test_an_interrupted_fit_goes_on(save, X, tmp_path):
+    expected = TSNE(max_iter=200, **LONG).fit(X)
+    options = {"warm_start": True} if save == "warm_start" else {"checkpoint": tmp_path / "fit.npz"}
+    iterations = []
+
+    def interrupt(iteration, *_):
+        iterations.append(iteration)
+        if len(iterations) == 4:
+            raise KeyboardInterrupt
+
+    model = TSNE(max_iter=200, callback=interrupt, callback_every=30, **options, **LONG)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X)
+    assert not hasattr(model, "embedding_")
+    model.fit(X)
+    assert iterations == [30, 60, 90, 120, 120, 150, 180]  # on from the 100th
+    assert_array_equal(model.embedding_, expected.embedding_)
+    assert list(tmp_path.iterdir()) == []  # the fit is done
+
+
+def test_a_checkpoint_of_another_fit_is_refused(X, tmp_path):
+    path = tmp_path / "fit.npz"
+    with pytest.raises(StopFit):
+        TSNE(checkpoint=path, callback=stop, callback_every=60, **LONG).fit(X)
+    for other, rows in ((TSNE(checkpoint=path, dof=2.0, **LONG), X), (TSNE(checkpoint=path, **LONG), X + 1.0)):
+        with pytest.raises(ValueError, match=r"checkpoint == .*fit\.npz' holds that of another fit.*delete it"):
+            other.fit(rows)
+    TSNE(checkpoint=str(path), n_jobs=1, max_iter=70, **LONG).fit(X)
+    path.write_bytes(b"PK\x03\x04 not one")
+    with pytest.raises(ValueError, match=r"checkpoint == .*fit\.npz' is there and holds no checkpoint"):
+        TSNE(checkpoint=path, **LONG).fit(X)
+
+
+SCRIPT = """
+import sys
+from sklearn.datasets import load_digits
+from sktsne import TSNE
+def watch(iteration, *_):
+    print(iteration, flush=True)
+    if sys.argv[2] == "slowly":
+        import time
+        time.sleep(0.2)
+X = load_digits().data[:300]
+model = TSNE(max_iter=400, checkpoint=sys.argv[1], callback=watch, callback_every=10, **LONG).fit(X)
+import numpy as np
+np.save(sys.argv[1] + ".npy", model.embedding_)
+"""
+
+
+@pytest.mark.parametrize("after", [60, 170])
+def test_a_killed_process_resumes(after, X, tmp_path):
+    path = tmp_path / "fit.npz"
+    script = tmp_path / "script.py"
+    script.write_text(f"LONG = {LONG!r}\n{SCRIPT}")
+    with subprocess.Popen(
+        [sys.executable, str(script), str(path), "slowly"], stdout=subprocess.PIPE, text=True
+    ) as process:
+        for line in process.stdout:
+            if int(line) >= after:
+                process.kill()
+                break
+    assert path.exists()
+    done = subprocess.run(
+        [sys.executable, str(script), str(path), "fast"], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert int(done.stdout.split()[0]) >= after // 50 * 50 > 0
+    expected = TSNE(max_iter=400, **LONG).fit(X)
+    assert_array_equal(np.load(f"{path}.npy"), expected.embedding_)
+    assert not path.exists()
+
+
+ENDLESS = """
+import sys, threading, time
+import numpy as np
+from sktsne import SNE
+method = sys.argv[1]
+model = SNE(3 if method == "barnes_hut" else 2, method=method, max_iter=10**7, n_jobs=2, **LONG)
+X = np.random.default_rng(0).normal(size=(3000, 20))
+print("begun", flush=True)
+try:
+    model.fit(X)
+except KeyboardInterrupt:
+    print(vars(model).keys() == model.get_params().keys(), threading.active_count())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="another process cannot be sent Ctrl-C there")
+@pytest.mark.parametrize("method", ["exact", "fft", "barnes_hut"])
+@pytest.mark.parametrize("after", [0.02, 2.0])
+def test_control_c_stops_within_a_second(method, after, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(f"LONG = {LONG!r}\n{ENDLESS}")
+    with subprocess.Popen([sys.executable, str(script), method], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "begun\n"
+        time.sleep(after)
+        begin = time.perf_counter()
+        process.send_signal(signal.SIGINT)
+        output = process.communicate(timeout=30)[0]
+    assert time.perf_counter() - begin < 1.0
+    unchanged, n_threads = output.split()
+    assert unchanged == "True"
+    assert n_threads == "1" or after < 1.0  # joblib's threads, which compute distances, outlive an interruption
+
+
+def test_no_fit_that_could_not_fit(monkeypatch, X):
+    monkeypatch.setattr("sktsne._memory.available_memory", lambda: 10**6)
+    with pytest.raises(
+        MemoryError, match=r"300 samples with 91 neighbors each need about .* GB, and there are 0.001 GB"
+    ):
+        TSNE().fit(X)
+    with pytest.raises(MemoryError, match=r"All pairs of 300 samples need .*method must be another than 'exact'"):
+        TSNE(method="exact").fit(X)
+    monkeypatch.setattr("sktsne._memory.available_memory", lambda: None)
+    TSNE(max_iter=1).fit(X)
