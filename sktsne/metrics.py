@@ -1,0 +1,847 @@
+r"""How good an embedding is: neighbourhoods that it kept, its cost, and scorers for a grid search.
+
+n rows; ρ_ij is the rank of row j among the others by distance from row i (1 is the nearest), r_ij that among the points
+of the embedding; N_i^k and M_i^k are the k nearest of row i, by ρ and by r.
+
+=========================== ==================================================================== ======================
+trustworthiness             T(k) = 1 − 2/(nk(2n − 3k − 1)) Σ_i Σ_{j ∈ M_i^k} max(0, ρ_ij − k)    Venna & Kaski 2001
+continuity                  C(k) = 1 − 2/(nk(2n − 3k − 1)) Σ_i Σ_{j ∈ N_i^k} max(0, r_ij − k)    Venna & Kaski 2001
+neighborhood_preservation   Q_NX(k) = Σ_i |N_i^k ∩ M_i^k| / nk                                   Lee & Verleysen 2009
+rnx_curve                   R_NX(k) = ((n − 1) Q_NX(k) − k) / (n − 1 − k)                        Lee et al. 2013
+rnx_auc                     Σ_k R_NX(k) / k  /  Σ_k 1 / k,   k = 1, …, n − 2                     Lee et al. 2015
+kl_divergence               C of the objectives, by sums over all pairs                          :mod:`.objectives`
+pbic                        2 C + log(n) · perplexity / n                                        Cao & Wang 2017
+=========================== ==================================================================== ======================
+
+All but the last two see ranks only, which no scaling of the map changes, and are means over the rows, so that a sample
+of rows estimates them. Each judged row is compared with all n, some rows at a time: memory grows with n, not with n².
+
+Conventions: X of shape (n, n_features), the rows that were embedded, and embedding of shape (n, n_components), are
+converted to float64. Of equally distant rows the one that comes first is the nearer (Lee & Verleysen 2009), by which a
+perfect map has the best value even if rows repeat; distances count as equal if all but the last digits are.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from functools import partial
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array, issparse
+from scipy.spatial.distance import cdist
+from sklearn.metrics import pairwise_distances
+from sklearn.model_selection import cross_val_score
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.utils import check_array, check_consistent_length, check_random_state
+from threadpoolctl import threadpool_limits
+
+from ._native.parallel import Workers, effective_n_threads
+from ._parameters import METRICS, check_choice, check_number
+from .affinities import normalize_rows, symmetrize
+from .kernels import ExactKernel
+from .neighbors import CANCELLATION, Metric, errors_that_name, resolve, rows_of
+from .objectives import ConditionalKL, JointKL
+from .similarities import similarity_of
+
+# Elements of a block of distances, for each thread.
+DISTANCES_AT_ONCE = 2**20
+# Up to so many columns the sum of squared differences takes no longer than a matrix product.
+FEW_FEATURES = 6
+
+# From row numbers to their distances to all rows, or squares of them: the order is what counts.
+Distances = Callable[[NDArray[np.intp]], NDArray[np.float64]]
+# Compares two rows of keys, those of a row's distances in the data and in the embedding.
+Comparison = Callable[[NDArray[np.uint64], NDArray[np.uint64]], Any]
+
+
+class Estimate(float):
+    """A number with its standard error: what the rank-based measures return.
+
+    Parameters
+    ----------
+    value : float
+        The value. An estimate is a float in every respect.
+    standard_error : float, default=0.0
+        The standard error of the value as an estimate of that of all rows; 0 where all rows were judged.
+
+    Examples
+    --------
+    >>> from sktsne.metrics import Estimate
+    >>> value = Estimate(0.97, standard_error=0.002)
+    >>> value > 0.9, value.standard_error
+    (True, 0.002)
+    """
+
+    standard_error: float
+
+    def __new__(cls, value: float, standard_error: float = 0.0) -> Estimate:
+        """Return the number; a float takes its value when it is made."""
+        estimate = super().__new__(cls, value)
+        estimate.standard_error = standard_error
+        return estimate
+
+    def __repr__(self) -> str:
+        return f"Estimate({float(self)}, standard_error={self.standard_error})"
+
+    def __str__(self) -> str:
+        return float.__repr__(self)
+
+
+def trustworthiness(
+    X: Any,
+    embedding: ArrayLike,
+    *,
+    n_neighbors: int = 15,
+    metric: Metric = "euclidean",
+    sample_size: int | None = None,
+    random_state: Any = None,
+    n_jobs: int | None = None,
+) -> Estimate:
+    """Measure how far the neighbors in a map are neighbors in the data [1]_.
+
+    Points that are among the ``n_neighbors`` nearest in the map and not in the data are false neighbors, and cost the
+    more the farther away they are in the data. 1 is a map without any, about 0.5 one that knows nothing of the data.
+
+    It compares maps of the same rows at the same ``n_neighbors``, by whatever method, perplexity or number of
+    components. Values for other rows, another number of them or another ``n_neighbors`` do not compare. A map that
+    tears a group apart is trustworthy: that is what `continuity` sees. Neither sees what becomes of larger distances.
+
+    Parameters
+    ----------
+    X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples, n_samples)
+        The rows that were embedded, or with ``metric="precomputed"`` all of their distances.
+    embedding : array-like of shape (n_samples, n_components)
+        Their positions. The distances between them are Euclidean.
+    n_neighbors : int, default=15
+        The size of a neighborhood, at most ``n_samples - 2``.
+    metric : str or callable, default="euclidean"
+        The distance between rows of ``X``, as for :class:`sktsne.TSNE`.
+    sample_size : int, default=None
+        The number of rows to judge, drawn at random, each against all rows. ``None``, or as many as there are, is all.
+    random_state : int, RandomState instance or None, default=None
+        Draws the sample. Pass an int to judge the same rows in every map.
+    n_jobs : int, default=None
+        Threads, as for :class:`sktsne.TSNE`. The result does not depend on it.
+
+    Returns
+    -------
+    value : Estimate
+        A float, at most 1. With a sample its attribute ``standard_error`` says how far it may be from that of all rows.
+
+    See Also
+    --------
+    continuity : Finds the neighbors that are missing.
+    sklearn.manifold.trustworthiness : The same value up to ties, from distances of all pairs at once.
+
+    Notes
+    -----
+    The sum is divided by the largest that is possible. Below half of the rows that is scikit-learn's and the paper's
+    nk(2n - 3k - 1)/2; in general it is m(2n - 2k - m - 1)/2 for each row, with m the lesser of k and n - 1 - k.
+
+    References
+    ----------
+    .. [1] J. Venna and S. Kaski, "Neighborhood preservation in nonlinear projection methods: an experimental study",
+       ICANN 2001, 485-491.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.decomposition import PCA
+    >>> from sktsne.metrics import trustworthiness
+    >>> X = load_iris().data
+    >>> Y = PCA(n_components=2).fit_transform(X)
+    >>> print(f"{trustworthiness(X, Y):.3f}")
+    0.986
+    >>> value = trustworthiness(X, Y, sample_size=50, random_state=0)
+    >>> print(f"{value:.3f}, with a standard error of {value.standard_error:.3f}")
+    0.985, with a standard error of 0.002
+    """
+    X, embedding = _check_rows(X, embedding, metric)
+    distances = _distances(X, metric), _distances(embedding, "euclidean")
+    return _intrusions(*distances, len(embedding), n_neighbors, sample_size, random_state, n_jobs)
+
+
+def continuity(
+    X: Any,
+    embedding: ArrayLike,
+    *,
+    n_neighbors: int = 15,
+    metric: Metric = "euclidean",
+    sample_size: int | None = None,
+    random_state: Any = None,
+    n_jobs: int | None = None,
+) -> Estimate:
+    """Measure how far the neighbors in the data are neighbors in a map [1]_.
+
+    It is `trustworthiness` with the data and the map exchanged. Points that are among the ``n_neighbors`` nearest in
+    the data and not in the map are missing, and cost the more the farther away they are in the map. It compares what
+    trustworthiness compares, and sees no false neighbors: a map that lays groups over each other may be continuous.
+
+    Parameters
+    ----------
+    X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples, n_samples)
+        The rows that were embedded, or with ``metric="precomputed"`` all of their distances.
+    embedding : array-like of shape (n_samples, n_components)
+        Their positions.
+    n_neighbors, metric, sample_size, random_state, n_jobs
+        As for `trustworthiness`.
+
+    Returns
+    -------
+    value : Estimate
+        A float, at most 1, with its ``standard_error``.
+
+    References
+    ----------
+    .. [1] J. Venna and S. Kaski, "Neighborhood preservation in nonlinear projection methods: an experimental study",
+       ICANN 2001, 485-491.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.decomposition import PCA
+    >>> from sktsne.metrics import continuity
+    >>> X = load_iris().data
+    >>> print(f"{continuity(X, PCA(n_components=2).fit_transform(X)):.3f}")
+    0.993
+    """
+    X, embedding = _check_rows(X, embedding, metric)
+    distances = _distances(embedding, "euclidean"), _distances(X, metric)
+    return _intrusions(*distances, len(embedding), n_neighbors, sample_size, random_state, n_jobs)
+
+
+def neighborhood_preservation(
+    X: Any,
+    embedding: ArrayLike,
+    *,
+    n_neighbors: int = 15,
+    metric: Metric = "euclidean",
+    sample_size: int | None = None,
+    random_state: Any = None,
+    n_jobs: int | None = None,
+) -> Estimate:
+    """Return the part of the nearest neighbors that a map keeps, Q_NX [1]_.
+
+    It compares maps of the same rows at the same ``n_neighbors``, and is stricter than `trustworthiness`: a neighbor
+    that is just outside the neighborhood counts as lost. Positions at random have ``n_neighbors / (n_samples - 1)``, so
+    that values for another number of rows or of neighbors do not compare; those of `rnx_curve` are corrected for it.
+
+    Parameters
+    ----------
+    X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples, n_samples)
+        The rows that were embedded, or with ``metric="precomputed"`` all of their distances.
+    embedding : array-like of shape (n_samples, n_components)
+        Their positions.
+    n_neighbors, metric, sample_size, random_state, n_jobs
+        As for `trustworthiness`.
+
+    Returns
+    -------
+    value : Estimate
+        A float, from 0 to 1, with its ``standard_error``.
+
+    References
+    ----------
+    .. [1] J. A. Lee and M. Verleysen, "Quality assessment of dimensionality reduction: rank-based criteria",
+       Neurocomputing 72, 1431-1443, 2009.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.decomposition import PCA
+    >>> from sktsne.metrics import neighborhood_preservation
+    >>> X = load_iris().data
+    >>> print(f"{neighborhood_preservation(X, PCA(n_components=2).fit_transform(X)):.2f}")
+    0.80
+    """
+    X, embedding = _check_rows(X, embedding, metric)
+    n = len(embedding)
+    check_number("n_neighbors", n_neighbors, Integral, 1, n - 2)
+
+    def kept(x: NDArray[np.uint64], y: NDArray[np.uint64]) -> int:
+        return len(np.intersect1d(_nearest(x, n_neighbors), _nearest(y, n_neighbors), assume_unique=True))
+
+    rows = _judged(n, sample_size, random_state)
+    compared = _compare_rows(kept, _distances(X, metric), _distances(embedding, "euclidean"), n, rows, n_jobs)
+    return _mean(np.array(compared) / n_neighbors, n)
+
+
+def rnx_curve(
+    X: Any,
+    embedding: ArrayLike,
+    *,
+    metric: Metric = "euclidean",
+    sample_size: int | None = None,
+    random_state: Any = None,
+    n_jobs: int | None = None,
+) -> NDArray[np.float64]:
+    """Return R_NX(k), how much better than at random a map keeps the k nearest neighbors, for every k [1]_.
+
+    1 keeps all of them, 0 is what random positions keep. The left end tells how well the map shows small neighborhoods,
+    the right end how well its large-scale arrangement; plot it over the logarithm of k. Curves compare for any methods
+    and parameters. For another number of rows they are corrected for chance, not for the difficulty of the task.
+
+    Parameters
+    ----------
+    X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples, n_samples)
+        The rows that were embedded, or with ``metric="precomputed"`` all of their distances.
+    embedding : array-like of shape (n_samples, n_components)
+        Their positions.
+    metric, sample_size, random_state, n_jobs
+        As for `trustworthiness`.
+
+    Returns
+    -------
+    curve : ndarray of shape (n_samples - 2,)
+        ``curve[k - 1]`` is R_NX(k).
+
+    References
+    ----------
+    .. [1] J. A. Lee, E. Renard, G. Bernard, P. Dupont and M. Verleysen, "Type 1 and 2 mixtures of Kullback-Leibler
+       divergences as cost functions in dimensionality reduction based on similarity preservation", Neurocomputing 112,
+       92-108, 2013.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.decomposition import PCA
+    >>> from sktsne.metrics import rnx_curve
+    >>> X = load_iris().data
+    >>> curve = rnx_curve(X, PCA(n_components=2).fit_transform(X))
+    >>> curve.shape
+    (148,)
+    >>> print(f"{curve[4]:.2f} of 5 neighbors, {curve[49]:.2f} of 50")
+    0.62 of 5 neighbors, 0.95 of 50
+    """
+    X, embedding = _check_rows(X, embedding, metric)
+    n = len(embedding)
+    rows = _judged(n, sample_size, random_state)
+    counts, lock = np.zeros(n, dtype=np.int64), threading.Lock()
+
+    def count(x: NDArray[np.uint64], y: NDArray[np.uint64]) -> None:
+        of_row = np.bincount(_worse_ranks(x, y), minlength=n)
+        with lock:  # sums of integers: the order of the rows does not matter
+            np.add(counts, of_row, out=counts)
+
+    _compare_rows(count, _distances(X, metric), _distances(embedding, "euclidean"), n, rows, n_jobs)
+    k = np.arange(1, n - 1)
+    preserved = np.cumsum(counts[1:-1]) / (k * len(rows))  # Q_NX
+    curve: NDArray[np.float64] = ((n - 1) * preserved - k) / (n - 1 - k)
+    return curve
+
+
+def rnx_auc(
+    X: Any,
+    embedding: ArrayLike,
+    *,
+    metric: Metric = "euclidean",
+    sample_size: int | None = None,
+    random_state: Any = None,
+    n_jobs: int | None = None,
+) -> Estimate:
+    """Return the area under the curve of R_NX(k) over the logarithm of k [1]_.
+
+    One number without a parameter: the mean of `rnx_curve` with the weights 1/k, so that all scales have a say, the
+    small ones the larger. 1 is a perfect map, 0 one at random. It compares what the curve compares; two maps of the
+    same area may be good at different scales.
+
+    Parameters
+    ----------
+    X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples, n_samples)
+        The rows that were embedded, or with ``metric="precomputed"`` all of their distances.
+    embedding : array-like of shape (n_samples, n_components)
+        Their positions.
+    metric, sample_size, random_state, n_jobs
+        As for `trustworthiness`.
+
+    Returns
+    -------
+    value : Estimate
+        A float, at most 1, with its ``standard_error``.
+
+    References
+    ----------
+    .. [1] J. A. Lee, D. H. Peluffo-Ordóñez and M. Verleysen, "Multi-scale similarities in stochastic neighbour
+       embedding: Reducing dimensionality while preserving both local and global structure", Neurocomputing 169,
+       246-261, 2015.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.decomposition import PCA
+    >>> from sktsne.metrics import rnx_auc
+    >>> X = load_iris().data
+    >>> print(f"{rnx_auc(X, PCA(n_components=2).fit_transform(X)):.2f}")
+    0.69
+    """
+    X, embedding = _check_rows(X, embedding, metric)
+    n = len(embedding)
+    # The area is linear in the counts of pairs by their worse rank m, as Q_NX(k) counts those with m <= k: each pair
+    # contributes the sum over k >= m of what one pair adds at k.
+    k = np.arange(1, n - 1)
+    weights = 1.0 / (k * np.sum(1.0 / k))
+    contributions = np.zeros(n)
+    contributions[1:-1] = np.cumsum((weights * (n - 1) / (k * (n - 1.0 - k)))[::-1])[::-1]
+    at_random = np.sum(weights * k / (n - 1 - k))
+
+    def area(x: NDArray[np.uint64], y: NDArray[np.uint64]) -> float:
+        return float(contributions[_worse_ranks(x, y)].sum())
+
+    rows = _judged(n, sample_size, random_state)
+    areas = _compare_rows(area, _distances(X, metric), _distances(embedding, "euclidean"), n, rows, n_jobs)
+    return _mean(np.array(areas) - at_random, n)
+
+
+def kl_divergence(
+    affinities: Any,
+    embedding: ArrayLike,
+    *,
+    joint: bool = True,
+    dof: float | None = None,
+    n_jobs: int | None = None,
+) -> float:
+    """Return the cost of any embedding for given affinities, by sums over all pairs in float64.
+
+    It compares maps of any origin for the same affinities, kind of cost and ``dof``: a lower cost is a better map in
+    the terms of the method. Costs for other affinities, and so for another perplexity, do not compare, nor do those of
+    t-SNE and SNE. Unlike the other measures it sees the scale of the map.
+
+    Parameters
+    ----------
+    affinities : {array-like, sparse matrix} of shape (n_samples, n_samples)
+        Affinities without a diagonal, such as the attribute ``affinities_`` of a fitted estimator.
+    embedding : array-like of shape (n_samples, n_components)
+        The positions.
+    joint : bool, default=True
+        Whether the cost is that of t-SNE, of affinities that are symmetrised and scaled to the sum 1; otherwise that of
+        SNE, of affinities whose rows are scaled to the sum 1, summed over the rows.
+    dof : float, default=None
+        Degrees of freedom of the similarity of points; ``None`` is 1 for t-SNE and ``inf``, the Gaussian, for SNE.
+    n_jobs : int, default=None
+        Threads, as for :class:`sktsne.TSNE`. The result does not depend on it.
+
+    Returns
+    -------
+    cost : float
+        The Kullback-Leibler divergence, in nats.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sktsne import TSNE
+    >>> from sktsne.metrics import kl_divergence
+    >>> X = load_iris().data
+    >>> tsne = TSNE(random_state=0).fit(X)
+    >>> abs(kl_divergence(tsne.affinities_, tsne.embedding_) / tsne.kl_divergence_ - 1) < 1e-6
+    True
+    >>> kl_divergence(tsne.affinities_, 2 * tsne.embedding_) > tsne.kl_divergence_
+    True
+    """
+    Y = check_array(embedding, dtype=np.float64, order="C", ensure_min_samples=2, input_name="embedding")
+    dof = (1.0 if joint else math.inf) if dof is None else dof
+    if not (isinstance(dof, Real) and dof == math.inf):
+        check_number("dof", dof, Real, 0, low_included=False)
+    P = _check_affinities(affinities, len(Y), joint)
+    similarity = similarity_of(dof)
+    with Workers(effective_n_threads(n_jobs)) as workers:
+        objective = (JointKL if joint else ConditionalKL)(P, similarity, ExactKernel(similarity, workers), workers)
+        return float(objective(Y, with_cost=True).cost)
+
+
+def pbic(estimator: Any) -> float:
+    """Return the criterion of Cao and Wang for the choice of a perplexity [1]_; the least is best.
+
+    The cost of a map falls as its perplexity grows, whatever becomes of the map. The criterion charges ``log(n) / n``
+    for every unit of perplexity, as the Bayesian information criterion does for parameters. It compares fits of the
+    same rows that differ in the perplexity alone.
+
+    It is a heuristic, which its authors compared with people's choices. It looks at nothing but the cost; the charge
+    falls with the number of rows, so that more of them call for a larger perplexity, and it does not know what a map is
+    for. `trustworthiness` at the size of the neighborhoods that matter does.
+
+    Parameters
+    ----------
+    estimator : TSNE, SNE or Pipeline
+        A fitted estimator, or a pipeline with one, whose ``perplexity`` is one number below ``n_samples - 1``.
+
+    Returns
+    -------
+    value : float
+        ``2 * KL + log(n) * perplexity / n``. The KL divergence is that of t-SNE, or the mean over the rows for SNE:
+        the criterion was made for t-SNE, and values of both do not compare.
+
+    References
+    ----------
+    .. [1] Y. Cao and L. Wang, "Automatic selection of t-SNE perplexity", arXiv:1708.03229, 2017.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sktsne import TSNE
+    >>> from sktsne.metrics import pbic
+    >>> X = load_digits().data[:300]
+    >>> fits = [TSNE(perplexity=perplexity, random_state=0).fit(X) for perplexity in (2, 10, 100)]
+    >>> min(fits, key=pbic).perplexity
+    10
+    """
+    if isinstance(estimator, Pipeline):
+        estimator = estimator.steps[_place_of_embedding(estimator)][1]
+    n = len(estimator.embedding_)
+    check_number("perplexity", estimator.perplexity, Real, 1)
+    if estimator.perplexity >= n - 1:
+        raise ValueError(f"perplexity == {estimator.perplexity!r}, must be below n_samples - 1 == {n - 1}.")
+    if not (isinstance(estimator.affinities, str) and estimator.affinities == "perplexity"):
+        raise ValueError(f"affinities == {estimator.affinities!r}, must be 'perplexity': others do not have one.")
+    mass = float(estimator.affinities_.sum())  # 1 for joint affinities, n for conditional ones
+    return float(2.0 * estimator.kl_divergence_ / mass + math.log(n) * estimator.perplexity / n)
+
+
+def knn_accuracy(
+    embedding: ArrayLike,
+    y: ArrayLike,
+    new_embedding: ArrayLike | None = None,
+    new_y: ArrayLike | None = None,
+    *,
+    n_neighbors: int = 10,
+    cv: Any = 5,
+) -> float:
+    """Return the accuracy with which nearest neighbors in a map tell the classes of its rows.
+
+    Of one map, by cross-validation over its points. Of rows that were placed in it by ``transform``, by their nearest
+    neighbors among the points of the map, the only measure here that looks at placed and training rows together. It
+    compares maps of the same rows, classes and ``cv``, by whatever method. It says how well a map separates the
+    classes that someone gave, not how well it shows the data: classes that overlap in the data should in the map.
+
+    Parameters
+    ----------
+    embedding : array-like of shape (n_samples, n_components)
+        Positions of the training rows. They were placed without the labels, but all at once: the result of the
+        cross-validation says nothing of new rows.
+    y : array-like of shape (n_samples,)
+        The classes.
+    new_embedding : array-like of shape (n_new, n_components), default=None
+        Positions of other rows in the same map.
+    new_y : array-like of shape (n_new,), default=None
+        The classes of those.
+    n_neighbors : int, default=10
+        How many neighbors vote.
+    cv : int, cross-validation generator or iterable, default=5
+        As for :func:`sklearn.model_selection.cross_val_score`; without effect where there are new rows.
+
+    Returns
+    -------
+    accuracy : float
+        The part of the rows with the right class: the mean over the splits, or that of the new rows.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sktsne import TSNE
+    >>> from sktsne.metrics import knn_accuracy
+    >>> X, y = load_iris(return_X_y=True)
+    >>> Y = TSNE(random_state=0).fit_transform(X)
+    >>> knn_accuracy(Y, y) > 0.9
+    True
+    >>> knn_accuracy(Y[::2], y[::2], Y[1::2], y[1::2]) > 0.9
+    True
+    """
+    check_number("n_neighbors", n_neighbors, Integral, 1)
+    if (new_embedding is None) != (new_y is None):
+        missing = "new_y" if new_y is None else "new_embedding"
+        raise ValueError(f"{missing} == None, must be given: new_embedding and new_y go together.")
+    Y = check_array(embedding, dtype=np.float64, input_name="embedding")
+    classifier = KNeighborsClassifier(n_neighbors)
+    if new_embedding is None:
+        return float(np.mean(cross_val_score(classifier, Y, y, cv=cv)))
+    new = check_array(new_embedding, dtype=np.float64, input_name="new_embedding")
+    return float(classifier.fit(Y, y).score(new, new_y))
+
+
+class EmbeddingScorer:
+    """A measure as ``scoring`` of scikit-learn's searches and cross-validations; see `make_embedding_scorer`.
+
+    Parameters
+    ----------
+    measure : callable
+        Called with rows, their positions and the parameters; returns a number, larger for better maps.
+    parameters : dict
+        Keyword arguments of the measure.
+    preprocessed : bool, default=False
+        Whether the positions are compared with the rows as they reach the embedding estimator.
+    """
+
+    def __init__(self, measure: Callable[..., float], parameters: dict[str, Any], preprocessed: bool = False) -> None:
+        if not callable(measure):
+            raise TypeError(f"measure == {measure!r}, must be a function of rows and their positions.")
+        self.measure = measure
+        self.parameters = parameters
+        self.preprocessed = preprocessed
+
+    def __call__(self, estimator: Any, X: Any, y: Any = None) -> float:
+        """Return the measure of the rows and the positions that ``transform`` gives them.
+
+        Parameters
+        ----------
+        estimator : estimator or Pipeline
+            A fitted estimator with ``transform``; in a pipeline the last step that has an ``embedding_``.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Held-out rows, or the training rows, as they enter the estimator.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        score : float
+            The larger the better.
+        """
+        rows = X
+        if isinstance(estimator, Pipeline):
+            place = _place_of_embedding(estimator)
+            if self.preprocessed and place > 0:
+                rows = estimator[:place].transform(X)
+            estimator = estimator[: place + 1]
+        return float(self.measure(rows, estimator.transform(X), **self.parameters))
+
+    def __repr__(self) -> str:
+        parameters = {**({"preprocessed": True} if self.preprocessed else {}), **self.parameters}
+        name = getattr(self.measure, "__name__", repr(self.measure))
+        return f"make_embedding_scorer({', '.join([name, *(f'{key}={value!r}' for key, value in parameters.items())])})"
+
+
+def make_embedding_scorer(
+    measure: Callable[..., float], *, preprocessed: bool = False, **parameters: Any
+) -> EmbeddingScorer:
+    """Make a scorer of a measure, for ``scoring`` of :class:`sklearn.model_selection.GridSearchCV` and its like.
+
+    The scorer gives the rows to ``transform``, and compares them with the positions that they get. Held-out rows are
+    compared with each other, not with the training rows, which scikit-learn does not hand to a scorer: there must be
+    more of them than neighbors, and with few of them the neighborhoods reach far. Training rows have the positions of
+    the fit, so that with the one split ``cv=[(rows, rows)]`` of all rows it judges the map itself.
+
+    Scores compare between candidates on the same splits. In a pipeline the rows are those that enter it, so that
+    candidates for the steps before compare, too; what those steps do to the distances then counts as an error.
+
+    Parameters
+    ----------
+    measure : callable
+        `trustworthiness`, `continuity`, `neighborhood_preservation`, `rnx_auc` or another function of rows and their
+        positions that is larger for better maps. With a function of a module the scorer can be pickled, as ``n_jobs``
+        of a search needs it.
+    preprocessed : bool, default=False
+        Whether to compare with the rows as the steps of a pipeline before the embedding return them: where those put
+        columns on the same scale, or make numbers of what is none. Candidates for these steps do not compare then.
+    **parameters
+        Keyword arguments of the measure.
+
+    Returns
+    -------
+    scorer : EmbeddingScorer
+        Called as ``scorer(estimator, X, y=None)``, with a fitted estimator or a pipeline with one, be it the last step
+        or followed by a classifier.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.decomposition import PCA
+    >>> from sklearn.model_selection import cross_val_score
+    >>> from sktsne.metrics import make_embedding_scorer, trustworthiness
+    >>> scorer = make_embedding_scorer(trustworthiness, n_neighbors=5)
+    >>> scorer
+    make_embedding_scorer(trustworthiness, n_neighbors=5)
+    >>> print(np.round(cross_val_score(PCA(n_components=2), load_iris().data, scoring=scorer, cv=3), 2))
+    [0.9  0.93 0.94]
+    """
+    return EmbeddingScorer(measure, parameters, preprocessed)
+
+
+trustworthiness_scorer = make_embedding_scorer(trustworthiness)
+continuity_scorer = make_embedding_scorer(continuity)
+neighborhood_preservation_scorer = make_embedding_scorer(neighborhood_preservation)
+rnx_scorer = make_embedding_scorer(rnx_auc)
+
+
+def _place_of_embedding(pipeline: Pipeline) -> int:
+    """Return the place of the last step that embeds."""
+    for place in reversed(range(len(pipeline.steps))):
+        if hasattr(pipeline.steps[place][1], "embedding_"):
+            return place
+    steps = ", ".join(type(step).__name__ for _, step in pipeline.steps)
+    raise ValueError(f"estimator must have a step with the attribute embedding_, and none of {steps} has one.")
+
+
+def _check_rows(X: Any, embedding: Any, metric: Metric) -> tuple[Any, NDArray[np.float64]]:
+    if not callable(metric):
+        check_choice("metric", metric, METRICS, " or a callable")
+    precomputed = isinstance(metric, str) and metric == "precomputed"
+    X = check_array(X, accept_sparse=False if precomputed else "csr", dtype=np.float64, input_name="X")
+    Y = check_array(embedding, dtype=np.float64, order="C", ensure_min_samples=3, input_name="embedding")
+    check_consistent_length(X, Y)
+    if precomputed and X.shape[0] != X.shape[1]:
+        raise ValueError(f"With metric='precomputed' X must be a square matrix of distances, got shape {X.shape}.")
+    if precomputed and X.min() < 0.0:
+        raise ValueError("With metric='precomputed' X must hold distances, got negative values.")
+    return X, Y
+
+
+def _check_affinities(affinities: Any, n: int, joint: bool) -> csr_array | NDArray[np.float64]:
+    P = check_array(affinities, accept_sparse="csr", dtype=np.float64, order="C", input_name="affinities")
+    P = csr_array(P) if issparse(P) else P
+    if P.shape != (n, n):
+        raise ValueError(f"affinities has shape {P.shape}, must have {(n, n)}: a row and a column for every position.")
+    if (P.data if issparse(P) else P).min(initial=0.0) < 0.0 or P.diagonal().any():
+        raise ValueError("affinities must not be negative, and 0 on the diagonal.")
+    sums = np.asarray(P.sum(axis=1)).ravel()
+    if not (sums.any() if joint else sums.all()):
+        raise ValueError(
+            "affinities are all 0, must not be."
+            if joint
+            else f"affinities of row {sums.argmin()} are all 0, must not be with joint=False."
+        )
+    if not joint:
+        return normalize_rows(P)
+    P = symmetrize(P)
+    P /= P.sum()
+    return P
+
+
+def _judged(n: int, sample_size: int | None, random_state: Any) -> NDArray[np.intp]:
+    """Return the rows to judge."""
+    if sample_size is None:
+        return np.arange(n)
+    check_number("sample_size", sample_size, Integral, 2)
+    if sample_size >= n:
+        return np.arange(n)
+    return np.sort(check_random_state(random_state).choice(n, sample_size, replace=False))
+
+
+def _mean(values: NDArray[np.float64], n: int) -> Estimate:
+    """Return the mean over some of n rows, and its standard error for a draw without replacement."""
+    m = len(values)
+    return Estimate(float(values.mean()), float(values.std(ddof=1)) * math.sqrt((1.0 - m / n) / m))
+
+
+def _intrusions(
+    true: Distances,
+    judged: Distances,
+    n: int,
+    n_neighbors: int,
+    sample_size: int | None,
+    random_state: Any,
+    n_jobs: int | None,
+) -> Estimate:
+    """Return 1 minus the mean, over rows, of how far true ranks of the judged neighbours exceed their number."""
+    check_number("n_neighbors", n_neighbors, Integral, 1, n - 2)
+    rows = _judged(n, sample_size, random_state)
+    excess = np.array(_compare_rows(partial(_excess_ranks, n_neighbors), true, judged, n, rows, n_jobs))
+    most = min(n_neighbors, n - 1 - n_neighbors)  # so many can be false, of ranks from n - 1 down
+    return _mean(1.0 - 2.0 * excess / (most * (2 * n - 2 * n_neighbors - most - 1)), n)
+
+
+def _excess_ranks(k: int, true: NDArray[np.uint64], judged: NDArray[np.uint64]) -> int:
+    ranks = 1 + np.searchsorted(np.sort(true), true[_nearest(judged, k)])
+    return int(np.maximum(ranks - k, 0).sum())
+
+
+def _worse_ranks(x: NDArray[np.uint64], y: NDArray[np.uint64]) -> NDArray[np.intp]:
+    """Return, for each other row, the larger of its two ranks."""
+    n = len(x)
+    ranks = np.empty(n, dtype=np.intp)
+    in_order = np.arange(1, n)
+    ranks[_nearest(x, n - 1)] = in_order
+    return np.maximum(ranks[_nearest(y, n - 1)], in_order)
+
+
+def _compare_rows(
+    compare: Comparison, x: Distances, y: Distances, n: int, rows: NDArray[np.intp], n_jobs: int | None
+) -> list[Any]:
+    """Return what ``compare`` says of each of the rows."""
+    size = max(1, DISTANCES_AT_ONCE // n)
+
+    def block(start: int, stop: int) -> list[Any]:
+        results: list[Any] = []
+        for first in range(start, stop, size):
+            some = rows[first : min(first + size, stop)]
+            results.extend(map(compare, _keys(x(some), some), _keys(y(some), some)))
+        return results
+
+    with threadpool_limits(1, "blas"), Workers(effective_n_threads(n_jobs)) as workers:
+        return [result for results in workers.run(block, len(rows), n) for result in results]
+
+
+def _keys(distances: NDArray[np.float64], rows: NDArray[np.intp]) -> NDArray[np.uint64]:
+    """Turn distances into integers of the same order, each with its column in the last bits; a row's own is the last.
+
+    The bits of numbers that are not negative are in the order of the numbers. A plain sort of the keys, which is faster
+    than a stable one of distances with their columns, puts equal distances in the order of the columns; and distances
+    that differ in digits that the column took (beyond the 11th for 10,000 rows) count as equal.
+    """
+    n = distances.shape[1]
+    keys = distances.view(np.uint64)
+    keys &= ~(_column_bits(n) | np.uint64(1 << 63))  # the sign, that -0 may have
+    keys |= np.arange(n, dtype=np.uint64)
+    keys[np.arange(len(rows)), rows] |= np.uint64(0x7FFF << 48)  # above infinity
+    return keys
+
+
+def _column_bits(n: int) -> np.uint64:
+    return np.uint64((1 << (n - 1).bit_length()) - 1)
+
+
+def _nearest(keys: NDArray[np.uint64], k: int) -> NDArray[np.intp]:
+    """Return the columns of the k least keys: all others in their order, fewer in any."""
+    least = np.sort(keys)[:-1] if k == len(keys) - 1 else np.partition(keys, k - 1)[:k]
+    return (least & _column_bits(len(keys))).astype(np.intp)
+
+
+def _distances(X: Any, metric: Metric) -> Distances:
+    """Return the function that computes distances from some rows to all, in arrays of its own."""
+    with errors_that_name(metric, None):
+        metric, parameters = resolve(X, metric, None)
+    if metric == "precomputed":
+        return lambda rows: np.array(X[rows])
+    if metric in ("euclidean", "l2") and not issparse(X):
+        return _squared_distances(X)
+    X = rows_of(X, metric)
+
+    def distances(rows: NDArray[np.intp]) -> NDArray[np.float64]:
+        with errors_that_name(metric, None):
+            block: NDArray[np.float64] = pairwise_distances(X[rows], X, metric=metric, **parameters).astype(np.float64)
+        return np.maximum(block, 0.0, out=block)
+
+    return distances
+
+
+def _squared_distances(X: NDArray[np.float64]) -> Distances:
+    """Return the function for squares of Euclidean distances, |x|² + |y|² - 2x·y where there are many columns.
+
+    A row near the middle becomes the origin, and the scale changes by a power of two: both are exact for numbers on a
+    grid, such as integers, so that equal distances stay equal.
+    """
+    X = np.ldexp(X, -int(np.frexp(np.abs(X).max())[1]))
+    X = X - np.partition(X, len(X) // 2, axis=0)[len(X) // 2]
+    if X.shape[1] <= FEW_FEATURES:
+        return lambda rows: cdist(X[rows], X, "sqeuclidean")
+    squares = np.einsum("ij,ij->i", X, X)
+
+    def distances(rows: NDArray[np.intp]) -> NDArray[np.float64]:
+        block: NDArray[np.float64] = X[rows] @ X.T
+        block *= -2.0
+        block += squares
+        block += squares[rows, None]
+        # Near pairs have lost their digits to cancellation; their squares are about equal.
+        near, columns = np.nonzero(block < 2.01 * CANCELLATION * squares[rows, None])
+        size = max(1, DISTANCES_AT_ONCE // X.shape[1])
+        for first in range(0, len(near), size):
+            pairs = near[first : first + size], columns[first : first + size]
+            differences = X[rows[pairs[0]]] - X[pairs[1]]
+            block[pairs] = np.einsum("ij,ij->i", differences, differences)
+        return block
+
+    return distances
