@@ -1,0 +1,241 @@
+"""Data that does not fit: a map of a sample, the landmarks, in which all rows are placed block by block.
+
+Rows are anything that can be indexed, a memory map for instance, or a Dask array or data frame. Dask is never imported
+here before the first of its collections comes.
+"""
+
+from __future__ import annotations
+
+import sys
+from copy import copy
+from numbers import Integral
+from typing import Any
+
+import joblib
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import issparse
+from sklearn.pipeline import Pipeline
+from sklearn.utils import check_random_state
+from sklearn.utils.random import sample_without_replacement
+from sklearn.utils.validation import check_is_fitted
+
+# Rows of an array that are read and placed at once.
+ROWS_AT_ONCE = 2**16
+
+
+def embed_large(estimator: Any, X: Any, n_landmarks: int = 50_000, random_state: Any = None) -> Any:
+    """Fit an estimator to a random sample of the rows, and place all rows in its map.
+
+    Parameters
+    ----------
+    estimator : SNE, TSNE or Pipeline that ends with one
+        It is fitted, here and with all cores, and afterwards places other rows, too.
+    X : array-like, sparse matrix, Dask array or Dask data frame of shape (n_samples, n_features)
+        The rows. All of them are never in memory at a time, unless they were before.
+    n_landmarks : int, default=50_000
+        How many rows to fit. With more than there are, all are taken.
+    random_state : int, RandomState instance or None, default=None
+        Chooses the landmarks.
+
+    Returns
+    -------
+    positions : ndarray, Dask array or Dask data frame of shape (n_samples, n_components)
+        Of a Dask collection a lazy one, see `transform_blocks`. A landmark's is its place in the map.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sktsne import TSNE
+    >>> X, _ = load_digits(return_X_y=True)
+    >>> model = TSNE(max_iter=200, random_state=0)
+    >>> embed_large(model, X, n_landmarks=500, random_state=0).shape
+    (1797, 2)
+    >>> model.embedding_.shape
+    (500, 2)
+    """
+    estimator.fit(sample_rows(X, n_landmarks, random_state))
+    return transform_blocks(estimator, X)
+
+
+def transform_blocks(estimator: Any, X: Any) -> Any:
+    """Place rows in the map of a fitted estimator, block by block.
+
+    Every row gets the position that ``estimator.transform`` would give it, as no row depends on another. The blocks of
+    a Dask collection are its own, each placed by one thread unless the estimator's ``n_jobs`` is a number: they are
+    placed side by side already.
+
+    Parameters
+    ----------
+    estimator : SNE, TSNE or Pipeline that ends with one
+        Fitted. It is in Dask's graph once, so that each worker gets it once, without its affinities.
+    X : array-like, sparse matrix, Dask array or Dask data frame of shape (n_samples, n_features)
+        The rows.
+
+    Returns
+    -------
+    positions : ndarray, Dask array or Dask data frame of shape (n_samples, n_components)
+        float32 where X is, else float64. That of a Dask collection is one, too, lazy and with the same blocks of rows;
+        a data frame keeps its index, and its columns are named as ``get_feature_names_out`` does.
+
+    Raises
+    ------
+    NotFittedError
+        If the estimator is not fitted.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sktsne import TSNE
+    >>> X, _ = load_digits(return_X_y=True)
+    >>> model = TSNE(max_iter=200, random_state=0).fit(X[:500])
+    >>> positions = transform_blocks(model, X)
+    >>> bool((positions[:500] == model.embedding_).all())
+    True
+    """
+    check_is_fitted(estimator)
+    names = _last_step(estimator).get_feature_names_out()
+    if not _is_dask(X):
+        X = _indexable(X)
+        rows = (slice(first, first + ROWS_AT_ONCE) for first in range(0, X.shape[0], ROWS_AT_ONCE))
+        return np.concatenate([np.asarray(estimator.transform(_take(X, block))) for block in rows])
+
+    import dask
+
+    placing = dask.delayed(_without_affinities(estimator), traverse=False)
+    if _is_frame(X):
+        import pandas as pd
+
+        dtype = _dtype(*X.dtypes)
+        meta = pd.DataFrame(np.empty((0, len(names)), dtype), index=X._meta.index, columns=names)
+        return X.map_partitions(_place_frame, placing, names, dtype, meta=meta)
+    X, dtype, n_components = _whole_rows(X), _dtype(X.dtype), len(names)
+    meta = np.empty((0, n_components), dtype)
+    chunks = (X.chunks[0], (n_components,))
+    return X.map_blocks(_place, placing, n_components, dtype, dtype=dtype, chunks=chunks, meta=meta)
+
+
+def sample_rows(X: Any, n_rows: int, random_state: Any = None) -> Any:
+    """Return a random sample of the rows, in their order.
+
+    Parameters
+    ----------
+    X : array-like, sparse matrix, Dask array or Dask data frame of shape (n_samples, n_features)
+        The rows; each is as likely to be chosen as any other. Of a Dask collection every block is computed, and twice
+        where it does not know how many rows there are.
+    n_rows : int
+        How many, at least 2. With more than there are, all are returned.
+    random_state : int, RandomState instance or None, default=None
+        Chooses them.
+
+    Returns
+    -------
+    sample : array-like, sparse matrix or data frame of shape (n_rows, n_features)
+        In memory, also that of a Dask collection.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> sample_rows(np.arange(10).reshape(10, 1), 3, random_state=0).ravel()
+    array([2, 4, 8])
+    """
+    if not isinstance(n_rows, Integral) or isinstance(n_rows, bool) or n_rows < 2:
+        raise ValueError(f"The number of landmarks must be an integer at least 2, got {n_rows!r}.")
+    random_state = check_random_state(random_state)
+    if not _is_dask(X):
+        X = _indexable(X)
+        return _take(X, _choose(X.shape[0], n_rows, random_state))
+
+    import dask
+
+    blocks = X.to_delayed() if _is_frame(X) else _whole_rows(X).to_delayed().ravel()
+    lengths = (np.nan,) if _is_frame(X) else X.chunks[0]
+    if np.isnan(lengths).any():
+        lengths = dask.compute(*[dask.delayed(len)(block) for block in blocks])
+    ends = np.cumsum(lengths)
+    chosen = _choose(int(ends[-1]), n_rows, random_state)
+    parts = np.split(chosen, np.searchsorted(chosen, ends[:-1]))
+    take = dask.delayed(_take)
+    taken = dask.compute(
+        *[
+            take(block, part - (end - length))
+            for block, part, end, length in zip(blocks, parts, ends, lengths, strict=True)
+            if len(part)
+        ]
+    )
+    if _is_frame(X):
+        import pandas as pd
+
+        return pd.concat(taken)
+    return np.concatenate(taken)
+
+
+def _choose(n: int, n_rows: int, random_state: np.random.RandomState) -> NDArray[np.int64]:
+    """Return the indices of a sample, sorted: a file is read from its beginning to its end."""
+    if n_rows >= n:
+        return np.arange(n)
+    return np.sort(sample_without_replacement(n, n_rows, random_state=random_state))
+
+
+def _is_dask(X: Any) -> bool:
+    """Return whether X is a Dask array or data frame; raise a TypeError for other collections of Dask."""
+    dask = sys.modules.get("dask")
+    if dask is None or not dask.is_dask_collection(X):
+        return False
+    if not _is_frame(X) and not hasattr(type(X), "map_blocks"):
+        raise TypeError(f"X must be an array, or a Dask array or data frame, not {type(X).__name__}.")
+    return True
+
+
+def _is_frame(X: Any) -> bool:
+    return hasattr(type(X), "columns")  # an instance of Dask's Delayed has any attribute
+
+
+def _whole_rows(X: Any) -> Any:
+    """Return a Dask array whose chunks are whole rows; raise where it is no matrix."""
+    if X.ndim != 2:
+        raise ValueError(f"X must be a matrix, of shape (n_samples, n_features), and has {X.ndim} dimensions.")
+    return X if X.numblocks[1] == 1 else X.rechunk({1: -1})
+
+
+def _indexable(X: Any) -> Any:
+    """Return rows that can be taken out."""
+    if issparse(X):
+        return X.tocsr()
+    return X if hasattr(X, "shape") else np.asarray(X)
+
+
+def _take(X: Any, rows: Any) -> Any:
+    return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
+
+
+def _dtype(*dtypes: Any) -> Any:
+    """Return the dtype of positions of rows with columns of these."""
+    return np.float32 if all(dtype == np.float32 for dtype in dtypes) else np.float64
+
+
+def _last_step(estimator: Any) -> Any:
+    return estimator[-1] if isinstance(estimator, Pipeline) else estimator
+
+
+def _without_affinities(estimator: Any) -> Any:
+    """Return a shallow copy that lacks the affinities: most of the memory, and not needed for placing."""
+    light = copy(estimator)
+    if isinstance(estimator, Pipeline):
+        light.steps = [(name, _without_affinities(step)) for name, step in estimator.steps]
+    elif hasattr(light, "affinities_"):
+        del light.affinities_
+    return light
+
+
+def _place(rows: Any, estimator: Any, n_components: int, dtype: Any) -> NDArray[np.floating]:
+    """Return the positions of a block, which may be empty."""
+    if len(rows) == 0:
+        return np.empty((0, n_components), dtype)
+    with joblib.parallel_config("sequential"):
+        return np.asarray(estimator.transform(rows), dtype=dtype)
+
+
+def _place_frame(rows: Any, estimator: Any, names: Any, dtype: Any) -> Any:
+    """Return the positions of a partition, which may be empty, as a data frame with its index."""
+    return type(rows)(_place(rows, estimator, len(names), dtype), index=rows.index, columns=names)
