@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from functools import cached_property, partial
 from hashlib import blake2b
+from threading import RLock
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,10 +22,9 @@ from sklearn import config_context
 from sklearn.metrics import pairwise_distances
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
-from threadpoolctl import threadpool_limits
 
 from ._native import choose
-from ._native.parallel import Workers
+from ._native.parallel import Workers, in_forked_processes, one_blas_thread, openmp_threads
 from .neighbors import (
     PAIRS_AT_ONCE,
     ROWS_PER_THREAD,
@@ -66,6 +66,17 @@ class Caching:
 def is_cached(value: Any) -> bool:
     """Return whether a class's attribute is a cached property."""
     return isinstance(value, cached_property)
+
+
+def _renew_locks() -> None:
+    """Give cached properties new locks; Python 3.11's have some."""
+    for kind in Caching.__subclasses__():
+        for value in vars(kind).values():
+            if is_cached(value) and hasattr(value, "lock"):
+                value.lock = RLock()
+
+
+in_forked_processes(_renew_locks)
 
 
 def pair_distances_reference(
@@ -161,7 +172,7 @@ class ExactSearch(Caching):
         self, X: Any, conditioning: Conditioning, n_neighbors: int, metric: Metric, metric_params: dict[str, Any] | None
     ) -> None:
         self._given, self._conditioning, self._n_neighbors = X, conditioning, n_neighbors
-        self._metric, self._params = resolve(X, metric, metric_params)
+        self._metric, self._params = resolve(conditioning.scaled(X), metric, metric_params)
         if self._metric == "nan_euclidean":
             self._metric = "euclidean"  # no row has NaN, and this metric's products differ by batch
 
@@ -196,7 +207,7 @@ class ExactSearch(Caching):
         rows, k = self._prepare(rows), self._n_neighbors
         n_threads = 1 if needs_one_thread(self._rows, self._metric) else workers.n_threads
         n_openmp = min(n_threads, max(1, rows.shape[0] // ROWS_PER_THREAD))
-        with threadpool_limits({"openmp": n_openmp, "blas": 1}), config_context(assume_finite=True):
+        with one_blas_thread, openmp_threads(n_openmp), config_context(assume_finite=True):
             self._index.n_jobs = n_threads
             distances, indices = self._index.kneighbors(rows)
         slack: float | NDArray[np.float64] = 0.0
@@ -208,7 +219,7 @@ class ExactSearch(Caching):
         if indices.shape[1] < self._rows.shape[0]:
             power = 2 if self._metric in ("euclidean", "l2") else 1
             doubtful = np.flatnonzero(distances[:, -1] ** power - distances[:, k - 1] ** power <= slack)
-            with threadpool_limits(1), config_context(assume_finite=True):
+            with one_blas_thread, openmp_threads(1), config_context(assume_finite=True):
                 for row in doubtful:
                     distances[row, :k], indices[row, :k] = self._by_all(rows[row : row + 1], workers)
         check_distances(distances, indices)
@@ -266,7 +277,7 @@ class AllRows:
         self, X: Any, conditioning: Conditioning, metric: Metric, metric_params: dict[str, Any] | None
     ) -> None:
         self._rows, self._conditioning = X, conditioning
-        self._metric, self._params = resolve(X, metric, metric_params)
+        self._metric, self._params = resolve(conditioning.scaled(X), metric, metric_params)
 
     def neighbors_of(self, rows: Any, workers: Workers) -> NeighborGraph:
         """Return all rows of the fit; see :class:`Search`."""
@@ -274,7 +285,10 @@ class AllRows:
         metric, params = self._metric, self._params
         if metric in ("euclidean", "l2") and not issparse(X):
             metric, params = "minkowski", {"p": 2}  # by differences
-        with threadpool_limits(1):  # one by one, as a matrix product rounds a row differently in another batch
+        with (
+            one_blas_thread,
+            openmp_threads(1),
+        ):  # one by one, as a matrix product rounds a row differently in another batch
             parts = [pairwise_distances(rows[i : i + 1], X, metric=metric, **params) for i in range(rows.shape[0])]
         return _sorted(np.concatenate(parts))
 

@@ -116,7 +116,7 @@ class Attraction:
             self._run = partial(routine, affinities)
             self._row_cost = self._n
         self._force = np.empty((0, 0))
-        self._stiffness, self._costs = np.empty((2, self._n))
+        self._stiffness, self.costs = np.empty((2, self._n))
         self._points: NDArray[np.floating] | None = None
         if fixed is not None:
             self._points = np.concatenate([np.zeros((self._n, fixed.shape[1])), fixed]).astype(dtype)
@@ -126,6 +126,8 @@ class Attraction:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
         """Return the force ``A`` (n, d), the stiffness ``k`` (n,) and the sum ``cross``, 0 unless ``with_cost``.
 
+        The attribute ``costs`` (n,) has each point's part of it.
+
         ``Y`` is the embedding, C-contiguous float64 of shape (n, d). The arrays are those of the call before.
         """
         if self._force.shape != Y.shape:
@@ -134,12 +136,6 @@ class Attraction:
         if self._points is not None:
             self._points[: self._n] = Y
             points = self._points
-        run = partial(self._run, points, self._dof, with_cost, self._force, self._stiffness, self._costs)
+        run = partial(self._run, points, self._dof, with_cost, self._force, self._stiffness, self.costs)
         self._workers.run(run, self._n, self._row_cost)
-        return self._force, self._stiffness, float(self._costs.sum()) if with_cost else 0.0
-
-    def costs(self, Y: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return each point's part of ``cross``, an array of shape (n,)."""
-        self(Y, with_cost=True)
-        costs: NDArray[np.float64] = self._costs.copy()
-        return costs
+        return self._force, self._stiffness, float(self.costs.sum()) if with_cost else 0.0
