@@ -2,8 +2,16 @@
 
 The flags depend on the compiler, which a declaration cannot express. Every extension is optional: where it
 cannot be compiled the package installs without it and runs on its NumPy reference.
+
+``SKTSNE_BUILD`` names another kind of build, to look for errors with; there a failure to compile is one:
+
+============ =========================================================================================
+debug        every access to an array checks its bounds, and that the array is there
+sanitize     that, and GCC's or Clang's AddressSanitizer and UndefinedBehaviorSanitizer
+============ =========================================================================================
 """
 
+import os
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -20,14 +28,23 @@ UNIX_FLAGS = [
     "-fassociative-math",
     "-freciprocal-math",
 ]
+SANITIZERS = ["-fsanitize=address,undefined"]
+SANITIZED_FLAGS = ["-O1", "-g", "-fno-omit-frame-pointer", *SANITIZERS]
+
+KIND = os.environ.get("SKTSNE_BUILD", "release")
+if KIND not in ("release", "debug", "sanitize"):
+    raise ValueError(f"SKTSNE_BUILD must be 'release', 'debug' or 'sanitize', got {KIND!r}.")
+CHECKED = KIND != "release"
 
 
 class BuildExtensions(build_ext):
     def build_extensions(self) -> None:
         flags = ["/O2"] if self.compiler.compiler_type == "msvc" else UNIX_FLAGS
         for extension in self.extensions:
-            extension.extra_compile_args = flags
-            extension.optional = True  # said here because cythonize does not hand it on
+            extension.extra_compile_args = SANITIZED_FLAGS if KIND == "sanitize" else flags
+            extension.extra_link_args = SANITIZERS if KIND == "sanitize" else []
+            extension.optional = not CHECKED  # said here because cythonize does not hand it on
+        self.force = self.force or CHECKED  # of a build of another kind nothing may stay
         super().build_extensions()
 
 
@@ -37,13 +54,13 @@ EXTENSIONS = [Extension(f"sktsne._native.{path.stem}", [path.as_posix()]) for pa
 setup(
     ext_modules=cythonize(
         EXTENSIONS,
-        build_dir="build",
+        build_dir=f"build/{KIND}" if CHECKED else "build",
         compiler_directives={
             "language_level": 3,
-            "boundscheck": False,
+            "boundscheck": CHECKED,
             "wraparound": False,
             "cdivision": True,
-            "initializedcheck": False,
+            "initializedcheck": CHECKED,
         },
     ),
     cmdclass={"build_ext": BuildExtensions},

@@ -233,15 +233,16 @@ class BaseEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
     def _validate(self, X: Any, reset: bool = True) -> Any:
         """Return X as a float32 or float64 array, or CSR matrix."""
-        X = validate_data(
-            self,
-            X,
-            reset=reset,
-            accept_sparse="csr",
-            dtype=[np.float64, np.float32],
-            order="C",
-            ensure_min_samples=2 if reset else 1,
-        )
+        with np.errstate(over="ignore", invalid="ignore"):  # the sum by which it looks for NaN
+            X = validate_data(
+                self,
+                X,
+                reset=reset,
+                accept_sparse="csr",
+                dtype=[np.float64, np.float32],
+                order="C",
+                ensure_min_samples=2 if reset else 1,
+            )
         expected = self._describe_input(X) if reset else self._input  # parameters may have been set since the fit
         if expected["distances"]:
             if reset and X.shape[0] != X.shape[1]:

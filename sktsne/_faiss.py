@@ -9,16 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from threading import Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
-from threadpoolctl import threadpool_limits
 
-from ._native.parallel import Workers
+from ._native.parallel import SharedSetting, Workers, sklearn_on_threads
 from .neighbors import PAIRS_AT_ONCE, Conditioning, NeighborGraph, restore_small_distances
 from .search import Caching
 
@@ -122,7 +120,7 @@ class ApproximateSearch(Caching):
         """Return the nearest rows of the fit; see :class:`sktsne.search.Search`."""
         file = self._file
         rows = _directions(self._conditioning(rows), self._metric)
-        with _faiss_on_one_thread() as faiss, _without_products(faiss):
+        with _faiss_on_one_thread(), _without_products:
             distances, indices = file.search_others(rows, workers)
         squares = np.einsum("ij,ij->i", rows, rows)
         near = distances**2 <= FLOAT32_ROUNDING * (squares[:, None] + file.squares[indices])
@@ -155,29 +153,19 @@ def _faiss_on_one_thread() -> Iterator[Any]:
         faiss.omp_set_num_threads(n_threads)
 
 
-class _WithoutProducts:
-    """Has faiss compute distances pair by pair, until the last of the threads that want it so has left."""
+@contextmanager
+def _pair_by_pair() -> Iterator[None]:
+    import faiss
 
-    def __init__(self) -> None:
-        self._lock, self._users, self._threshold = Lock(), 0, 0
-
-    @contextmanager
-    def __call__(self, faiss: Any) -> Iterator[None]:
-        with self._lock:
-            if self._users == 0:
-                self._threshold = faiss.cvar.distance_compute_blas_threshold
-                faiss.cvar.distance_compute_blas_threshold = NO_PRODUCTS
-            self._users += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._users -= 1
-                if self._users == 0:
-                    faiss.cvar.distance_compute_blas_threshold = self._threshold
+    threshold = faiss.cvar.distance_compute_blas_threshold
+    faiss.cvar.distance_compute_blas_threshold = NO_PRODUCTS
+    try:
+        yield
+    finally:
+        faiss.cvar.distance_compute_blas_threshold = threshold
 
 
-_without_products = _WithoutProducts()
+_without_products = SharedSetting(_pair_by_pair)
 
 
 def _directions(X: NDArray[np.float64], metric: str) -> NDArray[np.float64]:
@@ -296,7 +284,7 @@ class _InvertedFile:
     def _exact_radius(self, sample: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the distance from each row of the sample to the last of its neighbours, plus rounding."""
         search = NearestNeighbors(n_neighbors=self._indices.shape[1] + 1, algorithm="brute")  # the row is among them
-        with threadpool_limits(1):  # so few rows that threads would share them
+        with sklearn_on_threads(1):  # so few rows that threads would share them
             distances, indices = search.fit(self._X).kneighbors(self._X[sample])
         restore_small_distances(self._X, indices, distances, sample, self.squares)
         return np.asarray(distances.max(axis=1) * (1.0 + 1e-6))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from functools import partial
 from importlib.util import find_spec
 from numbers import Integral, Real
 from os import PathLike
@@ -19,7 +18,8 @@ from sklearn.utils import check_array
 
 from ._faiss import FAISS_METRICS
 from .affinities import Affinities, Perplexity
-from .kernels import KERNELS, BarnesHutKernel, KernelFactory, fastest_kernel
+from .kernels import KERNELS, KernelFactory, fastest_kernel
+from .kernels.barnes_hut import BarnesHutFactory
 from .neighbors import ALIASES, TREE_FEATURES
 
 METHODS = ("auto", *KERNELS)
@@ -259,5 +259,5 @@ def choose_method(estimator: Any, n_samples: int) -> tuple[str, KernelFactory]:
     if method == "auto":
         method = fastest_kernel(n_samples, estimator.n_components, estimator.dof)
     if method == "barnes_hut":
-        return method, partial(BarnesHutKernel, angle=estimator.angle)
+        return method, BarnesHutFactory(estimator.angle)
     return method, KERNELS[method]

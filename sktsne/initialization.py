@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array, issparse
 from scipy.sparse.csgraph import connected_components
-from scipy.sparse.linalg import eigsh
+from scipy.sparse.linalg import ArpackError, eigsh
 from sklearn.decomposition import PCA
 from sklearn.utils.sparsefuncs import mean_variance_axis
-from threadpoolctl import threadpool_limits
+
+from ._native.parallel import one_blas_thread
+from .neighbors import scale_exponent, scaled
 
 # Standard deviation of a start's first component: small, so that early exaggeration can rearrange clusters freely
 # (Kobak & Berens 2019).
@@ -35,8 +37,8 @@ def _varies(X: Any) -> bool:
 def pca_start(X: Any, n_components: int, random_state: np.random.RandomState) -> NDArray[np.float64]:
     """Return the principal components of ``X``, the first one with standard deviation 1e-4.
 
-    Components that the rows do not have (they vary in fewer directions, or not at all) are filled with random
-    coordinates, so that no two components start equal.
+    Components that the rows do not have (they vary in fewer directions, or not at all, or by less than rounding) are
+    filled with random coordinates, so that no two components start equal.
 
     Parameters
     ----------
@@ -52,6 +54,7 @@ def pca_start(X: Any, n_components: int, random_state: np.random.RandomState) ->
     start : ndarray of shape (n_samples, n_components), float64
         The start.
     """
+    X = scaled(X, scale_exponent(X))
     start = random_start(X.shape[0], n_components, random_state)
     available = min(n_components, *X.shape)
     if issparse(X):
@@ -63,10 +66,14 @@ def pca_start(X: Any, n_components: int, random_state: np.random.RandomState) ->
         svd_solver="arpack" if issparse(X) else "auto",
         random_state=random_state,
     ).set_output(transform="default")
-    # One thread: threaded sums differ in their last bits.
-    with threadpool_limits(1, "blas"):
-        components = pca.fit_transform(X)
+    try:
+        with one_blas_thread, np.errstate(invalid="ignore"):
+            components = pca.fit_transform(X)
+    except ArpackError:  # it starts with a product that vanishes, where all but one column are tiny
+        return start
     deviations = components.std(axis=0)
+    if not deviations[0] > 0.0:  # the rows differ by less than what rounding leaves
+        return start
     real = deviations > 1e-7 * deviations[0]
     start[:, :available][:, real] = components[:, real] * (START_SCALE / deviations[0])
     return start
@@ -122,12 +129,13 @@ def _eigenvectors(S: csr_array, n_components: int, random_state: np.random.Rando
         return vectors
     roots = np.sqrt(S.sum(axis=1))
     walk = csr_array(S.multiply(1.0 / roots[:, None]).multiply(1.0 / roots))
-    if n <= DENSE_SPECTRUM:
-        found = np.linalg.eigh(walk.toarray())[1][:, ::-1][:, 1 : available + 1]
-    else:
-        first = random_state.uniform(-1.0, 1.0, n)
-        values, found = eigsh(walk, k=available + 1, which="LA", tol=EIGENVALUE_TOLERANCE, v0=first)
-        found = found[:, np.argsort(-values)][:, 1:]
+    with one_blas_thread:
+        if n <= DENSE_SPECTRUM:
+            found = np.linalg.eigh(walk.toarray())[1][:, ::-1][:, 1 : available + 1]
+        else:
+            first = random_state.uniform(-1.0, 1.0, n)
+            values, found = eigsh(walk, k=available + 1, which="LA", tol=EIGENVALUE_TOLERANCE, v0=first)
+            found = found[:, np.argsort(-values)][:, 1:]
     found = found / roots[:, None]
     found /= found[np.abs(found).argmax(axis=0), np.arange(available)]
     vectors[:, :available] = found / np.maximum(found.std(axis=0), np.finfo(np.float64).tiny)

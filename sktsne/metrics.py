@@ -10,11 +10,12 @@ neighborhood_preservation   Q_NX(k) = Σ_i |N_i^k ∩ M_i^k| / nk               
 rnx_curve                   R_NX(k) = ((n − 1) Q_NX(k) − k) / (n − 1 − k)                        Lee et al. 2013
 rnx_auc                     Σ_k R_NX(k) / k  /  Σ_k 1 / k,   k = 1, …, n − 2                     Lee et al. 2015
 kl_divergence               C of the objectives, by sums over all pairs                          :mod:`.objectives`
+point_costs                 C_i, C = Σ_i C_i: Σ_j p_ij log(p_ij / q_ij) or Σ_j p_{j|i} log(…)    :mod:`.objectives`
 pbic                        2 C + log(n) · perplexity / n                                        Cao & Wang 2017
 =========================== ==================================================================== ======================
 
-All but the last two see ranks only, which no scaling of the map changes, and are means over the rows, so that a sample
-of rows estimates them. Each judged row is compared with all n, some rows at a time: memory grows with n, not with n².
+All but the last three see ranks only, which no scaling of the map changes, and are means over rows, so that a sample of
+rows estimates them. Each judged row is compared with all n, some rows at a time: memory grows with n, not with n².
 
 Conventions: X of shape (n, n_features), the rows that were embedded, and embedding of shape (n, n_components), are
 converted to float64. Of equally distant rows the one that comes first is the nearer (Lee & Verleysen 2009), by which a
@@ -34,17 +35,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array, issparse
 from scipy.spatial.distance import cdist
+from scipy.special import xlogy
 from sklearn.metrics import pairwise_distances
 from sklearn.model_selection import cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array, check_consistent_length, check_random_state
-from threadpoolctl import threadpool_limits
+from sklearn.utils.validation import check_is_fitted
 
-from ._native.parallel import Workers, effective_n_threads
-from ._parameters import METRICS, check_choice, check_number
+from ._native.parallel import Workers, effective_n_threads, one_blas_thread
+from ._parameters import METRICS, check_choice, check_number, choose_method
 from .affinities import normalize_rows, symmetrize
 from .kernels import ExactKernel
+from .kernels.attraction import Attraction
 from .neighbors import CANCELLATION, Metric, errors_that_name, resolve, rows_of
 from .objectives import ConditionalKL, JointKL
 from .similarities import similarity_of
@@ -454,6 +457,66 @@ def kl_divergence(
         return float(objective(Y, with_cost=True).cost)
 
 
+def point_costs(estimator: Any) -> NDArray[np.float64]:
+    """Return each row's part of the cost of a map, to find the rows that it shows badly.
+
+    They are the terms of the Kullback-Leibler divergence in the row's affinities, Σ_j p_ij log(p_ij / q_ij) for t-SNE
+    and Σ_j p_{j|i} log(p_{j|i} / q_{j|i}) for SNE, and sum to ``kl_divergence_``. For t-SNE, where they are parts of
+    one divergence, a few may be negative. They compare rows of the same map: those with a high cost have neighbors
+    that the map placed too far away.
+
+    Parameters
+    ----------
+    estimator : TSNE, SNE or Pipeline
+        A fitted estimator, or a pipeline with one.
+
+    Returns
+    -------
+    costs : ndarray of shape (n_samples,)
+        The parts, in nats; to the accuracy of the estimator's kernel, in a time that is linear in the rows where an
+        iteration's is.
+
+    See Also
+    --------
+    kl_divergence : The cost of any embedding.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_iris
+    >>> from sktsne import TSNE, EmbeddingDisplay
+    >>> from sktsne.metrics import point_costs
+    >>> tsne = TSNE(random_state=0).fit(load_iris().data)
+    >>> costs = point_costs(tsne)
+    >>> bool(np.isclose(costs.sum(), tsne.kl_divergence_))
+    True
+    >>> display = EmbeddingDisplay.from_estimator(tsne, y=costs, label_name="cost")
+    """
+    if isinstance(estimator, Pipeline):
+        estimator = estimator.steps[_place_of_embedding(estimator)][1]
+    check_is_fitted(estimator, "embedding_")
+    Y = np.ascontiguousarray(estimator.embedding_, dtype=np.float64)
+    Y = Y - Y.mean(axis=0)
+    P = estimator.affinities_.astype(np.float64)
+    mass = np.asarray(P.sum(axis=1)).ravel()
+    joint = mass.sum() < 1.5  # the sum is 1, or n for conditional affinities
+    similarity = similarity_of(estimator.dof)
+    with Workers(effective_n_threads(estimator.n_jobs)) as workers:
+        kernel = choose_method(estimator, len(Y))[1](similarity, workers)
+        kernel.set_points(Y)
+        Z = kernel.potential()[0].astype(np.float64)
+        attraction = Attraction(P, similarity, workers)
+        attraction(Y, with_cost=True)
+        costs: NDArray[np.float64] = attraction.costs
+    costs += mass * np.log(Z.sum() if joint else Z)
+    if issparse(P):
+        P.data = xlogy(P.data, P.data)
+        costs += np.asarray(P.sum(axis=1)).ravel()
+    else:
+        costs += xlogy(P, P).sum(axis=1)
+    return costs
+
+
 def pbic(estimator: Any) -> float:
     """Return the criterion of Cao and Wang for the choice of a perplexity [1]_; the least is best.
 
@@ -771,7 +834,7 @@ def _compare_rows(
             results.extend(map(compare, _keys(x(some), some), _keys(y(some), some)))
         return results
 
-    with threadpool_limits(1, "blas"), Workers(effective_n_threads(n_jobs)) as workers:
+    with one_blas_thread, Workers(effective_n_threads(n_jobs)) as workers:
         return [result for results in workers.run(block, len(rows), n) for result in results]
 
 

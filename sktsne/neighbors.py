@@ -15,13 +15,18 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.metrics import pairwise_distances
 from sklearn.neighbors import VALID_METRICS_SPARSE, NearestNeighbors
-from threadpoolctl import threadpool_limits
+
+from ._native.parallel import one_blas_thread, sklearn_on_threads
 
 Metric = str | Callable[[ArrayLike, ArrayLike], float]
 
 # Metrics that see no translation, and follow the scale of the rows by some power. Affinities don't see the scale.
 TRANSLATION_INVARIANT = {
     "euclidean", "l2", "sqeuclidean", "minkowski", "p", "cityblock", "manhattan", "l1", "chebyshev", "infinity",
+}  # fmt: skip
+# These follow the scale too, or do not see it at all, and take squares of the rows as they are.
+FOLLOW_SCALE = TRANSLATION_INVARIANT | {
+    "cosine", "correlation", "canberra", "braycurtis", "seuclidean", "mahalanobis", "nan_euclidean",
 }  # fmt: skip
 
 # Names that only some of scikit-learn's searches know.
@@ -65,11 +70,28 @@ class NeighborGraph(NamedTuple):
     distances: NDArray[np.float64]
 
 
+def scale_exponent(X: Any) -> int:
+    """Return the exponent of the power of two that keeps squares of X from overflow and from vanishing, mostly 0."""
+    largest = _largest(X)
+    return 0 if largest == 0.0 or 1e-70 < largest < 1e70 else -int(np.frexp(largest)[1])
+
+
+def scaled(X: Any, exponent: int) -> Any:
+    """Return an array or a sparse matrix in float64, times a power of two; ``X`` is never changed."""
+    if issparse(X) and exponent:
+        X = X.astype(np.float64)
+        X.data = scaled(X.data, exponent)
+        return X
+    X = X.astype(np.float64, copy=False)
+    with np.errstate(over="ignore"):
+        return np.ldexp(X, exponent) if exponent else X
+
+
 class Conditioning:
     """Takes rows to where distances between them are computed most accurately.
 
-    Dense rows under a metric that does not see translations are centred, so that a large common offset does not
-    swamp what makes them differ, and scaled by a power of two when their squares would overflow or vanish. The
+    They are scaled by a power of two when their squares would overflow or vanish, and if they are dense, and the metric
+    does not see translations, centred, so that a large common offset does not swamp what makes them differ. The
     affinities of the result are those of the rows.
 
     Parameters
@@ -81,6 +103,11 @@ class Conditioning:
     rescale : bool, default=True
         Whether the affinities allow the rows to be scaled.
 
+    Raises
+    ------
+    ValueError
+        If the rows would have to be scaled, and can't be.
+
     Examples
     --------
     >>> import numpy as np
@@ -91,30 +118,52 @@ class Conditioning:
 
     def __init__(self, X: Any, metric: Metric, rescale: bool = True) -> None:
         self._offset: NDArray[np.float64] | None = None
-        self._exponent = 0
-        self._farthest = FARTHEST
-        if issparse(X) or not isinstance(metric, str) or metric not in TRANSLATION_INVARIANT:
+        self._exponent, self._rest = 0, 0
+        self._farthest = math.inf
+        if not isinstance(metric, str) or metric not in FOLLOW_SCALE:
             return
-        largest = float(max(X.max(initial=0.0), -X.min(initial=0.0))) if rescale else 1.0
-        if largest > 0.0 and not 1e-70 < largest < 1e70:
-            self._exponent = -int(np.frexp(largest)[1])
-        self._offset = self._scale(X).mean(axis=0)
-        largest = float(np.ldexp(largest, self._exponent))
-        if rescale and largest > 0.0:
-            self._farthest = FAR * largest
+        if rescale:
+            self._exponent = scale_exponent(X)
+        if metric not in TRANSLATION_INVARIANT:
+            return
+        largest = _largest(self.scaled(X))
+        if largest > FARTHEST:
+            raise ValueError(
+                f"affinities with a bandwidth in the unit of X take values up to {FARTHEST:g}, and X has {largest:g}: "
+                "scale X and the bandwidth."
+            )
+        if not issparse(X):
+            X = self.scaled(X)
+            low, high = X.min(axis=0), X.max(axis=0)
+            # The mean of equal numbers may be another in its last bit, which may be more than all other columns.
+            self._offset = np.where(low == high, low, X.mean(axis=0))
+            differences = np.maximum(high - self._offset, self._offset - low)
+            largest = _largest(differences)
+            if rescale:
+                self._rest = scale_exponent(differences)
+                largest = float(np.ldexp(largest, self._rest))
+        self._farthest = FAR * largest if rescale and largest > 0.0 else FARTHEST
 
-    def _scale(self, X: Any) -> NDArray[np.float64]:
-        X = X.astype(np.float64, copy=False)
-        with np.errstate(over="ignore"):
-            scaled: NDArray[np.float64] = np.ldexp(X, self._exponent) if self._exponent else X
-        return scaled
+    def scaled(self, X: Any) -> Any:
+        """Return rows in float64, scaled, not centred."""
+        return scaled(X, self._exponent)
 
     def __call__(self, X: Any) -> Any:
         """Return rows in float64, conditioned; ``X`` is never changed."""
-        if self._offset is None:
-            return X.astype(np.float64, copy=False)
+        X = self.scaled(X)
         # Rows farther than any other, by far, are all the same to them: nothing is lost, and no power overflows.
-        return np.clip(self._scale(X) - self._offset, -self._farthest, self._farthest)
+        if self._offset is not None:
+            return np.clip(scaled(X - self._offset, self._rest), -self._farthest, self._farthest)
+        if math.isfinite(self._farthest) and _largest(X) > self._farthest:
+            X = X.copy()
+            X.data = np.clip(X.data, -self._farthest, self._farthest)
+        return X
+
+
+def _largest(X: Any) -> float:
+    """Return the largest absolute value of an array or a sparse matrix."""
+    values = X.data if issparse(X) else X
+    return float(max(values.max(initial=0.0), -values.min(initial=0.0)))
 
 
 def nearest_neighbors(
@@ -171,7 +220,7 @@ def _search(X: Any, n_neighbors: int, metric: Metric, params: dict[str, Any], n_
     # Threads that share few rows divide the candidates among them, and which of two equally distant neighbours is kept
     # then depends on their number. With a thread for at least so many rows each row is one thread's.
     n_openmp = min(n_threads, max(1, (X.shape[0] - 1) // ROWS_PER_THREAD))
-    with threadpool_limits({"openmp": n_openmp, "blas": 1}):
+    with sklearn_on_threads(n_openmp):
         distances, indices = search.fit(rows_of(X, metric)).kneighbors()
     if metric in ("euclidean", "l2"):
         restore_small_distances(X, indices, distances)
@@ -199,8 +248,9 @@ def resolve(X: Any, metric: Metric, metric_params: dict[str, Any] | None) -> tup
         params["V"] = np.where(variances > 0.0, variances, 1.0)  # what does not vary has no part in a distance
     if metric == "mahalanobis" and params.get("VI") is None:
         given = params.pop("V", None)
-        covariance = np.cov(X.T, dtype=np.float64) if given is None else given
-        params["VI"] = np.linalg.pinv(np.atleast_2d(covariance))
+        with one_blas_thread:
+            covariance = np.cov(X.T, dtype=np.float64) if given is None else given
+            params["VI"] = np.linalg.pinv(np.atleast_2d(covariance))
     return metric, params
 
 
@@ -391,7 +441,8 @@ def all_distances(
             # The same metric by differences, not by |x|² + |y|² − 2x·y: near pairs keep their digits.
             metric, params = "minkowski", {"p": 2}
         n_threads = 1 if needs_one_thread(X, metric) else n_threads
-        with threadpool_limits(1):  # the threads are those of n_jobs
+        with sklearn_on_threads(1):  # the threads are those of n_jobs
             distances = np.asarray(pairwise_distances(rows_of(X, metric), metric=metric, n_jobs=n_threads, **params))
+        np.fill_diagonal(distances, 0.0)  # some metrics have none from a row of zeros to itself
         check_distances(distances)
     return distances

@@ -300,7 +300,10 @@ def _extent(Y: NDArray[np.float64]) -> float:
 
 
 def _divergence(iteration: int, phase: Phase) -> FloatingPointError:
+    if phase.relative:
+        advice = "The start may be too wide: sktsne.initialization.rescale(init) is one that is not."
+    else:
+        advice = 'Lower learning_rate (learning_rate="auto" is safe).'
     return FloatingPointError(
-        f"The optimisation diverged at iteration {iteration} with learning_rate={phase.learning_rate:g}. "
-        'Lower learning_rate (learning_rate="auto" is safe).'
+        f"The optimisation diverged at iteration {iteration} with learning_rate={phase.learning_rate:g}. {advice}"
     )

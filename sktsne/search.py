@@ -24,7 +24,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
 from ._native import choose
-from ._native.parallel import Workers, in_forked_processes, one_blas_thread, openmp_threads
+from ._native.parallel import Workers, in_forked_processes, sklearn_on_threads
 from .neighbors import (
     PAIRS_AT_ONCE,
     ROWS_PER_THREAD,
@@ -207,7 +207,7 @@ class ExactSearch(Caching):
         rows, k = self._prepare(rows), self._n_neighbors
         n_threads = 1 if needs_one_thread(self._rows, self._metric) else workers.n_threads
         n_openmp = min(n_threads, max(1, rows.shape[0] // ROWS_PER_THREAD))
-        with one_blas_thread, openmp_threads(n_openmp), config_context(assume_finite=True):
+        with sklearn_on_threads(n_openmp), config_context(assume_finite=True):
             self._index.n_jobs = n_threads
             distances, indices = self._index.kneighbors(rows)
         slack: float | NDArray[np.float64] = 0.0
@@ -219,7 +219,7 @@ class ExactSearch(Caching):
         if indices.shape[1] < self._rows.shape[0]:
             power = 2 if self._metric in ("euclidean", "l2") else 1
             doubtful = np.flatnonzero(distances[:, -1] ** power - distances[:, k - 1] ** power <= slack)
-            with one_blas_thread, openmp_threads(1), config_context(assume_finite=True):
+            with sklearn_on_threads(1), config_context(assume_finite=True):
                 for row in doubtful:
                     distances[row, :k], indices[row, :k] = self._by_all(rows[row : row + 1], workers)
         check_distances(distances, indices)
@@ -285,10 +285,7 @@ class AllRows:
         metric, params = self._metric, self._params
         if metric in ("euclidean", "l2") and not issparse(X):
             metric, params = "minkowski", {"p": 2}  # by differences
-        with (
-            one_blas_thread,
-            openmp_threads(1),
-        ):  # one by one, as a matrix product rounds a row differently in another batch
+        with sklearn_on_threads(1):  # one by one, as a matrix product rounds a row differently in another batch
             parts = [pairwise_distances(rows[i : i + 1], X, metric=metric, **params) for i in range(rows.shape[0])]
         return _sorted(np.concatenate(parts))
 

@@ -207,18 +207,6 @@ def test_auto_takes_faiss_for_many_rows_where_it_can(estimator, change, installe
     assert f"Computing 16 nearest neighbors ({expected})..." in capsys.readouterr().out
 
 
-def test_read_only_and_strided_arrays_are_taken_and_left_alone(estimator, X):
-    expected = estimator(**QUICK).fit_transform(X)
-    frozen = X.copy()
-    frozen.setflags(write=False)
-    wide = np.full((100, 8), 7.0)
-    wide[::2, ::2] = X
-    for array in (frozen, np.asfortranarray(X), wide[::2, ::2]):
-        before = array.copy()
-        assert_array_equal(estimator(**QUICK).fit_transform(array), expected)
-        assert_array_equal(array, before)
-
-
 @pytest.mark.parametrize("init", ["pca", "random"])
 @pytest.mark.parametrize("n_jobs", [1, 2, 3])
 def test_results_repeat_for_any_number_of_threads(estimator, n_jobs, init, digits):
@@ -297,52 +285,6 @@ def test_n_iter_without_progress_ends_a_fit(estimator, X):
     assert stopped.n_iter_ < 400
 
 
-class TestDegenerateInput:
-    @pytest.mark.parametrize("init", ["pca", "random"])
-    @pytest.mark.parametrize("method", ["exact", "auto"])
-    @pytest.mark.parametrize("n_components", [1, 2, 4])
-    def test_constant_rows(self, estimator, init, method, n_components):
-        # scikit-learn 28368, 29127: NaN from the PCA start
-        model = estimator(n_components, init=init, method=method, **QUICK).fit(np.full((30, 3), 4.2))
-        assert np.isfinite(model.embedding_).all()
-
-    @pytest.mark.parametrize("scale", [1e-300, 1e-150, 1e150, 1e300])
-    def test_huge_and_tiny_scales(self, estimator, scale, X):
-        # Scaled by a power of two near it, to the last bit.
-        factor = 2.0 ** np.round(np.log2(scale))
-        model = estimator(**QUICK).fit(X * factor)
-        assert_allclose(model.embedding_, estimator(**QUICK).fit(X).embedding_, rtol=1e-6)
-
-    def test_duplicates(self, estimator, X):
-        model = estimator(**QUICK).fit(np.repeat(X[:3], 20, axis=0))
-        assert np.isfinite(model.embedding_).all()
-
-    @pytest.mark.parametrize("n_samples", [2, 3, 4])
-    @pytest.mark.parametrize("method", ["exact", "auto"])
-    @pytest.mark.filterwarnings("ignore:perplexity == 30")
-    def test_few_rows(self, estimator, n_samples, method, X):
-        model = estimator(method=method).fit(X[:n_samples])
-        assert np.isfinite(model.embedding_).all()
-        if n_samples > 2:  # with two rows, p = q everywhere: any map is right
-            assert model.embedding_.std() > 1e-3
-
-    def test_more_components_than_columns_or_rows(self, estimator, X):
-        for rows in (X[:, :1], X[:3]):
-            model = estimator(5, perplexity=1.0, max_iter=60).fit(rows)
-            assert np.isfinite(model.embedding_).all()
-
-    @pytest.mark.parametrize("rows", [np.ones((500, 2)), np.eye(500), np.zeros((500, 1))])
-    def test_ties_make_hubs_and_hubs_do_not_make_it_diverge(self, estimator, rows):
-        # Of equally distant neighbours the search takes the first: every row gets the same ones.
-        model = estimator(max_iter=300, random_state=0).fit(rows)
-        assert np.bincount(model.affinities_.indices).max() > 400
-        assert np.ptp(model.embedding_) < 1e3
-
-    def test_far_outlier(self, estimator, X):
-        X[0] = 1e12
-        assert np.isfinite(estimator(**QUICK).fit(X).embedding_).all()
-
-
 class TestWarningsAndErrors:
     @pytest.mark.parametrize(("n_samples", "used"), [(31, 10.0), (20, 19 / 3), (3, 1.0)])
     def test_a_perplexity_of_n_or_more_is_replaced_with_a_warning(self, estimator, n_samples, used, X):
@@ -351,10 +293,6 @@ class TestWarningsAndErrors:
         assert model.perplexity == 30.0
         expected = estimator(perplexity=used, max_iter=1).fit(X[:n_samples])
         assert_array_equal(model.embedding_, expected.embedding_)
-
-    def test_one_row(self, estimator, X):
-        with pytest.raises(ValueError, match="minimum of 2 is required"):
-            estimator().fit(X[:1])
 
     @pytest.mark.parametrize(
         ("name", "value", "error", "message"),
@@ -432,31 +370,6 @@ class TestWarningsAndErrors:
     def test_faiss_takes_no_sparse_rows(self, estimator, X):
         with pytest.raises(ValueError, match="neighbors == 'faiss' takes dense rows, and X is sparse"):
             estimator(neighbors="faiss").fit(csr_array(X))
-
-    @pytest.mark.parametrize("bad", [np.nan, np.inf])
-    def test_values_that_are_not_finite(self, estimator, bad, X):
-        X[3, 2] = bad
-        with pytest.raises(ValueError, match="Input X contains"):
-            estimator().fit(X)
-        with pytest.raises(ValueError, match="Input X contains"):
-            estimator().fit(csr_array(X))
-
-    def test_precomputed_distances_are_checked(self, estimator, X):
-        D = pairwise_distances(X)
-        model = estimator(metric="precomputed", init="random")
-        with pytest.raises(ValueError, match=r"square matrix of distances, got shape \(50, 4\)"):
-            model.fit(X)
-        for bad in (D - 1.0, csr_array(D - 1.0)):
-            with pytest.raises(ValueError, match="must hold distances, got negative values"):
-                model.fit(bad)
-        with pytest.raises(ValueError, match="init == 'pca' needs the rows"):
-            estimator(metric="precomputed").fit(D)
-        with pytest.raises(TypeError, match="method == 'exact' uses the distances of all pairs"):
-            estimator(metric="precomputed", init="random", method="exact").fit(csr_array(D))
-        with pytest.raises(ValueError, match=r"at least 46 neighbors in every row.* row 0 has 5"):
-            estimator(metric="precomputed", init="random", perplexity=15).fit(
-                KNeighborsTransformer(n_neighbors=5).fit_transform(X)
-            )
 
     def test_divergence_is_an_error_not_nan(self, estimator):
         X, _ = load_iris(return_X_y=True)

@@ -10,13 +10,17 @@ from __future__ import annotations
 import os
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from threading import Lock
+from contextlib import AbstractContextManager, contextmanager
+from itertools import repeat
+from threading import Lock, get_ident
 from types import TracebackType
 from typing import Any
+from weakref import WeakSet
 
 import joblib
+from threadpoolctl import ThreadpoolController
 
 # A block holds about this many elementary operations, some 0.1 ms of compiled code: much more than it costs to
 # hand it out, little enough for threads to finish together.
@@ -24,6 +28,27 @@ BLOCK_COST = 100_000
 MAX_BLOCKS = 128
 # To wake a thread and wait for it takes some 0.1 ms: less work than this is done by the calling one.
 THREADED_COST = 400_000
+
+
+# What forked processes have to set right.
+_shared: WeakSet[Workers | SharedSetting] = WeakSet()
+_forked = False
+
+
+def in_forked_processes(function: Callable[[], None]) -> None:
+    """Have a function called in processes that are forked from this one: a lock that was held may not open there."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=function)
+
+
+def _leave_others_behind() -> None:
+    global _forked
+    _forked = True
+    for user in list(_shared):
+        user.leave_others_behind()
+
+
+in_forked_processes(_leave_others_behind)
 
 
 def effective_n_threads(n_jobs: int | None) -> int:
@@ -44,11 +69,13 @@ def effective_n_threads(n_jobs: int | None) -> int:
         At least 1.
     """
     n_cores = int(joblib.cpu_count())
-    if n_jobs is not None:
-        # Dask's backend answers with the cores of the cluster, whatever it is asked.
-        most = n_jobs if n_jobs > 0 else n_cores + 1 + n_jobs
-        return max(1, min(most, int(joblib.effective_n_jobs(n_jobs))))
     backend, _ = joblib.parallel.get_active_backend()
+    if n_jobs is not None:
+        most = n_jobs if n_jobs > 0 else n_cores + 1 + n_jobs
+        if isinstance(backend, joblib.parallel.LokyBackend) and not backend.nesting_level:
+            return max(1, most)  # these are threads: it would ask whether processes are possible here
+        # Dask's backend answers with the cores of the cluster, whatever it is asked.
+        return max(1, min(most, int(joblib.effective_n_jobs(n_jobs))))
     if isinstance(backend, joblib.parallel.SequentialBackend):
         return 1
     limit = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
@@ -69,6 +96,103 @@ def _in_task_of_dask() -> bool:
     return True
 
 
+class SharedSetting:
+    """A setting of the whole process: the first thread that wants it changes it, the last one undoes that.
+
+    Each undoing its own change would leave what another had set, or take from a third what it still needs.
+
+    Parameters
+    ----------
+    change : callable
+        Returns the context manager that makes the change.
+
+    Examples
+    --------
+    >>> from contextlib import nullcontext
+    >>> with SharedSetting(nullcontext):
+    ...     pass
+    """
+
+    def __init__(self, change: Callable[[], AbstractContextManager[Any]]) -> None:
+        self._change = change
+        self._changed: AbstractContextManager[Any] | None = None
+        self._users: list[int] = []
+        self._lock = Lock()
+        _shared.add(self)
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._changed is None:
+                changed = self._change()
+                changed.__enter__()
+                self._changed = changed
+            self._users.append(get_ident())
+
+    def __exit__(self, *error: Any) -> None:
+        with self._lock:
+            self._users.remove(get_ident())
+            self._undo_if_unused()
+
+    def _undo_if_unused(self) -> None:
+        if not self._users and self._changed is not None:
+            changed, self._changed = self._changed, None
+            changed.__exit__(None, None, None)
+
+    def leave_others_behind(self) -> None:
+        """Forget, in a forked process, the threads that it does not have."""
+        self._lock = Lock()
+        self._users = [user for user in self._users if user == get_ident()]
+        self._undo_if_unused()
+
+
+_controller: tuple[int, ThreadpoolController] | None = None
+
+
+def _libraries() -> ThreadpoolController:
+    """Return the control of the libraries that are loaded; to find them takes longer than some fits."""
+    global _controller
+    found, n_modules = _controller, len(sys.modules)
+    if found is None or found[0] != n_modules:
+        found = _controller = n_modules, ThreadpoolController()
+    return found[1]
+
+
+@contextmanager
+def _blas_on_one_thread() -> Iterator[None]:
+    libraries = [library for library in _libraries().lib_controllers if library.user_api == "blas"]
+    before = [library.num_threads for library in libraries]
+    _set_threads(libraries, repeat(1))
+    try:
+        yield
+    finally:
+        _set_threads(libraries, before)
+
+
+def _set_threads(libraries: Iterable[Any], numbers: Iterable[int]) -> None:
+    for library, number in zip(libraries, numbers, strict=False):
+        # Since its version 3.8 threadpoolctl listens to one thread of the process at a time, and this may be another.
+        release = getattr(library, "clear_controlling_thread", lambda force: None)
+        release(force=True)
+        library.set_num_threads(number)
+        release(force=True)
+
+
+# Threaded matrix products round differently: what a fit computes with BLAS it computes on one thread.
+one_blas_thread = SharedSetting(_blas_on_one_thread)
+
+
+@contextmanager
+def sklearn_on_threads(n_threads: int) -> Iterator[None]:
+    """Have scikit-learn use so many threads when this one asks it for something: OpenMP's, and none for BLAS.
+
+    In a forked process OpenMP has one: GNU's waits for ever there, if it had several before the fork.
+    """
+    n_openmp = 1 if _forked else n_threads
+    # joblib's default would warn in processes that must not have any of their own, though only threads are wanted.
+    with one_blas_thread, _libraries().limit(limits=n_openmp, user_api="openmp"), joblib.parallel_backend("threading"):
+        yield
+
+
 class Workers:
     """Runs functions of a row range on blocks of rows. Use as a context manager: it owns threads.
 
@@ -83,8 +207,9 @@ class Workers:
     def __init__(self, n_threads: int = 1) -> None:
         self.n_threads = n_threads
         self._pool: ThreadPoolExecutor | None = None
-        self._users = 0
+        self._users: list[int] = []
         self._lock = Lock()
+        _shared.add(self)
 
     def run(self, function: Callable[[int, int], Any], n_rows: int, row_cost: int) -> list[Any]:
         """Call ``function(start, stop)`` for each block of rows.
@@ -154,7 +279,7 @@ class Workers:
 
     def __enter__(self) -> Workers:
         with self._lock:
-            self._users += 1
+            self._users.append(get_ident())
         return self
 
     def __exit__(
@@ -164,7 +289,12 @@ class Workers:
         traceback: TracebackType | None,
     ) -> None:
         with self._lock:
-            self._users -= 1
-            pool, self._pool = (self._pool, None) if self._users == 0 else (None, self._pool)
+            self._users.remove(get_ident())
+            pool, self._pool = (None, self._pool) if self._users else (self._pool, None)
         if pool is not None:
             pool.shutdown()
+
+    def leave_others_behind(self) -> None:
+        """Forget, in a forked process, the threads that it does not have."""
+        self._lock, self._pool = Lock(), None
+        self._users = [user for user in self._users if user == get_ident()]

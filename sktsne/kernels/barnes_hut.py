@@ -240,3 +240,20 @@ class BarnesHutKernel:
         empty = masses == 0.0
         centres[empty] = self._lower[empty]
         return masses, centres
+
+
+class BarnesHutFactory:
+    """Makes kernels of one angle; skops loads it, unlike a partial, without having to trust that.
+
+    Parameters
+    ----------
+    angle : float
+        That of the kernels.
+    """
+
+    def __init__(self, angle: float) -> None:
+        self._angle = angle
+
+    def __call__(self, similarity: Similarity, workers: Workers) -> BarnesHutKernel:
+        """Return a kernel."""
+        return BarnesHutKernel(similarity, workers, self._angle)
