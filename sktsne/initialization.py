@@ -67,7 +67,7 @@ def pca_start(X: Any, n_components: int, random_state: np.random.RandomState) ->
         random_state=random_state,
     ).set_output(transform="default")
     try:
-        with one_blas_thread, np.errstate(invalid="ignore"):
+        with one_blas_thread(), np.errstate(invalid="ignore"):
             components = pca.fit_transform(X)
     except ArpackError:  # it starts with a product that vanishes, where all but one column are tiny
         return start
@@ -129,7 +129,7 @@ def _eigenvectors(S: csr_array, n_components: int, random_state: np.random.Rando
         return vectors
     roots = np.sqrt(S.sum(axis=1))
     walk = csr_array(S.multiply(1.0 / roots[:, None]).multiply(1.0 / roots))
-    with one_blas_thread:
+    with one_blas_thread():
         if n <= DENSE_SPECTRUM:
             found = np.linalg.eigh(walk.toarray())[1][:, ::-1][:, 1 : available + 1]
         else:

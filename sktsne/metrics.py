@@ -834,7 +834,7 @@ def _compare_rows(
             results.extend(map(compare, _keys(x(some), some), _keys(y(some), some)))
         return results
 
-    with one_blas_thread, Workers(effective_n_threads(n_jobs)) as workers:
+    with one_blas_thread(), Workers(effective_n_threads(n_jobs)) as workers:
         return [result for results in workers.run(block, len(rows), n) for result in results]
 
 

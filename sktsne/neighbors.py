@@ -248,7 +248,7 @@ def resolve(X: Any, metric: Metric, metric_params: dict[str, Any] | None) -> tup
         params["V"] = np.where(variances > 0.0, variances, 1.0)  # what does not vary has no part in a distance
     if metric == "mahalanobis" and params.get("VI") is None:
         given = params.pop("V", None)
-        with one_blas_thread:
+        with one_blas_thread():
             covariance = np.cov(X.T, dtype=np.float64) if given is None else given
             params["VI"] = np.linalg.pinv(np.atleast_2d(covariance))
     return metric, params

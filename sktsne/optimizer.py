@@ -28,6 +28,7 @@ GAIN_INCREASE = 0.2
 GAIN_DECREASE = 0.8
 MIN_GAIN = 0.01
 CHECK_EVERY = 50
+LARGEST = float(np.finfo(np.float32).max)  # beyond it a map is not finite in single precision
 STEP_COST = 4  # elementary operations of a step, per coordinate
 
 
@@ -282,7 +283,7 @@ def minimize(
     with np.errstate(all="ignore"):
         gradient, _, cost, _ = objective(Y, with_cost=True)
         norm = _norm(gradient) * objective.gradient_scale
-    if not math.isfinite(cost + norm):
+    if not math.isfinite(cost + norm) or np.abs(Y).max() > LARGEST:
         raise _divergence(s.iteration, phases[-1])
     return Result(Y, cost, norm, s.iteration, reason)
 

@@ -464,3 +464,11 @@ def test_a_start_of_any_scale_gives_a_map_or_says_that_it_diverges(estimator, me
         ):
             model.fit(X)
     assert_array_equal(start, before)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_map_beyond_single_precision_has_diverged(estimator, dtype, X):
+    # Points that repel each other alone fly off, and double precision would hold them.
+    params = {**QUICK, "learning_rate": 1e45, "max_step_norm": None, "max_iter": 1, "method": "exact"}
+    with pytest.raises(FloatingPointError, match=r"diverged at iteration 1 with learning_rate=1e\+45"):
+        estimator(init=X[:, :2] / 10.0, **params).fit(X.astype(dtype))

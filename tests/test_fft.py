@@ -158,12 +158,13 @@ def test_the_last_two_meshes_are_kept(rng):
     kernel = FFTKernel(StudentT(), Workers())
     Y = rng.normal(size=(100, 2))
     meshes = []
-    for scale in (10.0, 10.0001, 20.0, 10.0, 40.0, 20.0):
+    for scale in (10.0, 10.0001, 20.0, 10.0, 40.0, 20.0, 10.0):
         kernel.set_points(scale * Y)
         meshes.append(kernel._mesh)
     assert meshes[0] is meshes[1] is meshes[3]
+    assert meshes[2] is meshes[5]
+    assert meshes[6] is not meshes[0]
     assert len(kernel._meshes) == 2
-    assert meshes[2] is not meshes[5]
 
 
 @pytest.mark.parametrize("d", [1, 2])

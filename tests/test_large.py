@@ -143,12 +143,10 @@ def test_one_thread_where_joblib_runs_one_job(monkeypatch):
 def test_threads_that_place_at_once_leave_faiss_as_it_was():
     faiss = pytest.importorskip("faiss")
     threshold = faiss.cvar.distance_compute_blas_threshold
-    first, second = _without_products(faiss), _without_products(faiss)
-    first.__enter__()
-    second.__enter__()
-    first.__exit__(None, None, None)
-    assert faiss.cvar.distance_compute_blas_threshold == NO_PRODUCTS
-    second.__exit__(None, None, None)
+    with _without_products:
+        with _without_products:
+            pass
+        assert faiss.cvar.distance_compute_blas_threshold == NO_PRODUCTS
     assert faiss.cvar.distance_compute_blas_threshold == threshold
 
 

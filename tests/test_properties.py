@@ -82,7 +82,7 @@ def parameters(wild=True):
         "early_exaggeration": st.floats(1.0, 100.0),
         "exaggeration": st.floats(1.0, 50.0),
         "momentum": st.floats(0.0, 0.999),
-        "learning_rate": st.floats(1e-6, 1e9),
+        "learning_rate": st.floats(1e-6, 1e3) | st.just(1e30),
         "max_step_norm": st.none() | st.floats(1e-3, 1e3),
         "angle": st.floats(0.0, 1.0),
     }

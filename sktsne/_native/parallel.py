@@ -159,7 +159,8 @@ def _libraries() -> ThreadpoolController:
 
 @contextmanager
 def _blas_on_one_thread() -> Iterator[None]:
-    libraries = [library for library in _libraries().lib_controllers if library.user_api == "blas"]
+    blas = [library for library in _libraries().lib_controllers if library.user_api == "blas"]
+    libraries = [library for library in blas if getattr(library, "threading_layer", None) != "openmp"]
     before = [library.num_threads for library in libraries]
     _set_threads(libraries, repeat(1))
     try:
@@ -177,8 +178,15 @@ def _set_threads(libraries: Iterable[Any], numbers: Iterable[int]) -> None:
         release(force=True)
 
 
-# Threaded matrix products round differently: what a fit computes with BLAS it computes on one thread.
-one_blas_thread = SharedSetting(_blas_on_one_thread)
+_one_thread_for_all = SharedSetting(_blas_on_one_thread)
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Have BLAS use one thread: threaded matrix products round differently."""
+    of_each_thread = _libraries().select(threading_layer="openmp")
+    with _one_thread_for_all, of_each_thread.limit(limits=1, user_api="blas"):
+        yield
 
 
 @contextmanager
@@ -189,7 +197,8 @@ def sklearn_on_threads(n_threads: int) -> Iterator[None]:
     """
     n_openmp = 1 if _forked else n_threads
     # joblib's default would warn in processes that must not have any of their own, though only threads are wanted.
-    with one_blas_thread, _libraries().limit(limits=n_openmp, user_api="openmp"), joblib.parallel_backend("threading"):
+    threads = joblib.parallel_backend("threading", n_jobs=1)
+    with one_blas_thread(), _libraries().limit(limits=n_openmp, user_api="openmp"), threads:
         yield
 
 
