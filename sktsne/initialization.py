@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array, issparse
 from scipy.sparse.csgraph import connected_components
-from scipy.sparse.linalg import ArpackError, eigsh
+from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 from sklearn.decomposition import PCA
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
@@ -18,7 +19,7 @@ from .neighbors import scale_exponent, scaled
 # Standard deviation of a start's first component: small, so that early exaggeration can rearrange clusters freely
 # (Kobak & Berens 2019).
 START_SCALE = 1e-4
-# Up to so many rows all eigenvectors are computed.
+# Of matrices with up to so many rows all eigenvectors are computed.
 DENSE_SPECTRUM = 100
 EIGENVALUE_TOLERANCE = 1e-4
 
@@ -47,7 +48,7 @@ def pca_start(X: Any, n_components: int, random_state: np.random.RandomState) ->
     n_components : int
         Components of the embedding.
     random_state : RandomState
-        For the filling, and for PCA's randomized solver where that is used.
+        For the filling, and for the solvers that begin at random.
 
     Returns
     -------
@@ -61,22 +62,46 @@ def pca_start(X: Any, n_components: int, random_state: np.random.RandomState) ->
         available = min(available, min(X.shape) - 1)  # ARPACK's limit
     if available == 0 or not _varies(X):
         return start
-    pca = PCA(
-        available,
-        svd_solver="arpack" if issparse(X) else "auto",
-        random_state=random_state,
-    ).set_output(transform="default")
-    try:
-        with one_blas_thread(), np.errstate(invalid="ignore"):
+    with one_blas_thread(), np.errstate(invalid="ignore"):
+        if issparse(X):
+            components = _components_of_sparse(X, available, random_state)
+        else:
+            pca = PCA(available, random_state=random_state).set_output(transform="default")
             components = pca.fit_transform(X)
-    except ArpackError:  # it starts with a product that vanishes, where all but one column are tiny
-        return start
     deviations = components.std(axis=0)
     if not deviations[0] > 0.0:  # the rows differ by less than what rounding leaves
         return start
     real = deviations > 1e-7 * deviations[0]
     start[:, :available][:, real] = components[:, real] * (START_SCALE / deviations[0])
     return start
+
+
+def _components_of_sparse(X: Any, n_components: int, random_state: np.random.RandomState) -> NDArray[np.float64]:
+    """Return principal components; scikit-learn's differ from call to call, as ARPACK's do without a seed."""
+    n, p = X.shape
+    mean = np.asarray(X.mean(axis=0)).ravel()
+    if p <= DENSE_SPECTRUM:
+        scatter = (X.T @ X).toarray() - n * np.outer(mean, mean)
+        axes = np.linalg.eigh(scatter)[1][:, ::-1][:, :n_components]
+    else:
+        scatter = LinearOperator((p, p), lambda v: X.T @ (X @ v) - n * mean * (mean @ v.ravel()), dtype=np.float64)
+        try:
+            axes = _largest_eigenvectors(scatter, n_components, random_state)
+        except ArpackError:  # a product that vanishes, where all but one column are tiny
+            return np.zeros((n, n_components))
+    axes *= np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(n_components)])
+    components: NDArray[np.float64] = X @ axes - mean @ axes
+    return components
+
+
+def _largest_eigenvectors(A: Any, k: int, random_state: np.random.RandomState, tol: float = 0.0) -> NDArray[np.float64]:
+    """Return the eigenvectors of the k largest eigenvalues, the largest first, the same for the same random state."""
+    first = random_state.uniform(-1.0, 1.0, A.shape[0])
+    # Where ARPACK has seen a whole invariant subspace it goes on at random: SciPy would take a new seed each time.
+    seed = {"rng": np.random.default_rng(0)} if "rng" in signature(eigsh).parameters else {}
+    values, vectors = eigsh(A, k=k, which="LA", tol=tol, v0=first, **seed)
+    found: NDArray[np.float64] = vectors[:, np.argsort(-values)]
+    return found
 
 
 def spectral_start(affinities: Any, n_components: int, random_state: np.random.RandomState) -> NDArray[np.float64]:
@@ -133,9 +158,7 @@ def _eigenvectors(S: csr_array, n_components: int, random_state: np.random.Rando
         if n <= DENSE_SPECTRUM:
             found = np.linalg.eigh(walk.toarray())[1][:, ::-1][:, 1 : available + 1]
         else:
-            first = random_state.uniform(-1.0, 1.0, n)
-            values, found = eigsh(walk, k=available + 1, which="LA", tol=EIGENVALUE_TOLERANCE, v0=first)
-            found = found[:, np.argsort(-values)][:, 1:]
+            found = _largest_eigenvectors(walk, available + 1, random_state, EIGENVALUE_TOLERANCE)[:, 1:]
     found = found / roots[:, None]
     found /= found[np.abs(found).argmax(axis=0), np.arange(available)]
     vectors[:, :available] = found / np.maximum(found.std(axis=0), np.finfo(np.float64).tiny)

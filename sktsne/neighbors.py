@@ -244,8 +244,13 @@ def resolve(X: Any, metric: Metric, metric_params: dict[str, Any] | None) -> tup
         accepted = ", ".join(map(repr, sorted(VALID_METRICS_SPARSE["brute"])))
         raise ValueError(f"it takes no sparse rows; metric must be one of {accepted} or a callable, or X dense.")
     if metric == "seuclidean" and params.get("V") is None:
-        variances = X.var(axis=0, ddof=1, dtype=np.float64)
-        params["V"] = np.where(variances > 0.0, variances, 1.0)  # what does not vary has no part in a distance
+        with np.errstate(over="ignore"):
+            variances = X.var(axis=0, ddof=1, dtype=np.float64)
+        # What does not vary has no part in a distance, though its mean may be rounded.
+        variances[(variances == 0.0) | (np.ptp(X, axis=0) == 0.0)] = 1.0
+        if not np.isfinite(variances).all():
+            raise ValueError("the variances of X, which are V, overflow: scale X.")
+        params["V"] = variances
     if metric == "mahalanobis" and params.get("VI") is None:
         given = params.pop("V", None)
         with one_blas_thread():

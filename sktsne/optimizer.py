@@ -28,7 +28,7 @@ GAIN_INCREASE = 0.2
 GAIN_DECREASE = 0.8
 MIN_GAIN = 0.01
 CHECK_EVERY = 50
-LARGEST = float(np.finfo(np.float32).max)  # beyond it a map is not finite in single precision
+LARGEST = 1e18  # beyond it squared distances overflow in single precision, in which kernels compute costs
 STEP_COST = 4  # elementary operations of a step, per coordinate
 
 

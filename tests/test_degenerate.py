@@ -36,7 +36,7 @@ def contents(X):
     """Return what X holds and how, for comparison."""
     if issparse(X):
         X = X.tocoo(copy=True)
-        return X.data.dtype, X.data.tobytes(), [part.tobytes() for part in X.coords]
+        return X.data.dtype, X.data.tobytes(), X.row.tobytes(), X.col.tobytes()
     if isinstance(X, pd.DataFrame):
         return X.dtypes.tolist(), repr(X.to_numpy(dtype=object).tolist())
     return pickle.dumps(X)
@@ -466,9 +466,19 @@ def test_a_start_of_any_scale_gives_a_map_or_says_that_it_diverges(estimator, me
     assert_array_equal(start, before)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_a_map_beyond_single_precision_has_diverged(estimator, dtype, X):
-    # Points that repel each other alone fly off, and double precision would hold them.
-    params = {**QUICK, "learning_rate": 1e45, "max_step_norm": None, "max_iter": 1, "method": "exact"}
-    with pytest.raises(FloatingPointError, match=r"diverged at iteration 1 with learning_rate=1e\+45"):
-        estimator(init=X[:, :2] / 10.0, **params).fit(X.astype(dtype))
+@every_kernel
+@pytest.mark.parametrize("learning_rate", [1e23, 1e30, 1e45])
+@pytest.mark.filterwarnings("ignore:The map spans")
+def test_a_map_whose_cost_single_precision_does_not_hold_has_diverged(estimator, method, learning_rate, X):
+    params = {**QUICK, "learning_rate": learning_rate, "max_step_norm": None, "max_iter": 1, "method": method}
+    with pytest.raises(FloatingPointError, match=r"diverged at iteration [01] with learning_rate=1e\+"):
+        estimator(init=X[:, :2] / 10.0, **params).fit(X)
+
+
+def test_columns_too_large_for_their_variances_are_named_and_those_that_do_not_vary_are_not(estimator, X):
+    params = {**QUICK, "affinities": FixedBandwidth(n_neighbors=9), "metric": "seuclidean", "init": X[:, :2]}
+    expected = estimator(**params).fit_transform(X)
+    constant = estimator(**params).fit_transform(np.column_stack([X, np.full(40, -1e200)]))
+    assert_allclose(constant, expected, rtol=1e-6, atol=1e-6)
+    with pytest.raises(ValueError, match=r"metric == 'seuclidean'.* variances of X, which are V, overflow: scale X"):
+        estimator(**params).fit(1e200 * X)

@@ -199,3 +199,24 @@ class TestSeparate:
         start = separate(Y, state())
         assert len(np.unique(start, axis=0)) == 30
         assert 5e-5 < start.std() < 2e-4
+
+
+@pytest.mark.parametrize("n_columns", [6, 150])
+@pytest.mark.parametrize(("different", "varying"), [(2, 150), (4, 1), (36, 1), (36, 150)])
+def test_principal_components_of_sparse_rows_repeat_and_are_those_of_dense_ones(n_columns, different, varying, rng):
+    # Where the rows vary in fewer directions than components are wanted, ARPACK goes on at random.
+    X = rng.normal(size=(different, n_columns))[np.arange(36) % different]
+    X[:, varying:] = 3.7
+    first, *others = (pca_start(csr_array(X), 3, state()) for _ in range(20))
+    for other in others:
+        assert_array_equal(other, first)
+    assert_allclose(np.abs(first), np.abs(pca_start(X, 3, state())), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("different", [2, 3, 120])
+@pytest.mark.parametrize("n_components", [2, 5])
+def test_the_spectral_start_repeats(different, n_components, rng):
+    S = rng.uniform(size=(different, different))[np.ix_(np.arange(120) % different, np.arange(120) % different)]
+    first, *others = (spectral_start(S, n_components, state()) for _ in range(10))
+    for other in others:
+        assert_array_equal(other, first)

@@ -16,8 +16,10 @@ def pair_potential(
 ):
     """Fill rows ``start`` to ``stop`` of ``phi`` and ``grad_phi``."""
     cdef Py_ssize_t i, k, n = coordinates.shape[1], d = coordinates.shape[0]
-    cdef const double* x = &coordinates[0, 0]
-    cdef const double* c = &charges[0]
+    cdef const double* x = NULL
+    cdef const double* c = NULL
+    if n > 0:
+        x, c = &coordinates[0, 0], &charges[0]
     with nogil:
         for i in range(start, stop):
             phi[i] = 0.0
