@@ -20,7 +20,7 @@ from . import SNE, TSNE, __version__
 from ._parameters import INITS, METHODS, check_parameters, choose_affinities
 from ._tables import EXTENSIONS, UsageError, counted, read, write
 from .neighbors import Conditioning
-from .plotting import draw
+from .plotting.embedding import draw
 
 ESTIMATOR_OPTIONS = (
     "n_components", "perplexity", "early_exaggeration", "learning_rate", "max_iter", "metric", "init", "verbose",

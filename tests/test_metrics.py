@@ -192,7 +192,7 @@ def test_threads_and_blocks_do_not_matter(rng, measure, monkeypatch):
     X, Y = noisy(rng)
     one = measure(X, Y, n_jobs=1)
     np.testing.assert_array_equal(measure(X, Y, n_jobs=2), one)
-    monkeypatch.setattr(metrics, "DISTANCES_AT_ONCE", 7 * len(X))
+    monkeypatch.setattr(metrics.ranks, "DISTANCES_AT_ONCE", 7 * len(X))
     np.testing.assert_allclose(measure(X, Y), one, atol=1e-6)
 
 

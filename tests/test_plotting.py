@@ -169,7 +169,7 @@ def test_a_pixel_has_the_colour_of_the_majority():
     image = display.points_.get_array()
     rows, columns = np.nonzero(image[..., 3])
     assert_array_equal(np.argsort(columns), np.argsort(rows))
-    palette = plotting.PALETTES[0]
+    palette = plotting.labels.PALETTES[0]
     assert_allclose(image[rows, columns, :3], [rgb(palette[1]), rgb(palette[0])])
     assert image[rows[0], columns[0], 3] == 1.0 > image[rows[1], columns[1], 3]
 
@@ -182,7 +182,7 @@ def test_density_of_a_strip_and_of_points_that_coincide(rng):
 
 
 def test_a_space_of_many_points_shows_a_sample(rng, monkeypatch):
-    monkeypatch.setattr(plotting, "MAX_MARKS", 50)
+    monkeypatch.setattr(plotting.embedding, "MAX_MARKS", 50)
     Y, y = rng.normal(size=(100, 3)), np.arange(100) % 2
     with pytest.warns(UserWarning, match="of 100 points, the plot shows a random sample of 50"):
         display = EmbeddingDisplay.from_embedding(Y, y)
@@ -314,7 +314,7 @@ def test_frames_are_turned_to_the_last_one_and_scaled(rng):
     recorder = FrameRecorder()
     for iteration, turned in enumerate((1e-3 * Y[:, ::-1] + 7.0, Y * [1.0, -1.0], Y)):
         recorder(iteration, 0.0, turned)
-    frames = plotting._aligned(recorder.maps)
+    frames = plotting.frames._aligned(recorder.maps)
     assert_allclose(frames[0], frames[2], atol=1e-3)
     assert_allclose(frames[1], frames[2], atol=1e-6)
     assert np.abs(frames[2]).max() == pytest.approx(1.0)

@@ -1,0 +1,25 @@
+"""The estimator of a map in a pipeline."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+
+
+def place_of_embedding(pipeline: Pipeline) -> int:
+    """Return the place of the last step that embeds."""
+    for place in reversed(range(len(pipeline.steps))):
+        if hasattr(pipeline.steps[place][1], "embedding_"):
+            return place
+    steps = ", ".join(type(step).__name__ for _, step in pipeline.steps)
+    raise ValueError(f"estimator must have a step with the attribute embedding_, and none of {steps} has one.")
+
+
+def embedder_of(estimator: Any) -> Any:
+    """Return the fitted estimator that has a map: itself, or a step of a pipeline."""
+    if isinstance(estimator, Pipeline):
+        estimator = estimator.steps[place_of_embedding(estimator)][1]
+    check_is_fitted(estimator, "embedding_")
+    return estimator

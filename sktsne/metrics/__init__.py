@@ -1,0 +1,54 @@
+r"""How good an embedding is: neighbourhoods that it kept, its cost, and scorers for a grid search.
+
+n rows; ρ_ij is the rank of row j among the others by distance from row i (1 is the nearest), r_ij that among the points
+of the embedding; N_i^k and M_i^k are the k nearest of row i, by ρ and by r.
+
+=========================== ==================================================================== ======================
+trustworthiness             T(k) = 1 − 2/(nk(2n − 3k − 1)) Σ_i Σ_{j ∈ M_i^k} max(0, ρ_ij − k)    Venna & Kaski 2001
+continuity                  C(k) = 1 − 2/(nk(2n − 3k − 1)) Σ_i Σ_{j ∈ N_i^k} max(0, r_ij − k)    Venna & Kaski 2001
+neighborhood_preservation   Q_NX(k) = Σ_i |N_i^k ∩ M_i^k| / nk                                   Lee & Verleysen 2009
+rnx_curve                   R_NX(k) = ((n − 1) Q_NX(k) − k) / (n − 1 − k)                        Lee et al. 2013
+rnx_auc                     Σ_k R_NX(k) / k  /  Σ_k 1 / k,   k = 1, …, n − 2                     Lee et al. 2015
+kl_divergence               C of the objectives, by sums over all pairs                          :mod:`.objectives`
+point_costs                 C_i, C = Σ_i C_i: Σ_j p_ij log(p_ij / q_ij) or Σ_j p_{j|i} log(…)    :mod:`.objectives`
+pbic                        2 C + log(n) · perplexity / n                                        Cao & Wang 2017
+=========================== ==================================================================== ======================
+
+All but the last three see ranks only, which no scaling of the map changes, and are means over rows, so that a sample of
+rows estimates them. Each judged row is compared with all n, some rows at a time: memory grows with n, not with n².
+
+Conventions: X of shape (n, n_features), the rows that were embedded, and embedding of shape (n, n_components), are
+converted to float64. Of equally distant rows the one that comes first is the nearer (Lee & Verleysen 2009), by which a
+perfect map has the best value even if rows repeat; distances count as equal if all but the last digits are.
+"""
+
+from .divergence import kl_divergence, pbic, point_costs
+from .ranks import Estimate, continuity, neighborhood_preservation, rnx_auc, rnx_curve, trustworthiness
+from .scorers import (
+    EmbeddingScorer,
+    continuity_scorer,
+    knn_accuracy,
+    make_embedding_scorer,
+    neighborhood_preservation_scorer,
+    rnx_scorer,
+    trustworthiness_scorer,
+)
+
+__all__ = [
+    "EmbeddingScorer",
+    "Estimate",
+    "continuity",
+    "continuity_scorer",
+    "kl_divergence",
+    "knn_accuracy",
+    "make_embedding_scorer",
+    "neighborhood_preservation",
+    "neighborhood_preservation_scorer",
+    "pbic",
+    "point_costs",
+    "rnx_auc",
+    "rnx_curve",
+    "rnx_scorer",
+    "trustworthiness",
+    "trustworthiness_scorer",
+]

@@ -1,0 +1,183 @@
+"""Measures in the form that searches over parameters take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.model_selection import cross_val_score
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.utils import check_array
+
+from .._parameters import check_number
+from .._pipeline import place_of_embedding
+from .ranks import continuity, neighborhood_preservation, rnx_auc, trustworthiness
+
+
+def knn_accuracy(
+    embedding: ArrayLike,
+    y: ArrayLike,
+    new_embedding: ArrayLike | None = None,
+    new_y: ArrayLike | None = None,
+    *,
+    n_neighbors: int = 10,
+    cv: Any = 5,
+) -> float:
+    """Return the accuracy with which nearest neighbors in a map tell the classes of its rows.
+
+    Of one map, by cross-validation over its points. Of rows that were placed in it by ``transform``, by their nearest
+    neighbors among the points of the map, the only measure here that looks at placed and training rows together. It
+    compares maps of the same rows, classes and ``cv``, by whatever method. It says how well a map separates the
+    classes that someone gave, not how well it shows the data: classes that overlap in the data should in the map.
+
+    Parameters
+    ----------
+    embedding : array-like of shape (n_samples, n_components)
+        Positions of the training rows. They were placed without the labels, but all at once: the result of the
+        cross-validation says nothing of new rows.
+    y : array-like of shape (n_samples,)
+        The classes.
+    new_embedding : array-like of shape (n_new, n_components), default=None
+        Positions of other rows in the same map.
+    new_y : array-like of shape (n_new,), default=None
+        The classes of those.
+    n_neighbors : int, default=10
+        How many neighbors vote.
+    cv : int, cross-validation generator or iterable, default=5
+        As for :func:`sklearn.model_selection.cross_val_score`; without effect where there are new rows.
+
+    Returns
+    -------
+    accuracy : float
+        The part of the rows with the right class: the mean over the splits, or that of the new rows.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sktsne import TSNE
+    >>> from sktsne.metrics import knn_accuracy
+    >>> X, y = load_iris(return_X_y=True)
+    >>> Y = TSNE(random_state=0).fit_transform(X)
+    >>> knn_accuracy(Y, y) > 0.9
+    True
+    >>> knn_accuracy(Y[::2], y[::2], Y[1::2], y[1::2]) > 0.9
+    True
+    """
+    check_number("n_neighbors", n_neighbors, Integral, 1)
+    if (new_embedding is None) != (new_y is None):
+        missing = "new_y" if new_y is None else "new_embedding"
+        raise ValueError(f"{missing} == None, must be given: new_embedding and new_y go together.")
+    Y = check_array(embedding, dtype=np.float64, input_name="embedding")
+    classifier = KNeighborsClassifier(n_neighbors)
+    if new_embedding is None:
+        return float(np.mean(cross_val_score(classifier, Y, y, cv=cv)))
+    new = check_array(new_embedding, dtype=np.float64, input_name="new_embedding")
+    return float(classifier.fit(Y, y).score(new, new_y))
+
+
+class EmbeddingScorer:
+    """A measure as ``scoring`` of scikit-learn's searches and cross-validations; see `make_embedding_scorer`.
+
+    Parameters
+    ----------
+    measure : callable
+        Called with rows, their positions and the parameters; returns a number, larger for better maps.
+    parameters : dict
+        Keyword arguments of the measure.
+    preprocessed : bool, default=False
+        Whether the positions are compared with the rows as they reach the embedding estimator.
+    """
+
+    def __init__(self, measure: Callable[..., float], parameters: dict[str, Any], preprocessed: bool = False) -> None:
+        if not callable(measure):
+            raise TypeError(f"measure == {measure!r}, must be a function of rows and their positions.")
+        self.measure = measure
+        self.parameters = parameters
+        self.preprocessed = preprocessed
+
+    def __call__(self, estimator: Any, X: Any, y: Any = None) -> float:
+        """Return the measure of the rows and the positions that ``transform`` gives them.
+
+        Parameters
+        ----------
+        estimator : estimator or Pipeline
+            A fitted estimator with ``transform``; in a pipeline the last step that has an ``embedding_``.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Held-out rows, or the training rows, as they enter the estimator.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        score : float
+            The larger the better.
+        """
+        rows = X
+        if isinstance(estimator, Pipeline):
+            place = place_of_embedding(estimator)
+            if self.preprocessed and place > 0:
+                rows = estimator[:place].transform(X)
+            estimator = estimator[: place + 1]
+        return float(self.measure(rows, estimator.transform(X), **self.parameters))
+
+    def __repr__(self) -> str:
+        parameters = {**({"preprocessed": True} if self.preprocessed else {}), **self.parameters}
+        name = getattr(self.measure, "__name__", repr(self.measure))
+        return f"make_embedding_scorer({', '.join([name, *(f'{key}={value!r}' for key, value in parameters.items())])})"
+
+
+def make_embedding_scorer(
+    measure: Callable[..., float], *, preprocessed: bool = False, **parameters: Any
+) -> EmbeddingScorer:
+    """Make a scorer of a measure, for ``scoring`` of :class:`sklearn.model_selection.GridSearchCV` and its like.
+
+    The scorer gives the rows to ``transform``, and compares them with the positions that they get. Held-out rows are
+    compared with each other, not with the training rows, which scikit-learn does not hand to a scorer: there must be
+    more of them than neighbors, and with few of them the neighborhoods reach far. Training rows have the positions of
+    the fit, so that with the one split ``cv=[(rows, rows)]`` of all rows it judges the map itself.
+
+    Scores compare between candidates on the same splits. In a pipeline the rows are those that enter it, so that
+    candidates for the steps before compare, too; what those steps do to the distances then counts as an error.
+
+    Parameters
+    ----------
+    measure : callable
+        `trustworthiness`, `continuity`, `neighborhood_preservation`, `rnx_auc` or another function of rows and their
+        positions that is larger for better maps. With a function of a module the scorer can be pickled, as ``n_jobs``
+        of a search needs it.
+    preprocessed : bool, default=False
+        Whether to compare with the rows as the steps of a pipeline before the embedding return them: where those put
+        columns on the same scale, or make numbers of what is none. Candidates for these steps do not compare then.
+    **parameters
+        Keyword arguments of the measure.
+
+    Returns
+    -------
+    scorer : EmbeddingScorer
+        Called as ``scorer(estimator, X, y=None)``, with a fitted estimator or a pipeline with one, be it the last step
+        or followed by a classifier.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.decomposition import PCA
+    >>> from sklearn.model_selection import cross_val_score
+    >>> from sktsne.metrics import make_embedding_scorer, trustworthiness
+    >>> scorer = make_embedding_scorer(trustworthiness, n_neighbors=5)
+    >>> scorer
+    make_embedding_scorer(trustworthiness, n_neighbors=5)
+    >>> print(np.round(cross_val_score(PCA(n_components=2), load_iris().data, scoring=scorer, cv=3), 2))
+    [0.9  0.93 0.94]
+    """
+    return EmbeddingScorer(measure, parameters, preprocessed)
+
+
+trustworthiness_scorer = make_embedding_scorer(trustworthiness)
+continuity_scorer = make_embedding_scorer(continuity)
+neighborhood_preservation_scorer = make_embedding_scorer(neighborhood_preservation)
+rnx_scorer = make_embedding_scorer(rnx_auc)

@@ -1,0 +1,124 @@
+"""Frames of a fit, for an animation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import orthogonal_procrustes
+
+from .drawing import coordinates
+from .embedding import EmbeddingDisplay
+
+
+class FrameRecorder:
+    """Record the map while it is fitted, for an animation: a ``callback`` for the estimators.
+
+    It records every ``callback_every`` iterations of the estimator. Call it with the end of a fit to add that. A second
+    fit begins anew, one that goes on (``warm_start``) goes on. Searches and others that clone an estimator copy it.
+
+    Attributes
+    ----------
+    iterations : list of int
+        When the frames were recorded.
+    costs : list of float
+        Their costs.
+    maps : list of ndarray of shape (n_samples, n_components)
+        The maps, in float32.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sktsne import TSNE
+    >>> from sktsne.plotting import FrameRecorder
+    >>> X, y = load_iris(return_X_y=True)
+    >>> recorder = FrameRecorder()
+    >>> tsne = TSNE(callback=recorder, callback_every=20, max_iter=110, random_state=0).fit(X)
+    >>> recorder(tsne.n_iter_, tsne.kl_divergence_, tsne.embedding_)
+    >>> recorder.iterations
+    [20, 40, 60, 80, 100, 110]
+    >>> recorder.animation(y).save("iris.gif", writer="pillow")  # doctest: +SKIP
+    """
+
+    def __init__(self) -> None:
+        self._clear()
+
+    def _clear(self) -> None:
+        self.iterations: list[int] = []
+        self.costs: list[float] = []
+        self.maps: list[NDArray[np.float32]] = []
+
+    def __call__(self, iteration: int, cost: float, embedding: NDArray[Any]) -> None:
+        """Record a frame.
+
+        Parameters
+        ----------
+        iteration : int
+            Iterations done; a number that is not above the last one begins a new recording.
+        cost : float
+            The cost.
+        embedding : ndarray of shape (n_samples, n_components)
+            The map.
+        """
+        if self.iterations and (iteration <= self.iterations[-1] or embedding.shape != self.maps[-1].shape):
+            self._clear()
+        self.iterations.append(iteration)
+        self.costs.append(cost)
+        self.maps.append(np.array(embedding, dtype=np.float32))
+
+    def animation(self, y: Any = None, *, interval: float = 100.0, ax: Any = None, **kwargs: Any) -> Any:
+        """Return the animation.
+
+        Every frame is turned and mirrored to fit the last one, and scaled to fill the picture: a map begins a
+        thousand times smaller than it ends.
+
+        Parameters
+        ----------
+        y : array-like of shape (n_samples,), default=None
+            Labels or values that give the colours.
+        interval : float, default=100.0
+            Milliseconds from frame to frame.
+        ax : matplotlib Axes, default=None
+            Where to draw; by default a new figure.
+        **kwargs
+            Arguments for matplotlib's ``scatter``.
+
+        Returns
+        -------
+        animation : matplotlib.animation.FuncAnimation
+            To show, or to save: ``animation.save("fit.gif", writer="pillow")``.
+
+        Raises
+        ------
+        ValueError
+            If nothing was recorded.
+        """
+        if not self.maps:
+            raise ValueError("There are no frames: pass the recorder as callback of an estimator, and fit that.")
+        frames = _aligned(self.maps)
+        display = EmbeddingDisplay(frames[-1], y).plot(ax, density=False, **kwargs)
+        n_components = frames[-1].shape[1]
+        for axis in "xyz"[:n_components]:
+            display.ax_.set(**{f"{axis}lim": (-1.05, 1.05)})
+        from matplotlib.animation import FuncAnimation  # after the plot, which says how to get it if it is missing
+
+        def show(frame: int) -> list[Any]:
+            positions = coordinates(frames[frame])
+            if len(positions) == 3:
+                display.points_._offsets3d = positions
+            else:
+                display.points_.set_offsets(np.column_stack(positions))
+            return [display.points_, display.ax_.set_title(f"iteration {self.iterations[frame]}")]
+
+        return FuncAnimation(display.figure_, show, frames=len(frames), interval=interval)
+
+
+def _aligned(maps: list[NDArray[np.float32]]) -> list[NDArray[np.float64]]:
+    """Centre the maps, turn each to fit the next, and scale it to reach from -1 to 1."""
+    frames = [Y - Y.mean(axis=0, dtype=np.float64) for Y in maps]
+    frames = [Y / (np.abs(Y).max() or 1.0) for Y in frames]
+    for place in reversed(range(len(frames) - 1)):
+        turned = frames[place] @ orthogonal_procrustes(frames[place], frames[place + 1])[0]
+        frames[place] = turned / (np.abs(turned).max() or 1.0)
+    return frames

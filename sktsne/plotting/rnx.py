@@ -1,0 +1,167 @@
+"""The display of how well a map keeps neighbourhoods of all sizes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.utils.validation import check_is_fitted
+
+from ..metrics import rnx_curve
+from .drawing import new_figure
+
+
+class RNXDisplay:
+    """How well a map keeps neighborhoods of all sizes: the curve R_NX(k) over the logarithm of k.
+
+    Make it by `from_estimator` or `from_embedding`, which draw it, too. Pass ``ax=display.ax_`` to compare another map.
+
+    Parameters
+    ----------
+    curve : array-like of shape (n_samples - 2,)
+        R_NX(k) for k = 1, 2, …, as :func:`sktsne.metrics.rnx_curve` returns it.
+    name : str, default=None
+        What the map is called in the legend. The area under its curve follows.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        What was drawn on.
+    figure_ : matplotlib Figure
+        The figure that it is in.
+    line_ : matplotlib Line2D
+        The curve.
+
+    See Also
+    --------
+    sktsne.metrics.rnx_curve : What the curve says.
+    sktsne.metrics.rnx_auc : The area under it.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.decomposition import PCA
+    >>> from sktsne import TSNE
+    >>> from sktsne.plotting import RNXDisplay
+    >>> X = load_iris().data
+    >>> display = RNXDisplay.from_estimator(TSNE(random_state=0).fit(X), X)
+    >>> display = RNXDisplay.from_embedding(X, PCA(n_components=2).fit_transform(X), name="PCA", ax=display.ax_)
+    >>> display.line_.get_label()
+    'PCA (area 0.69)'
+    """
+
+    ax_: Any
+    figure_: Any
+    line_: Any
+
+    def __init__(self, curve: ArrayLike, *, name: str | None = None) -> None:
+        self.curve = curve
+        self.name = name
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        *,
+        name: str | None = None,
+        ax: Any = None,
+        metric: Any = None,
+        sample_size: int | None = None,
+        random_state: Any = None,
+        n_jobs: int | None = None,
+        **kwargs: Any,
+    ) -> RNXDisplay:
+        """Draw the curve of a fitted estimator's map.
+
+        Parameters
+        ----------
+        estimator : estimator
+            A fitted estimator.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples, n_samples)
+            The rows of the fit.
+        name : str, default=None
+            What the map is called; by default the estimator's class.
+        ax, **kwargs
+            As for `plot`.
+        metric : str or callable, default=None
+            The distance between rows; by default that of the estimator.
+        sample_size, random_state, n_jobs
+            As for :func:`sktsne.metrics.rnx_curve`.
+
+        Returns
+        -------
+        display : RNXDisplay
+            The drawn curve.
+        """
+        check_is_fitted(estimator, "embedding_")
+        settings = {"sample_size": sample_size, "random_state": random_state, "n_jobs": n_jobs}
+        metric = getattr(estimator, "metric", "euclidean") if metric is None else metric
+        name = type(estimator).__name__ if name is None else name
+        return cls.from_embedding(X, estimator.embedding_, name=name, ax=ax, metric=metric, **settings, **kwargs)
+
+    @classmethod
+    def from_embedding(
+        cls,
+        X: Any,
+        embedding: ArrayLike,
+        *,
+        name: str | None = None,
+        ax: Any = None,
+        metric: Any = "euclidean",
+        sample_size: int | None = None,
+        random_state: Any = None,
+        n_jobs: int | None = None,
+        **kwargs: Any,
+    ) -> RNXDisplay:
+        """Draw the curve of a map, by whatever method.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples, n_samples)
+            The rows that were embedded, or with ``metric="precomputed"`` all of their distances.
+        embedding : array-like of shape (n_samples, n_components)
+            Their positions.
+        name : str, default=None
+            What the map is called.
+        ax, **kwargs
+            As for `plot`.
+        metric, sample_size, random_state, n_jobs
+            As for :func:`sktsne.metrics.rnx_curve`.
+
+        Returns
+        -------
+        display : RNXDisplay
+            The drawn curve.
+        """
+        curve = rnx_curve(
+            X, embedding, metric=metric, sample_size=sample_size, random_state=random_state, n_jobs=n_jobs
+        )
+        return cls(curve, name=name).plot(ax, **kwargs)
+
+    def plot(self, ax: Any = None, **kwargs: Any) -> RNXDisplay:
+        """Draw the curve.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; by default a new figure.
+        **kwargs
+            Arguments for matplotlib's ``plot``.
+
+        Returns
+        -------
+        self : RNXDisplay
+            With the attributes of what was drawn.
+        """
+        curve = np.asarray(self.curve, dtype=np.float64)
+        k = np.arange(1, len(curve) + 1)
+        area = np.sum(curve / k) / np.sum(1.0 / k)
+        self.ax_ = new_figure((6.4, 4.0)).subplots() if ax is None else ax
+        self.figure_ = self.ax_.figure
+        label = f"area {area:.2f}" if self.name is None else f"{self.name} (area {area:.2f})"
+        (self.line_,) = self.ax_.plot(k, curve, **{"label": label, **kwargs})
+        self.ax_.set(xscale="log", xlabel="k, neighbors", ylabel="$R_{NX}(k)$", ylim=(min(0.0, curve.min()), 1.0))
+        self.ax_.legend(loc="best", frameon=False)
+        return self
