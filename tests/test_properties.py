@@ -19,6 +19,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array, issparse
 
 from sktsne import SNE, TSNE
+from sktsne._native import COMPILED, parallel
 from sktsne.affinities import FixedBandwidth, Uniform
 
 EXAMPLES = int(os.environ.get("SKTSNE_EXAMPLES", "0"))
@@ -92,6 +93,13 @@ def parameters(wild=True):
 def contents(X):
     parts = (X.data, X.indices, X.indptr) if issparse(X) else (X,)
     return [(part.dtype, part.tobytes()) for part in parts]
+
+
+@pytest.fixture(autouse=True)
+def _threads(monkeypatch):
+    # So few rows would be one block of work, and that for the calling thread.
+    monkeypatch.setattr(parallel, "BLOCK_COST", 2_000 if COMPILED else 100_000)
+    monkeypatch.setattr(parallel, "THREADED_COST", 0)
 
 
 @pytest.fixture(autouse=True)
