@@ -7,17 +7,15 @@ take turns, and the number of the repeat is the random state. Before that each l
 which is not counted, so that no one pays for reading files from the disk. All maps are judged afterwards, by
 ``evaluate.py``. The progress that is printed costs next to nothing (see ``fit.py``).
 
-The folder of the output gets the table (NAME.md), all measurements (NAME.json), two plots (NAME-seconds.png,
-NAME-cost.png), and under "data" and "maps" what went in and came out of the fits.
+The folder of the output gets the table (NAME.md), all measurements (NAME.json, or ``--results``), plots of them
+(NAME-seconds.png, NAME-memory.png, NAME-cost.png, and NAME-threads.png for several numbers of threads), and under
+"data" and "maps" what went in and came out of the fits. ``page.py`` makes the documentation's page from such results.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
-import json
 import os
-import platform
 import sys
 from pathlib import Path
 from typing import Any
@@ -28,21 +26,27 @@ from evaluate import cached_affinities, judge
 from fit import measure
 from libraries import LIBRARIES
 from numpy.typing import NDArray
-from report import DISTURBANCE, plot_costs, plot_seconds, table
+from record import save
+from report import DISTURBANCE, markdown, plot, table
 
 WARM_UP_ROWS = 200
 
 
 def measure_all(
-    libraries: list[str], files: dict[int, Path], maps: Path, repeats: int, threads: int
+    libraries: list[str], files: dict[int, Path], maps: Path, repeats: int, threads: list[int]
 ) -> tuple[list[dict[str, Any]], int]:
     """Return what was measured, and the number of fits that failed."""
     maps.mkdir(parents=True, exist_ok=True)
     few = maps / "warm-up.npy"
     np.save(few, np.load(min(files.items())[1])[:WARM_UP_ROWS])
-    started = [name for name in libraries if attempt(name, few, maps / f"warm-up-{name}.npy", 0, threads)]
-    plan = [(file, seed, name) for file in files.values() for seed in range(repeats) for name in started]
-    fits = [attempt(name, file, maps / f"{file.stem}-{name}-{seed}.npy", seed, threads) for file, seed, name in plan]
+    started = [name for name in libraries if attempt(name, few, maps / f"warm-up-{name}.npy", 0, max(threads))]
+    fits = [
+        attempt(name, file, maps / f"{file.stem}-{name}-{seed}-{number}.npy", seed, number)
+        for file in files.values()
+        for seed in range(repeats)
+        for number in threads
+        for name in started
+    ]
     done = [fit for fit in fits if fit]
     return done, len(libraries) - len(started) + len(fits) - len(done)
 
@@ -56,11 +60,11 @@ def attempt(name: str, file: Path, embedding: Path, seed: int, threads: int) -> 
         return None
     others = fit["others"] or 0.0
     warning = f" (other processes kept {others:.1f} cores busy)" if others > DISTURBANCE else ""
-    print(f"{file.stem}, {name}, repeat {seed}: {fit['seconds']:.2f} s{warning}", flush=True)
-    return fit | {"map": str(embedding)}
+    print(f"{file.stem}, {name}, {threads} threads, repeat {seed}: {fit['seconds']:.2f} s{warning}", flush=True)
+    return fit | {"map": embedding.name}
 
 
-def judge_all(fits: list[dict[str, Any]], files: dict[int, Path], labels: NDArray) -> None:
+def judge_all(fits: list[dict[str, Any]], files: dict[int, Path], maps: Path, labels: NDArray) -> None:
     """Add the quality of its map to every fit."""
     for n, file in files.items():
         X = np.load(file)
@@ -68,18 +72,7 @@ def judge_all(fits: list[dict[str, Any]], files: dict[int, Path], labels: NDArra
         for fit in fits:
             if fit["n"] == n:
                 objective = LIBRARIES[fit["library"]].objective
-                fit |= judge(conditional, X, labels[:n], np.load(fit["map"]), objective)
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of what takes part and is installed."""
-    found = {"Python": platform.python_version()}
-    for package in ("sktsne", "openTSNE", "scikit-learn", "faiss-cpu", "numpy", "scipy"):
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+                fit |= judge(conditional, X, labels[:n], np.load(maps / fit.pop("map")), objective)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -88,11 +81,12 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--n", type=int, nargs="+", help="numbers of rows: the first n are taken")
     parser.add_argument("--mnist", type=Path, help="npz file with X (n, 784) and y; default: fetched from openml.org")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--threads", type=int, nargs="+", default=[os.cpu_count() or 1])
     parser.add_argument(
         "--libraries", nargs="+", choices=list(LIBRARIES), default=["sktsne", "openTSNE", "scikit-learn"]
     )
     parser.add_argument("--output", type=Path, default=Path("build", "benchmarks"))
+    parser.add_argument("--results", type=Path, help="file of the measurements; default: NAME.json in the output")
     return parser.parse_args()
 
 
@@ -101,22 +95,16 @@ def main() -> None:
     name, output = arguments.data, arguments.output
     sizes = sorted(set(arguments.n or [DEFAULT_SIZES[name]]))
     files, labels = prepare(name, sizes, output / "data", arguments.mnist)
-    settings = {"data": name, "threads": arguments.threads, "repeats": arguments.repeats, "versions": versions()}
-    settings["platform"] = platform.platform()
-    fits, failed = measure_all(arguments.libraries, files, output / "maps", arguments.repeats, arguments.threads)
-    results = output / f"{name}.json"
-    # Before the maps are judged, too: the fits may have taken hours.
-    results.write_text(json.dumps({"settings": settings, "fits": fits}, indent=1))
-    judge_all(fits, files, labels)
-    results.write_text(json.dumps({"settings": settings, "fits": fits}, indent=1))
+    maps, results = output / "maps", arguments.results or output / f"{name}.json"
+    fits, failed = measure_all(arguments.libraries, files, maps, arguments.repeats, arguments.threads)
+    save(results, {"data": name, "fits": fits})  # before the maps are judged, too: the fits may have taken hours
+    judge_all(fits, files, maps, labels)
+    save(results, {"data": name, "fits": fits})
     if fits:
-        title = f"{name}, all defaults, {arguments.threads} threads, {arguments.repeats} repeats"
-        installed = ", ".join(f"{package} {version}" for package, version in settings["versions"].items())
-        text = table(f"{title} ({installed})", fits)
+        text = markdown(table(fits))
         print("\n" + text)
         (output / f"{name}.md").write_text(text)
-        plot_seconds(output / f"{name}-seconds.png", title, fits)
-        plot_costs(output / f"{name}-cost.png", title, fits)
+        plot(output / name, "png", fits)
     if failed:
         sys.exit(f"{failed} fits failed")
 

@@ -61,6 +61,7 @@ def measure(name: str, rows: Path, embedding: Path, seed: int, threads: int) -> 
     return facts | {
         "library": name,
         "seed": seed,
+        "threads": threads,
         "cold_start": marks[END] - spawn,
         "others": None if busy_before is None or busy_after is None else (busy_after - busy_before) / wall,
         "stages": stages,

@@ -4,7 +4,7 @@
 
 Every row is one of MNIST, reduced to 50 dimensions, with noise of a tenth of the columns' standard deviation. The
 chunks are made by the tasks that place them. Each worker is a process with one thread. The landmarks are fitted once,
-with all cores, and the model is kept in the file of ``--model``.
+with all cores, and the model is kept in the file of ``--model``; the measurements in that of ``--results``.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from data import COMPONENTS, load_mnist, reduction
 from distributed import Client, LocalCluster
 from fit import peak_memory
 from numpy.typing import NDArray
+from record import save
 from sklearn.neighbors import KNeighborsClassifier
 
 from sktsne import TSNE
@@ -41,6 +42,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--neighbors", default="auto", help="the parameter of TSNE")
     parser.add_argument("--model", type=Path, help="file of the fitted model")
+    parser.add_argument("--results", type=Path)
     arguments = parser.parse_args()
     with TemporaryDirectory() as folder:
         write_rows(arguments.mnist, Path(folder))
@@ -49,9 +51,10 @@ def main() -> None:
             meta=np.empty((0, COMPONENTS), np.float32),
         )  # fmt: skip
         model = fitted_model(X, arguments)
-        for n_workers in arguments.workers:
-            place(model, X, n_workers, folder)
+        distributed = [place(model, X, n_workers, folder) for n_workers in arguments.workers]
     print(f"peak memory of the calling process, fit included: {peak_memory() / 2**30:.2f} GiB")
+    if arguments.results is not None:
+        save(arguments.results, {"landmarks": len(model.embedding_), "distributed": distributed})
 
 
 def write_rows(mnist: Path, folder: Path) -> None:
@@ -93,8 +96,8 @@ def fitted_model(X: da.Array, arguments: argparse.Namespace) -> Any:
     return model
 
 
-def place(model: Any, X: da.Array, n_workers: int, folder: str) -> None:
-    """Place all rows, and print what it took."""
+def place(model: Any, X: da.Array, n_workers: int, folder: str) -> dict[str, float]:
+    """Place all rows, print what it took, and return it."""
     with (
         dask.config.set({"distributed.worker.memory.target": False, "distributed.worker.memory.spill": False}),
         LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address=":0") as cluster,
@@ -113,7 +116,11 @@ def place(model: Any, X: da.Array, n_workers: int, folder: str) -> None:
         f"{max(before.values()) / 2**30:.2f} after the first chunk",
         flush=True,
     )
-    print(f"accuracy of 10 nearest neighbours among the placed rows: {accuracy(positions, X.shape[0], folder):.4f}")
+    score = accuracy(positions, X.shape[0], folder)
+    print(f"accuracy of 10 nearest neighbours among the placed rows: {score:.4f}")
+    return {
+        "workers": n_workers, "rows": len(positions), "seconds": seconds, "peak_memory": peaks[-1], "accuracy": score
+    }  # fmt: skip
 
 
 def accuracy(positions: NDArray, n: int, folder: str) -> float:

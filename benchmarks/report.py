@@ -13,104 +13,156 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 Fit = dict[str, Any]
+Table = list[list[str]]
 STAGES = ("neighbors", "affinities", "optimization")
 # Cores that other processes kept busy during a fit, above which its time is not to be trusted.
 DISTURBANCE = 0.1
-NOTES = """
-Medians over the repeats; of the seconds of the fit also the smallest and the largest. The ratio is that of the seconds
-to those of sktsne. The stages are what each library says of itself, and the rest is what they leave of the fit. A cold
+# A library has the same colour in every plot.
+COLORS = dict(zip(LIBRARIES, ("#0072B2", "#56B4E9", "#E69F00", "#009E73", "#CC79A7"), strict=True))
+NOTES = """\
+Medians over the fits; of the seconds of the fit also the smallest and the largest. The ratio is that of the seconds to
+those of sktsne. The stages are what each library says of itself, and the rest is what they leave of the fit. A cold
 start is a new process, its import and its fit. The memory is the peak of the whole process. The cost is of one float64
-evaluator: affinities of perplexity 30 over exact neighbours, all pairs in the normalisation (above 100,000 rows
+evaluator: affinities of perplexity 30 over exact neighbors, all pairs in the normalization (above 100,000 rows
 estimated, from 10,000 rows against all); that of sktsne-SNE is the cost of SNE per row, another quantity. 10-NN is the
-3-fold accuracy of 10 nearest neighbours in the map. Trustworthiness is that of 10 neighbours, above 5,000 rows of a
+3-fold accuracy of 10 nearest neighbors in the map. Trustworthiness is that of 10 neighbors, above 5,000 rows of a
 sample of 5,000 among themselves.
 """
 
 
-def groups(fits: list[Fit]) -> dict[tuple[int, str], list[Fit]]:
-    """Return the fits by number of rows and library, in the order of measurement."""
-    result: dict[tuple[int, str], list[Fit]] = {}
-    for fit in fits:
-        result.setdefault((fit["n"], fit["library"]), []).append(fit)
+def groups(fits: list[Fit]) -> dict[tuple[int, int, str], list[Fit]]:
+    """Return the fits by number of rows, threads and library: few rows first, many threads first, then as measured."""
+    result: dict[tuple[int, int, str], list[Fit]] = {}
+    for fit in sorted(fits, key=lambda fit: (fit["n"], -fit["threads"])):
+        result.setdefault((fit["n"], fit["threads"], fit["library"]), []).append(fit)
     return result
 
 
-def table(title: str, fits: list[Fit]) -> str:
-    """Return a Markdown table with a line for each library and number of rows."""
-    header = ["library", "n", "seconds", "ratio", *STAGES, "rest", "import", "cold start", "memory, MB", "iterations"]
-    header += ["cost", "10-NN", "trustworthiness"]
-    lines = [title, "", _line(header), _line(["---"] + ["---:"] * (len(header) - 1))]
+def table(fits: list[Fit]) -> Table:
+    """Return the cells of a table with a line for each number of rows and threads, and library."""
+    header = ["library", "n", "threads", "fits", "seconds", "ratio", *STAGES, "rest", "import", "cold start"]
+    header += ["memory, MB", "iterations", "cost", "10-NN", "trustworthiness"]
+    lines = [header]
     by_group = groups(fits)
-    for (n, library), group in by_group.items():
+    for (n, threads, library), group in by_group.items():
         seconds = [fit["seconds"] for fit in group]
-        ours = by_group.get((n, "sktsne"))
-        ratio = f"{statistics.median(seconds) / _median(ours, lambda fit: fit['seconds']):.2f}" if ours else "-"
-        cells = [library, f"{n:,}", f"{_seconds(statistics.median(seconds))} [{_seconds(min(seconds))}"]
-        cells[-1] += f"-{_seconds(max(seconds))}]"
-        cells.append(ratio)
+        ours = by_group.get((n, threads, "sktsne"))
+        ratio = f"{statistics.median(seconds) / median(ours, 'seconds'):.2f}" if ours else "-"
+        span = f" [{_seconds(min(seconds))}-{_seconds(max(seconds))}]" if len(group) > 1 else ""
+        cells = [library, f"{n:,}", str(threads), str(len(group)), _seconds(statistics.median(seconds)) + span, ratio]
         cells += [_seconds(_median(group, lambda fit, stage=stage: fit["stages"].get(stage, 0.0))) for stage in STAGES]
         cells.append(_seconds(_median(group, _rest)))
-        cells += [_seconds(_median(group, lambda fit, key=key: fit[key])) for key in ("import", "cold_start")]
+        cells += [_seconds(median(group, key)) for key in ("import", "cold_start")]
         memory = [fit["peak_memory"] for fit in group if fit["peak_memory"]]
         cells.append(f"{statistics.median(memory) / 1e6:.0f}" if memory else "-")
-        cells.append(f"{_median(group, lambda fit: fit['iterations']):.0f}")
-        cells += [f"{_median(group, lambda fit, key=key: fit[key]):.4f}" for key in ("cost", "accuracy")]
-        cells.append(f"{_median(group, lambda fit: fit['trustworthiness']):.4f}")
-        lines.append(_line(cells))
-    disturbed = sum((fit["others"] or 0.0) > DISTURBANCE for fit in fits)
-    warning = f"\n**Other processes kept cores busy during {disturbed} of {len(fits)} fits.**\n" if disturbed else ""
-    return "\n".join(lines) + "\n" + warning + NOTES
+        cells.append(f"{median(group, 'iterations'):.0f}")
+        cells += [f"{median(group, key):.4f}" for key in ("cost", "accuracy", "trustworthiness")]
+        lines.append(cells)
+    return lines
 
 
-def plot_seconds(file: Path, title: str, fits: list[Fit]) -> None:
-    """Plot the time of a fit against the number of rows; bars from the smallest to the largest."""
+def disturbed(fits: list[Fit]) -> str:
+    """Return a warning if other processes kept cores busy during some fits, or an empty string."""
+    number = sum((fit["others"] or 0.0) > DISTURBANCE for fit in fits)
+    return f"**Other processes kept cores busy during {number} of {len(fits)} fits.**" if number else ""
+
+
+def markdown(lines: Table) -> str:
+    """Return the table in Markdown, numbers at the right."""
+    header, *body = lines
+    rule = ["---"] + ["---:"] * (len(header) - 1)
+    return "".join("| " + " | ".join(cells) + " |\n" for cells in (header, rule, *body))
+
+
+def plot(stem: Path, kind: str, fits: list[Fit]) -> dict[str, Path]:
+    """Draw what there is to compare in files STEM-NAME.KIND; return them by name."""
+    most = max(fit["threads"] for fit in fits)
+    with_most = [fit for fit in fits if fit["threads"] == most]
+    figures = {"cost": plot_costs(with_most)}
+    if len({fit["n"] for fit in with_most}) > 1:
+        figures["seconds"] = plot_against_rows(with_most, lambda fit: fit["seconds"], "seconds of the fit")
+        figures["memory"] = plot_against_rows(with_most, lambda fit: fit["peak_memory"] / 1e6, "peak memory, MB")
+    if len({fit["threads"] for fit in fits}) > 1:
+        figures["threads"] = plot_threads(fits)
+    files = {name: stem.with_name(f"{stem.name}-{name}.{kind}") for name in figures}
+    for name, figure in figures.items():
+        figure.savefig(files[name], dpi=120, metadata={"Date": None} if kind == "svg" else None)
+    return files
+
+
+def plot_against_rows(fits: list[Fit], value: Callable[[Fit], float], label: str) -> Figure:
+    """Plot a measurement against the number of rows; bars from the smallest to the largest."""
     figure = Figure(figsize=(6, 4.5), layout="constrained")
     axes = figure.subplots()
     by_group = groups(fits)
     for library in dict.fromkeys(fit["library"] for fit in fits):
-        sizes = sorted(n for n, name in by_group if name == library)
-        seconds = [[fit["seconds"] for fit in by_group[n, library]] for n in sizes]
-        middle = [statistics.median(s) for s in seconds]
-        below = [m - min(s) for m, s in zip(middle, seconds, strict=True)]
-        above = [max(s) - m for m, s in zip(middle, seconds, strict=True)]
-        axes.errorbar(sizes, middle, [below, above], marker="o", capsize=3, label=library)
-    axes.set(xscale="log", yscale="log", xlabel="rows", ylabel="seconds of the fit", title=title)
-    _plain_ticks(axes.xaxis)
-    _plain_ticks(axes.yaxis)
-    axes.grid(alpha=0.3)
-    axes.legend()
-    figure.savefig(file, dpi=120)
+        values = {n: [value(fit) for fit in group] for (n, _, name), group in by_group.items() if name == library}
+        middle = [statistics.median(some) for some in values.values()]
+        below = [m - min(some) for m, some in zip(middle, values.values(), strict=True)]
+        above = [max(some) - m for m, some in zip(middle, values.values(), strict=True)]
+        axes.errorbar(list(values), middle, [below, above], marker="o", capsize=3, label=library, color=COLORS[library])
+    axes.set(xscale="log", yscale="log", xlabel="rows", ylabel=label)
+    _finish(axes, (axes.xaxis, axes.yaxis))
+    return figure
 
 
-def plot_costs(file: Path, title: str, fits: list[Fit]) -> None:
-    """Plot the cost against the seconds for each number of rows, of the first repeat.
+def plot_costs(fits: list[Fit]) -> Figure:
+    """Plot the cost against the seconds for each number of rows, of the first fit.
 
     Lines are what the libraries report, each by its own reckoning; dots are the evaluator's cost of the final map.
     """
     sizes = sorted({fit["n"] for fit in fits})
     objectives = list(dict.fromkeys(LIBRARIES[fit["library"]].objective for fit in fits))
-    figure = Figure(figsize=(1.5 + 4.5 * len(sizes), 0.5 + 4 * len(objectives)), layout="constrained")
-    panels = figure.subplots(len(objectives), len(sizes), squeeze=False)
-    for (n, library), group in groups(fits).items():
+    columns = min(3, len(sizes))
+    rows = -(-len(sizes) // columns)
+    figure = Figure(figsize=(1.5 + 4.0 * columns, 0.5 + 3.5 * rows * len(objectives)), layout="constrained")
+    panels = figure.subplots(rows * len(objectives), columns, squeeze=False)
+    for axes in panels.flat:
+        axes.set_axis_off()
+    for (n, _, library), group in groups(fits).items():
         objective = LIBRARIES[library].objective
-        axes = panels[objectives.index(objective), sizes.index(n)]
+        row, column = divmod(sizes.index(n), columns)
+        axes = panels[row + rows * objectives.index(objective), column]
+        axes.set_axis_on()
         fit = group[0]
-        (line,) = axes.plot(*zip(*fit["trajectory"], strict=True), label=library)
-        axes.plot(fit["seconds"], fit["cost"], "o", color=line.get_color())
+        axes.plot(*zip(*fit["trajectory"], strict=True), color=COLORS[library], label=library)
+        axes.plot(fit["seconds"], fit["cost"], "o", color=COLORS[library])
         axes.set(xscale="log", xlabel="seconds", ylabel=f"cost of {objective}", title=f"n = {n:,}")
         axes.ticklabel_format(axis="y", useOffset=False)
-        _plain_ticks(axes.xaxis)
-        axes.grid(alpha=0.3)
-        axes.legend()
-    figure.suptitle(f"{title}\nlines: as each library reports; dots: the evaluator's", fontsize="medium")
-    figure.savefig(file, dpi=120)
+        _finish(axes, (axes.xaxis,))
+    return figure
 
 
-def _plain_ticks(axis: Axis) -> None:
-    """Mark 1, 2 and 5 of each decade of a logarithmic axis, as plain numbers."""
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
-    axis.set_minor_formatter(NullFormatter())
+def plot_threads(fits: list[Fit]) -> Figure:
+    """Plot the seconds of a fit against the number of threads, for each number of rows with several."""
+    by_group = groups(fits)
+    sizes = sorted({n for n, threads, _ in by_group if any(key[0] == n and key[1] != threads for key in by_group)})
+    figure = Figure(figsize=(1.5 + 4.0 * len(sizes), 4.0), layout="constrained")
+    for axes, n in zip(figure.subplots(1, len(sizes), squeeze=False).flat, sizes, strict=True):
+        for library in dict.fromkeys(fit["library"] for fit in fits):
+            points = sorted(
+                (key[1], median(group, "seconds")) for key, group in by_group.items() if key[::2] == (n, library)
+            )
+            axes.plot(*zip(*points, strict=True), marker="o", label=library, color=COLORS[library])
+        axes.set(yscale="log", xlabel="threads", ylabel="seconds of the fit", title=f"n = {n:,}")
+        axes.set_xticks(sorted({fit["threads"] for fit in fits}))
+        _finish(axes, (axes.yaxis,))
+    return figure
+
+
+def _finish(axes: Any, logarithmic: tuple[Axis, ...]) -> None:
+    """Mark 1, 2 and 5 of each decade of logarithmic axes, as plain numbers."""
+    for axis in logarithmic:
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+        axis.set_minor_formatter(NullFormatter())
+    axes.grid(alpha=0.3)
+    axes.legend()
+
+
+def median(group: list[Fit], key: str) -> float:
+    """Return the median of a measurement over some fits."""
+    return _median(group, lambda fit: fit[key])
 
 
 def _median(group: list[Fit], value: Callable[[Fit], float]) -> float:
@@ -123,7 +175,3 @@ def _rest(fit: Fit) -> float:
 
 def _seconds(value: float) -> str:
     return f"{value:.2f}" if value < 100 else f"{value:.0f}"
-
-
-def _line(cells: list[str]) -> str:
-    return "| " + " | ".join(cells) + " |"

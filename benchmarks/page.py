@@ -1,0 +1,156 @@
+"""The documentation's page of benchmarks and the README's table, from the measurements in ``benchmarks/results``.
+
+    python benchmarks/page.py
+
+writes docs/benchmarks.rst and its plots, as every build of the documentation does, and the table in README.md. Files of
+results are what the scripts were given as ``--results``.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from report import NOTES, Fit, Table, disturbed, groups, markdown, median, plot, table
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+PLOTS = Path("generated", "benchmarks")
+DATA = {
+    "mnist": ("MNIST", "The first n of 70,000 images of handwritten digits, reduced to 50 principal components."),
+    "digits": ("Digits", "scikit-learn's 1,797 images of 8 x 8 pixels."),
+    "deformed": ("Deformed MNIST", "Digits of MNIST, turned, shifted and bent at random, 50 principal components."),
+}
+CAPTIONS = {
+    "seconds": "Seconds of a fit against the number of rows",
+    "cost": "Cost against seconds: lines are what the libraries report, from the end of early exaggeration on, each by "
+    "its own reckoning; dots are the evaluator's cost of the final map",
+    "memory": "Peak memory of the process against the number of rows",
+    "threads": "Seconds of a fit against the number of threads",
+}
+INTRODUCTION = """\
+Benchmarks
+==========
+
+sktsne beside openTSNE and scikit-learn, each with its defaults, on the same data with the same number of threads. All
+that follows on this page is made from measurements that the scripts in ``benchmarks`` have written to
+``benchmarks/results``; `How it was measured`_ has machines, versions, dates and commands.
+"""
+# The README shows these numbers of rows of each data set.
+README_ROWS = {"digits": (1797,), "mnist": (10_000, 70_000)}
+README_TABLE = re.compile(r"(?<=<!-- results -->\n).*(?=<!-- end of results -->)", re.DOTALL)
+
+
+def results() -> dict[str, dict[str, Any]]:
+    """Return the contents of the files of results, by name."""
+    return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted(RESULTS.glob("*.json"))}
+
+
+def fits_of(data: str, files: dict[str, dict[str, Any]]) -> list[Fit]:
+    """Return all fits of a data set."""
+    return [fit for content in files.values() if content.get("data") == data for fit in content["fits"]]
+
+
+def write_page(docs: Path) -> None:
+    """Write the page and its plots to the folder of the documentation."""
+    files = results()
+    (docs / PLOTS).mkdir(parents=True, exist_ok=True)
+    sections = [INTRODUCTION]
+    for data in DATA:
+        if fits := fits_of(data, files):
+            sections.extend(_comparison(data, fits, docs))
+    sections.extend(_placements(files))
+    sections.extend(_circumstances(files))
+    (docs / "benchmarks.rst").write_text("\n".join(sections), encoding="utf-8")
+
+
+def _comparison(data: str, fits: list[Fit], docs: Path) -> Iterator[str]:
+    title, text = DATA[data]
+    yield _heading(title) + text + "\n"
+    for name, file in plot(docs / PLOTS / data, "svg", fits).items():
+        path = file.relative_to(docs).as_posix()
+        yield f".. figure:: {path}\n   :alt: {CAPTIONS[name]}\n   :align: center\n\n   {CAPTIONS[name]}.\n"
+    yield _csv_table(table(fits))
+    yield disturbed(fits) + "\n"
+
+
+def _placements(files: dict[str, dict[str, Any]]) -> Iterator[str]:
+    lines = [["library", "new rows", "rows of the map", "seconds", "10-NN"]]
+    for content in files.values():
+        for run in content.get("placements", ()):
+            cells = [run["library"], f"{run['rows']:,}", f"{run['n']:,}", f"{statistics.median(run['seconds']):.2f}"]
+            lines.append([*cells, f"{run['accuracy']:.4f}"])
+    if len(lines) > 1:
+        yield _heading("New points") + "Rows of MNIST placed by ``transform`` in the map of others, medians.\n"
+        yield _csv_table(lines)
+    lines = [["workers", "rows", "landmarks", "seconds", "rows a second", "peak memory of a worker, MB", "10-NN"]]
+    for content in files.values():
+        for run in content.get("distributed", ()):
+            cells = [run["workers"], f"{run['rows']:,}", f"{content['landmarks']:,}", f"{run['seconds']:.1f}"]
+            cells += [
+                f"{run['rows'] / run['seconds']:,.0f}",
+                f"{run['peak_memory'] / 1e6:.0f}",
+                f"{run['accuracy']:.4f}",
+            ]
+            lines.append([str(cell) for cell in cells])
+    if len(lines) > 1:
+        yield _heading("Data that does not fit") + "Rows of a Dask array, made by the tasks that place them in a map.\n"
+        yield _csv_table(lines)
+
+
+def _circumstances(files: dict[str, dict[str, Any]]) -> Iterator[str]:
+    yield _heading("How it was measured") + NOTES
+    for name, content in files.items():
+        what = content["circumstances"]
+        versions = ", ".join(f"{package} {version}" for package, version in what["versions"].items())
+        yield f"``{name}.json``, {what['date']}, commit {what['commit']}; {what['machine']}; {versions}:\n"
+        yield f".. code-block:: bash\n\n   {what['command']}\n"
+
+
+def readme_table() -> str:
+    """Return the README's table."""
+    files = results()
+    lines = [["", "seconds", "cost", "10-NN", "trustworthiness"]]
+    counts: list[str] = []
+    for data, sizes in README_ROWS.items():
+        by_group = groups(fits_of(data, files))
+        most = max(threads for _, threads, _ in by_group)
+        for n in sizes:
+            title = f"**{DATA[data][0]}**, {n:,} rows: "
+            for (rows, threads, library), group in by_group.items():
+                if (rows, threads) == (n, most):
+                    values = [f"{median(group, key):.4f}" for key in ("cost", "accuracy", "trustworthiness")]
+                    lines.append([title + library, f"{median(group, 'seconds'):.3g}", *values])
+                    title = ""
+            counts.append(f"{len(next(g for key, g in by_group.items() if key[:2] == (n, most)))} ({n:,} rows)")
+    machines = {files[name]["circumstances"]["machine"] for name in files if files[name].get("data") in README_ROWS}
+    return (
+        f"{markdown(lines)}\nMedians of {', '.join(counts)} fits of each library on {' and '.join(sorted(machines))}.\n"
+    )
+
+
+def _heading(title: str) -> str:
+    return f"{title}\n{'-' * len(title)}\n\n"
+
+
+def _csv_table(lines: Table) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n   ").writerows(lines)
+    return f".. csv-table::\n   :header-rows: 1\n\n   {text.getvalue().rstrip()}\n"
+
+
+def main() -> None:
+    write_page(ROOT / "docs")
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    readme.write_text(README_TABLE.sub(lambda _: readme_table(), text), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
