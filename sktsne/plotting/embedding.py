@@ -1,0 +1,358 @@
+"""Displays of maps."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import orthogonal_procrustes
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
+from sklearn.utils.validation import check_is_fitted
+
+from .._parameters import check_choice
+from ..metrics import rnx_curve
+from .._pipeline import embedder_of, place_of_embedding
+from .labels import Labels, read_labels
+from .drawing import axes_for, draw_image, draw_legend, draw_marks, new_figure, prepare
+
+# From here on marks hide each other however small they are.
+MAX_MARKS = 200_000
+
+
+class EmbeddingDisplay:
+    """A map, drawn as points or as their density.
+
+    Make it by `from_estimator` or `from_embedding`, which draw it, too.
+
+    Up to 20 different labels are classes, each with a colour of a palette that is safe for the colour-blind up to ten;
+    more are a scale, if they are numbers. Marks get smaller and more transparent with the number of points. A flat
+    map of more than 200,000 points is drawn as an image, in which a pixel shows how many points it has: by the
+    logarithm of their number, by its depth of the colour of the class that most of them are of, or by their mean value.
+
+    Parameters
+    ----------
+    embedding : array-like of shape (n_samples, n_components)
+        The positions. One component is drawn as a strip, with the points scattered across; of more than three, the
+        first two.
+    y : array-like of shape (n_samples,), default=None
+        Labels or values that give the colours. Points whose value is NaN are grey, and left out of mean values.
+    label_name : str, default=None
+        What they are called; by default the name of a pandas Series.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        What was drawn on.
+    figure_ : matplotlib Figure
+        The figure that it is in.
+    points_ : matplotlib PathCollection or AxesImage
+        The points, or their density.
+    legend_ : matplotlib Legend or None
+        The classes, at the right of the map.
+    colorbar_ : matplotlib Colorbar or None
+        The scale of values or counts.
+
+    See Also
+    --------
+    plot_perplexities : Maps at several perplexities.
+    RNXDisplay : How well a map keeps neighborhoods of all sizes.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sktsne import TSNE, EmbeddingDisplay
+    >>> X, y = load_iris(return_X_y=True)
+    >>> tsne = TSNE(random_state=0).fit(X)
+    >>> display = EmbeddingDisplay.from_estimator(tsne, y=load_iris().target_names[y])
+    >>> [text.get_text() for text in display.legend_.get_texts()]
+    ['setosa', 'versicolor', 'virginica']
+    """
+
+    ax_: Any
+    figure_: Any
+    points_: Any
+    legend_: Any
+    colorbar_: Any
+
+    def __init__(self, embedding: ArrayLike, y: Any = None, *, label_name: str | None = None) -> None:
+        self.embedding = embedding
+        self.y = y
+        self.label_name = label_name
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any = None,
+        y: Any = None,
+        *,
+        label_name: str | None = None,
+        ax: Any = None,
+        density: bool | str = "auto",
+        legend: bool = True,
+        **kwargs: Any,
+    ) -> EmbeddingDisplay:
+        """Draw the map of a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : estimator or Pipeline
+            A fitted estimator, or a pipeline with one.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features), default=None
+            Rows to place by ``transform``; ``None`` draws those of the fit, the attribute ``embedding_``.
+        y : array-like of shape (n_samples,), default=None
+            Labels or values that give the colours.
+        label_name : str, default=None
+            What they are called; by default the name of a pandas Series.
+        ax, density, legend, **kwargs
+            As for `plot`.
+
+        Returns
+        -------
+        display : EmbeddingDisplay
+            The drawn map.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sktsne import TSNE, EmbeddingDisplay
+        >>> X = load_iris().data
+        >>> tsne = TSNE(random_state=0).fit(X[::2])
+        >>> display = EmbeddingDisplay.from_estimator(tsne, X[1::2], X[1::2, 2], label_name="petal length")
+        >>> display.colorbar_.ax.get_ylabel()
+        'petal length'
+        """
+        embedding = embedding_of(estimator, X)
+        return cls(embedding, y, label_name=label_name).plot(ax, density=density, legend=legend, **kwargs)
+
+    @classmethod
+    def from_embedding(
+        cls,
+        embedding: ArrayLike,
+        y: Any = None,
+        *,
+        label_name: str | None = None,
+        ax: Any = None,
+        density: bool | str = "auto",
+        legend: bool = True,
+        **kwargs: Any,
+    ) -> EmbeddingDisplay:
+        """Draw a map, by whatever method.
+
+        Parameters
+        ----------
+        embedding : array-like of shape (n_samples, n_components)
+            The positions.
+        y : array-like of shape (n_samples,), default=None
+            Labels or values that give the colours.
+        label_name : str, default=None
+            What they are called; by default the name of a pandas Series.
+        ax, density, legend, **kwargs
+            As for `plot`.
+
+        Returns
+        -------
+        display : EmbeddingDisplay
+            The drawn map.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sktsne import EmbeddingDisplay
+        >>> display = EmbeddingDisplay.from_embedding(np.random.default_rng(0).normal(size=(300_000, 2)))
+        >>> display.colorbar_.ax.get_ylabel()
+        'points per pixel'
+        """
+        return cls(embedding, y, label_name=label_name).plot(ax, density=density, legend=legend, **kwargs)
+
+    def plot(
+        self, ax: Any = None, *, density: bool | str = "auto", legend: bool = True, **kwargs: Any
+    ) -> EmbeddingDisplay:
+        """Draw the map.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw, for three components one of ``projection="3d"``; by default a new figure.
+        density : bool or "auto", default="auto"
+            Whether to draw an image of the density; "auto" does from 200,001 points on. Of a map with three components,
+            which has no such image, "auto" draws as many points of a random sample, and warns.
+        legend : bool, default=True
+            Whether to draw the legend or colour bar.
+        **kwargs
+            Arguments for matplotlib's ``scatter``, or ``imshow`` for a density, in place of those chosen here: ``s``,
+            ``alpha``, ``cmap``, ``vmin``, ``vmax`` or ``norm``, for example.
+
+        Returns
+        -------
+        self : EmbeddingDisplay
+            With the attributes of what was drawn.
+
+        Raises
+        ------
+        ImportError
+            Without matplotlib.
+        ValueError
+            If ``ax`` is not for the number of components, or a density is asked for with three.
+
+        Warns
+        -----
+        UserWarning
+            Where the picture leaves something out: components, classes, or points.
+        """
+        if not isinstance(density, bool | np.bool_):
+            check_choice("density", density, ("auto",), " or a bool")
+        embedding, labels = self._check()
+        n, d = embedding.shape
+        if density is True and d == 3:
+            raise ValueError("density == True, must be False or 'auto' for a map with 3 components.")
+        self.ax_ = axes_for(d) if ax is None else ax
+        self.figure_ = self.ax_.figure
+        if (self.ax_.name == "3d") != (d == 3):
+            raise ValueError(
+                f"ax has the projection {self.ax_.name!r}, must have {'3d' if d == 3 else 'rectilinear'!r}."
+            )
+        prepare(self.ax_, d)
+        if density == "auto" and d == 3 and n > MAX_MARKS:
+            warnings.warn(f"of {n} points, the plot shows a random sample of {MAX_MARKS}", UserWarning, stacklevel=2)
+            rows = np.sort(np.random.default_rng(0).choice(n, MAX_MARKS, replace=False))
+            embedding, labels = embedding[rows], labels.of(rows)
+        elif density is True or (density == "auto" and n > MAX_MARKS):
+            self.points_ = draw_image(self.ax_, embedding, labels, kwargs)
+            self._add_legend(labels, legend, labels.name if labels.values is not None else "points per pixel")
+            return self
+        self.points_ = draw_marks(self.ax_, embedding, labels, kwargs)
+        self._add_legend(labels, legend, labels.name)
+        return self
+
+    def _check(self) -> tuple[NDArray[Any], Labels]:
+        """Return the components to draw, and the labels."""
+        Y = check_array(self.embedding, dtype=[np.float64, np.float32], input_name="embedding")
+        if Y.shape[1] > 3:
+            message = f"of {Y.shape[1]} components, the plot shows the first two"
+            warnings.warn(message, UserWarning, stacklevel=3)
+            Y = Y[:, :2]
+        name = self.label_name if self.label_name is not None else getattr(self.y, "name", None)
+        if self.y is None:
+            return Y, Labels(None)
+        y = column_or_1d(self.y)
+        check_consistent_length(Y, y)
+        return Y, read_labels(y, "" if name is None else str(name))
+
+    def _add_legend(self, labels: Labels, wanted: bool, bar_name: str | None) -> None:
+        self.legend_ = self.colorbar_ = None
+        if wanted and labels.classes is not None:
+            self.legend_ = draw_legend(self.ax_, labels)
+        elif wanted and self.points_.get_array() is not None:
+            self.colorbar_ = self.figure_.colorbar(self.points_, ax=self.ax_, shrink=0.7)
+            self.colorbar_.solids.set_alpha(1.0)
+            self.colorbar_.set_label(bar_name, parse_math=False)  # a label may hold a dollar sign
+
+
+def plot_perplexities(
+    estimator: Any,
+    X: Any,
+    perplexities: Iterable[float],
+    y: Any = None,
+    *,
+    n_columns: int = 3,
+    label_name: str | None = None,
+    **kwargs: Any,
+) -> list[EmbeddingDisplay]:
+    """Draw maps of the same rows at several perplexities, side by side.
+
+    Parameters
+    ----------
+    estimator : TSNE, SNE or Pipeline
+        What to fit clones of; of a pipeline, with that estimator as a step, the perplexity of that step is set.
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        The rows.
+    perplexities : iterable of float
+        The perplexities.
+    y : array-like of shape (n_samples,), default=None
+        Labels or values that give the colours.
+    n_columns : int, default=3
+        Maps in a row of the picture.
+    label_name : str, default=None
+        What they are called.
+    **kwargs
+        Arguments for :meth:`EmbeddingDisplay.plot`.
+
+    Returns
+    -------
+    displays : list of EmbeddingDisplay
+        The maps, in one figure.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sktsne import TSNE
+    >>> from sktsne.plotting import plot_perplexities
+    >>> X, y = load_iris(return_X_y=True)
+    >>> displays = plot_perplexities(TSNE(random_state=0), X, [5, 30], y)
+    >>> [display.ax_.get_title() for display in displays]
+    ['perplexity 5', 'perplexity 30']
+    """
+    names = [name for name in estimator.get_params() if name.split("__")[-1] == "perplexity"]
+    if not names:
+        raise ValueError(f"estimator == {estimator!r}, must have the parameter perplexity, or a step that does.")
+    values = list(perplexities)
+    if not values:
+        raise ValueError("perplexities == [], must hold at least one.")
+    n_columns = min(n_columns, len(values))
+    figure = new_figure((3.2 * n_columns + 1.0, 3.4 * math.ceil(len(values) / n_columns)))
+    displays = []
+    for place, value in enumerate(values, start=1):
+        Y = embedding_of(clone(estimator).set_params(**{names[-1]: value}).fit(X))
+        projection = "3d" if Y.shape[1] == 3 else None
+        ax = figure.add_subplot(math.ceil(len(values) / n_columns), n_columns, place, projection=projection)
+        ax.set_title(f"perplexity {value:g}")
+        at_the_corner = place == n_columns  # one legend is enough
+        displays.append(EmbeddingDisplay(Y, y, label_name=label_name).plot(ax, legend=at_the_corner, **kwargs))
+    return displays
+
+
+def draw(path: Path, embedding: NDArray[Any], labels: NDArray[Any] | None = None, label_name: str = "label") -> None:
+    """Write a picture of a map to a file, without the figures and windows of pyplot.
+
+    Parameters
+    ----------
+    path : Path
+        The file; its extension is a format of matplotlib.
+    embedding : ndarray of shape (n, d)
+        The positions.
+    labels : ndarray of shape (n,), default=None
+        Give the colours.
+    label_name : str, default="label"
+        What they are called.
+
+    Warns
+    -----
+    UserWarning
+        Where the picture leaves something out; see `EmbeddingDisplay`.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    n_components = embedding.shape[1]
+    figure = Figure(figsize=(8, 2) if n_components == 1 else (8, 8))
+    FigureCanvasAgg(figure)
+    ax = figure.add_subplot(projection="3d" if n_components == 3 else None)
+    EmbeddingDisplay(embedding, labels, label_name=label_name).plot(ax)
+    figure.savefig(path, dpi=150, bbox_inches="tight")
+
+
+def embedding_of(estimator: Any, X: Any = None) -> Any:
+    """Return the map of an estimator or of that in a pipeline, or the positions of rows in it."""
+    if X is None:
+        return embedder_of(estimator).embedding_
+    if isinstance(estimator, Pipeline):
+        estimator = estimator[: place_of_embedding(estimator) + 1]
+    return estimator.transform(X)
