@@ -1,0 +1,330 @@
+r"""The mesh of the FFT kernel: cubic B-splines at its nodes, and the convolution of charges with a weight.
+
+A transform is periodic, and padding with zeros keeps the periods apart: as far as w reaches, which for the heavy tails
+of Student's t is the whole mesh once more. So those are convolved in two parts, with u = r²:
+
+    w(u) = near + far,      far(u) = Σ_{m<4} (−c)^m / m! · w⁽ᵐ⁾(u + c),      c = (6² − 1) α
+
+The far part, a Taylor series of w at u + c, differs from w by a remainder that falls by r⁸ faster than w itself, and is
+six times as wide: a mesh of four times the spacing resolves it, whose B-splines are sums of those of the fine mesh,
+exactly. The near part takes a padding of some 26 units only.
+
+Rows of a transform that are padding, or not needed, are left out. Mesh and transforms are float32.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+
+from .._native import choose
+from .._native.parallel import Workers
+from ..similarities import Similarity
+
+SUPPORT = 4
+COARSENING = 4
+FAR_WIDTH = 6.0
+FAR_TERMS = 4
+# Where the near part is below this it is left out.
+NEGLIGIBLE = 1e-8
+# Places within a cell, along each axis, at which the term of a point itself is tabulated.
+TABLE = 64
+Weight = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
+
+def splines(x: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return the first node, the weights (4, n) and the slopes (4, n) of the cubic B-splines around ``x``."""
+    cell = np.floor(x)
+    t = x - cell
+    s = 1.0 - t
+    values = np.array([s**3, 4 - 6 * t**2 + 3 * t**3, 4 - 6 * s**2 + 3 * s**3, t**3]) / 6
+    slopes = np.array([-(s**2), (3 * t - 4) * t, (4 - 3 * s) * s, t**2]) / 2
+    return cell.astype(np.int64) - 1, values, slopes
+
+
+def spread_reference(
+    points: NDArray[np.float64],
+    charges: NDArray[np.float64],
+    mesh: NDArray[np.float32],
+    start: int,
+    stop: int,
+) -> None:
+    """Add the charges to the rows ``start`` to ``stop`` of ``mesh``."""
+    column, inner, _ = splines(points[:, -1])
+    if points.shape[1] == 2:
+        row, outer, _ = splines(points[:, 0])
+    else:
+        row, outer = np.zeros_like(column), np.ones((1, len(points)))
+    for a, outer_weight in enumerate(outer):
+        here = (start <= row + a) & (row + a < stop)
+        for b, inner_weight in enumerate(inner):
+            np.add.at(mesh, (row[here] + a, column[here] + b), (charges * outer_weight * inner_weight)[here])
+
+
+def read_reference(
+    points: NDArray[np.float64],
+    mesh: NDArray[np.float32],
+    charges: NDArray[np.float64],
+    self_terms: NDArray[np.float32],
+    exclude_self: bool,
+    phi: NDArray[np.float64],
+    grad_phi: NDArray[np.float64],
+    start: int,
+    stop: int,
+) -> None:
+    """Fill rows ``start`` to ``stop`` of ``phi`` and ``grad_phi``, the gradient in units of the mesh."""
+    column, inner, inner_slope = splines(points[start:stop, -1])
+    if points.shape[1] == 2:
+        row, outer, outer_slope = splines(points[start:stop, 0])
+    else:
+        row = np.zeros_like(column)
+        outer, outer_slope = np.ones((1, len(column))), np.zeros((1, len(column)))
+    phi[start:stop], grad_phi[start:stop] = 0.0, 0.0
+    for a in range(len(outer)):
+        for b in range(SUPPORT):
+            nodes = mesh[row + a, column + b]
+            phi[start:stop] += outer[a] * inner[b] * nodes
+            grad_phi[start:stop, 0] += outer_slope[a] * inner[b] * nodes
+            grad_phi[start:stop, -1] += outer[a] * inner_slope[b] * nodes
+    if exclude_self:
+        x = points[start:stop]
+        place = ((x - np.floor(x)) * TABLE).astype(np.int64)
+        own = charges[start:stop] * self_terms[:, place[:, 0] if x.shape[1] == 2 else 0, place[:, -1]]
+        phi[start:stop] -= own[0]
+        grad_phi[start:stop, 0] -= own[1]
+        grad_phi[start:stop, -1] -= own[2]
+
+
+def _correlate(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return Σ_i a_{i+k} b_i over the nodes, for k from -3 to 3, at each place: shape (7, places)."""
+    padded = np.pad(a, ((SUPPORT - 1, SUPPORT - 1), (0, 0)))
+    return np.array([np.sum(padded[k : k + SUPPORT] * b, axis=0) for k in range(2 * SUPPORT - 1)])
+
+
+def far_weight(dof: float, r2: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the far part of ``w``, for finite degrees of freedom."""
+    base = FAR_WIDTH**2 + r2 / dof
+    term = base**-dof
+    total = term.copy()
+    for m in range(1, FAR_TERMS):
+        term *= (FAR_WIDTH**2 - 1.0) * (dof + m - 1.0) / m / base
+        total += term
+    return total
+
+
+def near_weight(similarity: Similarity, r2: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what the far part leaves of ``w``."""
+    return similarity.weight(r2) - far_weight(similarity.dof, r2)
+
+
+def _coarse_splines() -> NDArray[np.float32]:
+    """Return how coarse nodes count on the fine mesh: entry (r, s) is node q + s - 1 of the coarse one at 4q + r.
+
+    A cubic B-spline is a sum of five of half its width, with 1, 4, 6, 4 and 1 eighths: here of such sums.
+    """
+    half = np.array([1.0, 4.0, 6.0, 4.0, 1.0]) / 8.0
+    spread = np.zeros(9)
+    spread[::2] = half
+    taps = np.pad(np.convolve(spread, half), 4)  # from node -10 to 10
+    r, s = np.indices((COARSENING, SUPPORT))
+    return np.ascontiguousarray(taps[14 + r - COARSENING * s], dtype=np.float32)
+
+
+def _reach(weight: Weight) -> float:
+    """Return the distance beyond which a weight that falls is negligible."""
+    distances = np.arange(0.0, 1000.0, 0.25)
+    return float(distances[np.abs(weight(distances**2)) > NEGLIGIBLE].max(initial=0.0)) + 0.25
+
+
+def _refinement(n_fine: int, n_coarse: int, weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the matrix (n_fine, n_coarse) that takes a function's splines on the coarse mesh to the fine one."""
+    if n_fine == 1:
+        return np.ones((1, 1), dtype=np.float32)
+    node = np.arange(n_fine)[:, None]
+    matrix = np.zeros((n_fine, n_coarse), dtype=np.float32)
+    matrix[node, node // COARSENING + np.arange(SUPPORT)] = weights[node[:, 0] % COARSENING]
+    return matrix
+
+
+def coarsen_reference(
+    fine: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    coarse: NDArray[np.float32],
+    start: int,
+    stop: int,
+) -> None:
+    """Fill rows ``start`` to ``stop`` of ``coarse`` with the charges that its splines see."""
+    outer, inner = (_refinement(m, c, weights) for m, c in zip(fine.shape, coarse.shape, strict=True))
+    coarse[start:stop] = outer[:, start:stop].T @ fine @ inner
+
+
+def refine_reference(
+    coarse: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    fine: NDArray[np.float32],
+    start: int,
+    stop: int,
+) -> None:
+    """Add the potential of ``coarse`` to the rows ``start`` to ``stop`` of ``fine``."""
+    outer, inner = (_refinement(m, c, weights) for m, c in zip(fine.shape, coarse.shape, strict=True))
+    fine[start:stop] += outer[start:stop] @ coarse @ inner.T
+
+
+class Convolution:
+    """The convolution of charges on a mesh with a weight that is even and real.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the mesh; one row for one component.
+    spacing : float
+        The distance of two nodes.
+    weight : callable
+        The weight of squared distances.
+    reach : float
+        The distance beyond which the weight is nothing.
+    workers : Workers
+        The threads to use.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        spacing: float,
+        weight: Weight,
+        reach: float,
+        workers: Workers,
+    ) -> None:
+        self._workers = workers
+        self._padded = tuple(
+            1 if m == 1 else fft.next_fast_len(m + min(m, math.ceil(min(reach / spacing, m))), real=axis == 1)
+            for axis, m in enumerate(shape)
+        )
+        offsets = [np.minimum(np.arange(size), size - np.arange(size)) * spacing for size in self._padded]
+        w = weight(offsets[0][:, None] ** 2 + offsets[1][None, :] ** 2)
+        # Divided by the transforms of the splines; both are real and even.
+        transform = fft.rfft2(w, workers=workers.n_threads).real
+        for axis, size in enumerate(self._padded):
+            if size > 1:
+                theta = 2.0 * np.pi * np.arange(transform.shape[axis]) / size
+                factor = (3.0 / (2.0 + np.cos(theta))) ** 2
+                transform *= factor[:, None] if axis == 0 else factor
+        # Twice each, for real and imaginary parts: a product of complex and real numbers is slow in NumPy.
+        self._transform = np.repeat(transform.astype(np.float32), 2, axis=1)
+        self._spectrum = np.empty((shape[0], transform.shape[1]), dtype=np.complex64)
+        self._potential = np.empty(shape, dtype=np.float32)
+
+    def __call__(self, mesh: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the potential of charges on the mesh, at its nodes; the array is that of the call before."""
+        # Blocks of rows, of columns, and of rows again: a block stays in the cache, and the padding's rows, which are
+        # zero before and not needed after, are never stored. SciPy's own threads would share one array instead.
+        rows, width = self._padded
+        self._workers.run(partial(self._forward, mesh), len(mesh), width)
+        self._workers.run(self._multiply, self._spectrum.shape[1], 2 * rows)
+        self._workers.run(self._backward, len(mesh), width)
+        return self._potential
+
+    def _forward(self, mesh: NDArray[np.float32], start: int, stop: int) -> None:
+        self._spectrum[start:stop] = fft.rfft(mesh[start:stop], self._padded[1], axis=1, workers=1)
+
+    def _multiply(self, start: int, stop: int) -> None:
+        columns = self._spectrum[:, start:stop]
+        several = len(columns) > 1
+        block = fft.fft(columns, self._padded[0], axis=0, workers=1) if several else columns.copy()
+        parts = block.view(np.float32)
+        parts *= self._transform[:, 2 * start : 2 * stop]
+        if several:
+            block = fft.ifft(block, axis=0, workers=1, overwrite_x=True)[: len(columns)]
+        columns[:] = block
+
+    def _backward(self, start: int, stop: int) -> None:
+        potential = fft.irfft(self._spectrum[start:stop], self._padded[1], axis=1, workers=1)
+        self._potential[start:stop] = potential[:, : self._potential.shape[1]]
+
+
+class Mesh:
+    """A mesh, and the convolution with w on it. The attribute ``origin`` is the position of its first node.
+
+    Parameters
+    ----------
+    nodes : tuple of int
+        Nodes along each axis.
+    spacing : float
+        The distance h of two nodes.
+    similarity : Similarity
+        Its weight is the convolution's kernel.
+    workers : Workers
+        The threads to use.
+    """
+
+    def __init__(
+        self,
+        nodes: tuple[int, ...],
+        spacing: float,
+        similarity: Similarity,
+        workers: Workers,
+    ) -> None:
+        self.origin = np.zeros(len(nodes))
+        self.spacing = spacing
+        # One component is a mesh of one row.
+        self.shape = nodes if len(nodes) == 2 else (1, *nodes)
+        self._workers = workers
+        self._far: Convolution | None = None
+        near: Weight = similarity.weight
+        if math.isfinite(similarity.dof):
+            far = partial(far_weight, similarity.dof)
+            coarse = tuple(1 if m == 1 else (m - 1) // COARSENING + SUPPORT for m in self.shape)
+            self._far = Convolution(coarse, COARSENING * spacing, far, math.inf, workers)
+            self._coarse = np.empty(coarse, dtype=np.float32)
+            self._splines = _coarse_splines()
+            self._coarsen = choose("mesh", "coarsen", coarsen_reference)
+            self._refine = choose("mesh", "refine", refine_reference)
+            near = partial(near_weight, similarity)
+        self._near = Convolution(self.shape, spacing, near, _reach(near), workers)
+        self.self_terms = self._self_terms()
+
+    def _self_terms(self) -> NDArray[np.float32]:
+        """Return what a unit charge adds at its own place: potential, outer and inner slope, over places in a cell."""
+        unit = np.zeros(self.shape, dtype=np.float32)
+        centre = tuple(m // 2 for m in self.shape)
+        unit[centre] = 1.0
+        near = [
+            np.arange(1 - SUPPORT, SUPPORT) + c if m > 1 else np.array([0])
+            for m, c in zip(self.shape, centre, strict=True)
+        ]
+        response = self.convolve(unit)[np.ix_(*near)].astype(np.float64)
+        _, values, slopes = splines((np.arange(TABLE) + 0.5) / TABLE)
+        inner, inner_slope = _correlate(values, values), _correlate(slopes, values)
+        outer, outer_slope = (inner, inner_slope) if self.shape[0] > 1 else (np.ones((1, 1)), np.zeros((1, 1)))
+        terms = [outer.T @ response @ inner, outer_slope.T @ response @ inner, outer.T @ response @ inner_slope]
+        return np.ascontiguousarray(terms, dtype=np.float32)
+
+    def on_mesh(self, coordinates: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return for each place whether its splines end on the mesh."""
+        last = np.array(self.shape[-coordinates.shape[1] :]) - SUPPORT // 2
+        inside: NDArray[np.bool_] = np.all((coordinates >= 1.0) & (coordinates < last), axis=1)
+        return inside
+
+    def coordinates(self, Y: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return positions in units of the mesh."""
+        result = np.empty_like(Y)
+        for k, x in enumerate(self.origin):  # column by column, which NumPy does several times faster
+            np.subtract(Y[:, k], x, out=result[:, k])
+        result /= self.spacing
+        return result
+
+    def convolve(self, mesh: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the potential of charges on the mesh, at its nodes; the array is that of the call before."""
+        potential = self._near(mesh)
+        if self._far is not None:
+            self._workers.run(
+                partial(self._coarsen, mesh, self._splines, self._coarse), len(self._coarse), mesh.shape[1]
+            )
+            far = self._far(self._coarse)
+            self._workers.run(partial(self._refine, far, self._splines, potential), len(mesh), mesh.shape[1])
+        return potential
