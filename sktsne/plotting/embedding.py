@@ -6,21 +6,18 @@ import math
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import orthogonal_procrustes
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
-from sklearn.utils.validation import check_is_fitted
 
 from .._parameters import check_choice
-from ..metrics import rnx_curve
 from .._pipeline import embedder_of, place_of_embedding
-from .labels import Labels, read_labels
 from .drawing import axes_for, draw_image, draw_legend, draw_marks, new_figure, prepare
+from .labels import Labels, read_labels
 
 # From here on marks hide each other however small they are.
 MAX_MARKS = 200_000
