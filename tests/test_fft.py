@@ -195,6 +195,22 @@ def test_a_few_far_points_are_summed_directly(d, distance, rng):
         assert_allclose(phi, expected_phi, rtol=2e-2)
 
 
+@pytest.mark.parametrize("d", [1, 2])
+@pytest.mark.parametrize("place", [1e9, -1e15, 1e17, -1e18, 1e100])
+@pytest.mark.usefixtures("backend")
+def test_points_are_on_their_mesh_wherever_it_is(d, place, rng):
+    # Beyond 1e15 float64 has fewer numbers than the mesh has nodes: places told from 0 were off it, in others' memory.
+    Y = place + rng.uniform(0.0, 300.0, size=(50, d))
+    kernel = FFTKernel(StudentT(), Workers())
+    kernel.set_points(Y)
+    assert kernel._mesh.on_mesh(kernel._coordinates).all()
+    exact = ExactKernel(StudentT(), Workers())
+    exact.set_points(Y)
+    (phi, grad), (expected_phi, expected_grad) = kernel.potential(), exact.potential()
+    assert_allclose(phi, expected_phi, rtol=2e-2, atol=2e-2)
+    assert_allclose(grad, expected_grad, atol=2e-2 * max(1.0, expected_phi.max()))
+
+
 def test_a_map_too_wide_gets_a_coarser_mesh_of_bounded_size_and_a_warning(rng):
     Y = 5000.0 * rng.uniform(-1.0, 1.0, size=(1000, 2))
     kernel = FFTKernel(StudentT(), Workers())

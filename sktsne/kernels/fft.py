@@ -107,13 +107,15 @@ class FFTKernel:
                 UserWarning,
                 stacklevel=2,
             )
-        first, last = np.floor(low / spacing) - SUPPORT, np.floor(high / spacing) + SUPPORT
-        nodes = tuple(_mesh_size(int(needed), MAX_NODES[len(low)]) for needed in last - first + 1)
+        # Places are told from the lowest point: far from 0, a node has no number of its own.
+        fraction = np.mod(low, spacing) / spacing
+        needed = np.floor((high - low) / spacing + fraction).astype(np.intp) + 1 + 2 * SUPPORT
+        nodes = tuple(_mesh_size(int(number), MAX_NODES[len(low)]) for number in needed)
         if (nodes, spacing) not in self._meshes:
             self._meshes = dict(list(self._meshes.items())[1 - MESHES_KEPT :])
             self._meshes[nodes, spacing] = Mesh(nodes, spacing, self._similarity, self._workers)
         mesh = self._meshes[nodes, spacing]
-        mesh.origin = spacing * (first - (np.array(nodes) - (last - first + 1)) // 2)
+        mesh.corner, mesh.corner_place = low, fraction + SUPPORT + (np.array(nodes) - needed) // 2
         return mesh
 
     def potential(

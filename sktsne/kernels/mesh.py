@@ -248,7 +248,9 @@ class Convolution:
 
 
 class Mesh:
-    """A mesh, and the convolution with w on it. The attribute ``origin`` is the position of its first node.
+    """A mesh, and the convolution with w on it.
+
+    The attribute ``corner`` is a position, and ``corner_place`` is where that is, in nodes from the first one.
 
     Parameters
     ----------
@@ -269,7 +271,7 @@ class Mesh:
         similarity: Similarity,
         workers: Workers,
     ) -> None:
-        self.origin = np.zeros(len(nodes))
+        self.corner, self.corner_place = np.zeros((2, len(nodes)))
         self.spacing = spacing
         # One component is a mesh of one row.
         self.shape = nodes if len(nodes) == 2 else (1, *nodes)
@@ -313,9 +315,11 @@ class Mesh:
     def coordinates(self, Y: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return positions in units of the mesh."""
         result = np.empty_like(Y)
-        for k, x in enumerate(self.origin):  # column by column, which NumPy does several times faster
+        for k, x in enumerate(self.corner):  # column by column, which NumPy does several times faster
             np.subtract(Y[:, k], x, out=result[:, k])
         result /= self.spacing
+        for k, x in enumerate(self.corner_place):
+            result[:, k] += x
         return result
 
     def convolve(self, mesh: NDArray[np.float32]) -> NDArray[np.float32]:
