@@ -71,9 +71,12 @@ class NeighborGraph(NamedTuple):
 
 
 def scale_exponent(X: Any) -> int:
-    """Return the exponent of the power of two that keeps squares of X from overflow and from vanishing, mostly 0."""
+    """Return the exponent of the power of two that keeps squares of X from overflow and from vanishing, mostly 0.
+
+    LAPACK scales matrices of squares below 1e-122, by numbers that are no powers of two.
+    """
     largest = _largest(X)
-    return 0 if largest == 0.0 or 1e-70 < largest < 1e70 else -int(np.frexp(largest)[1])
+    return 0 if largest == 0.0 or 1e-30 < largest < 1e30 else -int(np.frexp(largest)[1])
 
 
 def scaled(X: Any, exponent: int) -> Any:

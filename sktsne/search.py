@@ -287,7 +287,9 @@ class AllRows:
             metric, params = "minkowski", {"p": 2}  # by differences
         with sklearn_on_threads(1):  # one by one, as a matrix product rounds a row differently in another batch
             parts = [pairwise_distances(rows[i : i + 1], X, metric=metric, **params) for i in range(rows.shape[0])]
-        return _sorted(np.concatenate(parts))
+        distances = np.concatenate(parts)
+        check_distances(distances)
+        return _sorted(distances)
 
 
 class GivenDistances:

@@ -322,6 +322,15 @@ def test_one_row_is_refused_by_fit_and_placed_by_transform(estimator, X):
     assert np.isfinite(estimator(**QUICK).fit(X).transform(X[:1] + 0.1)).all()
 
 
+@every_kernel
+def test_rows_to_which_there_is_no_distance_are_refused(estimator, method, X):
+    params = {**QUICK, "method": method, "metric": "correlation"}
+    with pytest.raises(ValueError, match="metric must give distances, finite and not negative, and gives nan for rows"):
+        estimator(**params).fit(np.concatenate([X, X[:1] * 0.0]))
+    with pytest.raises(ValueError, match="metric must give distances, finite and not negative, and gives nan for rows"):
+        estimator(**params).fit(X).transform(X[:2] * 0.0)
+
+
 def test_objects_that_are_no_numbers_are_a_type_error(estimator):
     with pytest.raises(TypeError, match=r"float\(\) argument must be"):
         estimator().fit(np.array([[{}, 1.0]] * 9, dtype=object))

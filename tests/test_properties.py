@@ -8,18 +8,22 @@ repeat what fails::
 with that many examples for each property.
 """
 
+import itertools
 import os
+import threading
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array, issparse
 
 from sktsne import SNE, TSNE
 from sktsne._native import COMPILED, parallel
+from sktsne._native.parallel import Workers
 from sktsne.affinities import FixedBandwidth, Uniform
 
 EXAMPLES = int(os.environ.get("SKTSNE_EXAMPLES", "0"))
@@ -32,6 +36,8 @@ SETTINGS = settings(
 )
 LARGEST = np.finfo(np.float64).max
 ERRORS = (ValueError, TypeError, FloatingPointError, MemoryError)  # and nothing else, such as a LinAlgError
+
+FAULTS = (MemoryError, KeyboardInterrupt, RuntimeError)
 
 estimators = st.sampled_from([TSNE, SNE])
 methods = st.sampled_from(["exact", "fft", "barnes_hut", "auto"])
@@ -190,8 +196,13 @@ def test_where_the_rows_are_and_how_they_are_turned_does_not_matter(estimator, X
     assert_allclose(affinities(estimator, X @ rotation, method=method), P, rtol=1e-7)
 
 
+# LAPACK scaled the covariances.
+SMALL = {"max_iter": 1, "early_exaggeration_iter": 0, "method": "exact", "init": "pca", "perplexity": 1.0}
+
+
 @SETTINGS
 @given(estimators, rows(wild=False), parameters(wild=False), st.integers(-900, 900))
+@example(TSNE, np.random.default_rng(0).normal(size=(20, 2)), SMALL, -203)
 def test_powers_of_two_do_not_change_a_bit(estimator, X, params, power):
     model = estimator(**params).fit(X)
     scaled = estimator(**params).fit(np.ldexp(X, power))
@@ -208,3 +219,43 @@ def test_where_the_start_is_does_not_matter(estimator, X, method, n_components, 
     model = estimator(init=start, **params).fit(X)
     moved = estimator(init=start + 10.0 * rng.normal(size=n_components), **params).fit(X)
     assert_allclose(moved.embedding_, model.embedding_, rtol=1e-3, atol=1e-4)
+
+
+def blocks_until(function, error=None, at=-1):
+    """Call a function, count the blocks of work that it gives to threads, and have one of them raise an error."""
+    number, run = itertools.count(), Workers._run_blocks
+
+    def counted(self, work, *args):
+        def fail_or_work(*block):
+            if next(number) == at:
+                raise error
+            return work(*block)
+
+        return run(self, fail_or_work, *args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Workers, "_run_blocks", counted)
+        function()
+    return next(number)
+
+
+@SETTINGS
+@given(
+    estimators, rows(wild=False), parameters(wild=False), st.floats(0.0, 1.0), st.sampled_from(FAULTS), st.booleans()
+)
+def test_a_fault_in_any_block_of_work_leaves_everything_as_it_was(estimator, X, params, where, fault, fitted):
+    assume(len(X) > 4)
+    new, model = X[:3] + 0.5, estimator(**params)
+    if fitted:
+        model.fit(X[1:])
+    before, expected = vars(model).copy(), estimator(**params)
+    n_blocks = blocks_until(partial(expected.fit, X))
+    with pytest.raises(fault):
+        blocks_until(partial(model.fit, X), fault, int(where * (n_blocks - 1)))
+    assert vars(model) == before
+    assert_array_equal(model.fit(X).embedding_, expected.embedding_)
+    n_blocks = blocks_until(partial(expected.transform, new))
+    with pytest.raises(fault):
+        blocks_until(partial(model.transform, new), fault, int(where * (n_blocks - 1)))
+    assert_array_equal(model.transform(new), expected.transform(new))
+    assert not any(thread.name.startswith("sktsne") for thread in threading.enumerate())
