@@ -301,7 +301,7 @@ class BaseEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the perplexity, which the fit will say
             n_neighbors = choose_affinities(self, X.shape[0]).count_neighbors(X.shape[0])
-        n_features = 0 if issparse(X) or precomputed(self) else X.shape[1]
+        n_features = 0 if issparse(X) else X.shape[1]
         check_memory(X.shape[0], n_features, n_neighbors, takes_all_pairs(self) and not precomputed(self))
 
     def _start(self, n_samples: int, random_state: np.random.RandomState) -> NDArray[np.float64]:

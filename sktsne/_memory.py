@@ -24,20 +24,25 @@ def available_memory() -> int | None:
     return min(limits)
 
 
+def estimated_memory(n_samples: int, n_features: int, n_neighbors: int, all_pairs: bool) -> int:
+    """Return the bytes that a fit takes beside X; see `check_memory` for the parameters."""
+    pairs = PER_PAIR * n_samples**2 if all_pairs else PER_NEIGHBOR * n_samples * n_neighbors
+    return PER_NUMBER * n_samples * n_features + pairs
+
+
 def check_memory(n_samples: int, n_features: int, n_neighbors: int, all_pairs: bool) -> None:
     """Raise a MemoryError for a fit that cannot fit: otherwise the system would kill the process.
 
     Parameters
     ----------
     n_samples, n_features : int
-        The shape of the rows, 0 features where there is no dense array of them.
+        The shape of X, 0 features where it is sparse.
     n_neighbors : int
         Of each row.
     all_pairs : bool
-        Whether all pairs of rows get an affinity.
+        Whether all pairs of rows get a distance, which X does not hold.
     """
-    needed = PER_NUMBER * n_samples * n_features
-    needed += PER_PAIR * n_samples**2 if all_pairs else PER_NEIGHBOR * n_samples * n_neighbors
+    needed = estimated_memory(n_samples, n_features, n_neighbors, all_pairs)
     available = available_memory()
     if available is None or needed <= available:
         return

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from sktsne import SNE, TSNE
+from sktsne._memory import estimated_memory
 from sktsne.kernels import ExactKernel
 
 ESTIMATORS = [TSNE, SNE]
@@ -147,6 +149,28 @@ def test_a_checkpoint_of_another_fit_is_refused(X, tmp_path):
         TSNE(checkpoint=path, **LONG).fit(X)
 
 
+def test_a_checkpoint_is_never_half_written(X, tmp_path, monkeypatch):
+    path, params = tmp_path / "fit.npz", {"max_iter": 200, "checkpoint": tmp_path / "fit.npz", **LONG}
+    savez, calls = np.savez, []
+
+    def savez_half(file, **arrays):
+        calls.append(file)
+        if len(calls) < 3:
+            return savez(file, **arrays)
+        file.write(b"PK half of it")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(np, "savez", savez_half)
+    with pytest.raises(OSError, match="No space left"):
+        TSNE(**params).fit(X)
+    monkeypatch.undo()
+    assert path.exists()
+    iterations = []
+    model = TSNE(callback=lambda iteration, *_: iterations.append(iteration), callback_every=10, **params).fit(X)
+    assert iterations[0] == 100  # that of the second checkpoint
+    assert_array_equal(model.embedding_, TSNE(max_iter=200, **LONG).fit(X).embedding_)
+
+
 SCRIPT = """
 import sys
 from sklearn.datasets import load_digits
@@ -220,6 +244,32 @@ def test_control_c_stops_within_a_second(method, after, tmp_path):
     unchanged, n_threads = output.split()
     assert unchanged == "True"
     assert n_threads == "1" or after < 1.0  # joblib's threads, which compute distances, outlive an interruption
+
+
+@pytest.mark.parametrize(
+    ("X", "params"),
+    [
+        ((3000, 20), {"method": "fft", "neighbors": "exact"}),
+        ((3000, 300), {"method": "barnes_hut", "neighbors": "exact"}),
+        ((900, 20), {"method": "exact"}),
+        ((900, 900), {"method": "exact", "metric": "precomputed", "init": "random"}),
+        ((900, 900), {"method": "fft", "metric": "precomputed", "init": "random", "perplexity": 3.0}),
+        ((900, 900), {"method": "fft", "affinities": "precomputed", "init": "random", "perplexity": 3.0}),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_the_memory_of_a_fit_is_about_what_was_estimated(estimator, X, params, rng, monkeypatch):
+    needed = []
+    monkeypatch.setattr("sktsne._base.check_memory", lambda *args: needed.append(estimated_memory(*args)))
+    X = np.abs(rng.normal(size=X))
+    model = estimator(max_iter=2, **params)
+    model.fit(X[:60, : 60 if "precomputed" in params.values() else None])  # imports what is imported late
+    tracemalloc.start()
+    model.fit(X)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 0.5 * needed[-1] < peak < 1.5 * needed[-1]
 
 
 def test_no_fit_that_could_not_fit(monkeypatch, X):

@@ -1,5 +1,6 @@
 """What the package promises about itself: its version, what importing it costs, and the README's commands."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -44,3 +45,24 @@ def test_readme_example_runs(monkeypatch, tmp_path):
     assert blocks
     for block in blocks:
         exec(compile(block, "README.md", "exec"), {})
+
+
+def test_each_promise_has_tests_that_there_are():
+    there = {}
+    for path in (ROOT / "tests").glob("test_*.py"):
+        names = there[path.name] = set()
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                names.add(node.name)
+                names |= {f"{node.name}::{part.name}" for part in node.body if isinstance(part, ast.FunctionDef)}
+    text = (ROOT / "docs" / "promises.rst").read_text(encoding="utf-8")
+    rows = re.findall(r"^   \* - (.*?)\n     - (.*?)\n(?=   \* -|\n\S|\Z)", text, flags=re.MULTILINE | re.DOTALL)
+    rows = [row for row in rows if row[0] not in ("Promise", "Report")]
+    assert len(rows) > 50
+    for promise, tests in rows:
+        named = re.findall(r"``(?:tests/)?(test_\S+)``", tests)
+        assert named or "``.ci/run``" in tests, promise
+        for name in named:
+            file, _, test = name.partition("::") if ".py" in name else ("test_reports.py", "", name)
+            assert file in there, name
+            assert not test or test in there[file], name
