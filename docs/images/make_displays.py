@@ -58,10 +58,19 @@ def draw_digits(X: Matrix, digits: Matrix) -> None:
     RNXDisplay.from_embedding(X, PCA(2, random_state=0).fit_transform(X), name="PCA", ax=display.ax_)
     save("rnx")
     figure = plt.figure(figsize=(11, 4.6), layout="constrained")
-    strip, space = (figure.add_subplot(1, 2, 1), figure.add_subplot(1, 2, 2, projection="3d"))
+    grid = figure.add_gridspec(3, 2)
+    strip, space = figure.add_subplot(grid[1, 0]), figure.add_subplot(grid[:, 1], projection="3d")
     EmbeddingDisplay.from_estimator(TSNE(1, random_state=0).fit(X), y=digits, ax=strip, legend=False)
     EmbeddingDisplay.from_estimator(TSNE(3, random_state=0).fit(X), y=digits, ax=space, label_name="digit")
     save("components")
+
+
+def load_large(mnist: Path | None) -> tuple[Matrix, Matrix]:
+    """Return the principal components of MNIST's images and their digits, or else clusters drawn at random."""
+    if mnist is None:
+        return make_blobs(70_000, 50, centers=10, random_state=0)[:2]
+    with np.load(mnist) as file:
+        return PCA(50, random_state=0).fit_transform(file["X"].astype(np.float32)), file["y"]
 
 
 def draw_large(X: Matrix, classes: Matrix) -> None:
@@ -71,7 +80,7 @@ def draw_large(X: Matrix, classes: Matrix) -> None:
     save("70000")
     rng = np.random.default_rng(0)
     rows = rng.integers(len(Y), size=1_000_000)
-    million = Y[rows] + rng.normal(scale=0.004 * np.ptp(Y), size=(len(rows), 2))
+    million = Y[rows] + rng.normal(scale=0.006 * np.ptp(Y), size=(len(rows), 2))
     left, right = pair()
     EmbeddingDisplay.from_embedding(million, classes[rows], label_name="digit", ax=left)
     EmbeddingDisplay.from_embedding(million, ax=right)
@@ -85,12 +94,7 @@ def main() -> None:
     mnist = parser.parse_args().mnist
     plt.switch_backend("Agg")
     draw_digits(*load_digits(return_X_y=True))
-    if mnist is None:
-        draw_large(*make_blobs(70_000, 50, centers=10, random_state=0)[:2])
-    else:
-        with np.load(mnist) as file:
-            X, digits = file["X"].astype(np.float32), file["y"]
-        draw_large(PCA(50, random_state=0).fit_transform(X), digits)
+    draw_large(*load_large(mnist))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Pictures of maps: displays in the manner of scikit-learn's, and frames of a fit.
 
-matplotlib is an optional extra, imported when something is drawn: ``pip install "sktsne[plot]"``.
+matplotlib is an optional extra, imported when something is drawn: ``pip install "sktsne[plot]"``. So is Bokeh, which
+draws maps for a browser: ``pip install "sktsne[interactive]"``.
 """
 
 from .embedding import EmbeddingDisplay, plot_perplexities

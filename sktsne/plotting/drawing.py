@@ -7,9 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .labels import PALETTES, Labels
-
-UNKNOWN = "0.8"  # values that are NaN
+from .labels import PALETTES, UNKNOWN, Labels
 
 
 def new_figure(size: tuple[float, float]) -> Any:
@@ -34,6 +32,9 @@ def prepare(ax: Any, d: int) -> None:
         ax.set_aspect("equal", adjustable="box" if d == 3 else "datalim")
     for spine in ax.spines.values():
         spine.set_color("0.8")
+    if d == 3:
+        for axis in (ax.xaxis, ax.yaxis, ax.zaxis):
+            axis.line.set_color("0.8")
 
 
 def coordinates(Y: NDArray[Any]) -> list[NDArray[Any]]:
@@ -83,7 +84,7 @@ def draw_image(ax: Any, Y: NDArray[Any], labels: Labels, kwargs: dict[str, Any])
         majority = pixels.majority(labels.codes, len(labels.classes))
         image = labels.colors[majority]
         depth = np.log1p(pixels.counts) / np.log1p(pixels.counts.max())
-        image[..., 3] = np.where(empty, 0.0, 0.4 + 0.6 * depth)
+        image[..., 3] = np.where(empty, 0.0, 0.5 + 0.5 * depth)
     elif labels.values is not None:
         image = np.ma.array(pixels.mean(labels.values), mask=empty)
     else:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from .._parameters import check_choice
 from .._pipeline import embedder_of, place_of_embedding
 from .drawing import axes_for, draw_image, draw_legend, draw_marks, new_figure, prepare
+from .interactive import Column, make_page
 from .labels import Labels, read_labels
 
 # From here on marks hide each other however small they are.
@@ -218,8 +220,7 @@ class EmbeddingDisplay:
             )
         prepare(self.ax_, d)
         if density == "auto" and d == 3 and n > MAX_MARKS:
-            warnings.warn(f"of {n} points, the plot shows a random sample of {MAX_MARKS}", UserWarning, stacklevel=2)
-            rows = np.sort(np.random.default_rng(0).choice(n, MAX_MARKS, replace=False))
+            rows = _sample(n)
             embedding, labels = embedding[rows], labels.of(rows)
         elif density is True or (density == "auto" and n > MAX_MARKS):
             self.points_ = draw_image(self.ax_, embedding, labels, kwargs)
@@ -228,6 +229,65 @@ class EmbeddingDisplay:
         self.points_ = draw_marks(self.ax_, embedding, labels, kwargs)
         self._add_legend(labels, legend, labels.name)
         return self
+
+    def to_html(
+        self, path: str | os.PathLike[str], *, names: Any = None, features: Any = None, title: str | None = None
+    ) -> None:
+        """Write a map with two components as a page for a browser: to hover over, zoom and search.
+
+        The page is one file, which needs no network. Tooltips show a point's row, label and features. What is typed
+        into the fields above the map, a label or the name of a row, fades all other points; so does a click on a class
+        in the legend. Bokeh draws it: ``EmbeddingDisplay(embedding, y).to_html(path)`` needs no matplotlib.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file.
+        names : array-like of shape (n_samples,), default=None
+            What the rows are called; by default by their numbers, from 0.
+        features : DataFrame or dict of str to array-like of shape (n_samples,), default=None
+            Columns for the tooltips. Numbers with a decimal point are kept in 32 bits, and shown to six digits.
+        title : str, default=None
+            A heading.
+
+        Raises
+        ------
+        ImportError
+            Without Bokeh.
+        ValueError
+            If the map has one or three components.
+
+        Warns
+        -----
+        UserWarning
+            Where the page leaves something out: components, the colours of more than 20 classes, or points. Of more
+            than 200,000 points it shows a random sample of as many.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sktsne import TSNE, EmbeddingDisplay
+        >>> X, y = load_iris(return_X_y=True, as_frame=True)
+        >>> tsne = TSNE(random_state=0).fit(X)
+        >>> EmbeddingDisplay(tsne.embedding_, y).to_html("iris.html", features=X)  # doctest: +SKIP
+        """
+        embedding, labels = self._check()
+        n, d = embedding.shape
+        if d != 2:
+            raise ValueError(f"embedding has {d} component{'s' * (d > 1)}, must have 2 for a page.")
+        columns = {"row": Column.of("row", _column(np.arange(n) if names is None else names, n, "names"))}
+        if labels.classes is not None and labels.codes is not None:
+            columns["label"] = Column(labels.name or "label", labels.codes.astype(np.uint8), labels.classes)
+        elif self.y is not None:
+            values = column_or_1d(self.y) if labels.values is None else labels.values
+            columns["label"] = Column.of(labels.name or "label", values)
+        for k, name in enumerate(_names_of(features)):
+            columns[f"feature_{k}"] = Column.of(str(name), _column(features[name], n, f"features[{name!r}]"))
+        if n > MAX_MARKS:
+            rows = _sample(n)
+            embedding, labels = embedding[rows], labels.of(rows)
+            columns = {key: column._replace(values=column.values[rows]) for key, column in columns.items()}
+        Path(path).write_text(make_page(embedding, labels, columns, title), encoding="utf-8")
 
     def _check(self) -> tuple[NDArray[Any], Labels]:
         """Return the components to draw, and the labels."""
@@ -244,13 +304,42 @@ class EmbeddingDisplay:
         return Y, read_labels(y, "" if name is None else str(name))
 
     def _add_legend(self, labels: Labels, wanted: bool, bar_name: str | None) -> None:
+        from matplotlib.colors import LogNorm
+        from matplotlib.ticker import LogLocator
+
         self.legend_ = self.colorbar_ = None
         if wanted and labels.classes is not None:
             self.legend_ = draw_legend(self.ax_, labels)
         elif wanted and self.points_.get_array() is not None:
             self.colorbar_ = self.figure_.colorbar(self.points_, ax=self.ax_, shrink=0.7)
+            if isinstance(self.points_.norm, LogNorm):
+                self.colorbar_.set_ticks(LogLocator(subs=(1, 2, 5)), minor=False)
+                self.colorbar_.ax.yaxis.set_major_formatter("{x:,.0f}")
             self.colorbar_.solids.set_alpha(1.0)
             self.colorbar_.set_label(bar_name, parse_math=False)  # a label may hold a dollar sign
+
+
+def _sample(n: int) -> NDArray[np.intp]:
+    """Return the numbers of as many rows as can be drawn, and warn."""
+    warnings.warn(f"of {n} points, the plot shows a random sample of {MAX_MARKS}", UserWarning, stacklevel=3)
+    return np.sort(np.random.default_rng(0).choice(n, MAX_MARKS, replace=False))
+
+
+def _names_of(features: Any) -> list[Any]:
+    """Return the names of columns."""
+    if features is None:
+        return []
+    if not hasattr(features, "columns") and not isinstance(features, Mapping):
+        raise TypeError(f"features is a {type(features).__name__}, must be a DataFrame or a dict of columns.")
+    return list(getattr(features, "columns", features))
+
+
+def _column(values: Any, n: int, name: str) -> NDArray[Any]:
+    """Return a value for each of n rows."""
+    column = np.asarray(values)
+    if column.shape != (n,):
+        raise ValueError(f"{name} has the shape {column.shape}, must have {(n,)}, a value for each point.")
+    return column
 
 
 def plot_perplexities(

@@ -12,6 +12,7 @@ MAX_CLASSES = 20
 # Colours that stay apart in the common forms of colour blindness, the palest last: those of M. Okabe and K. Ito (2008),
 # and ten of M. A. Petroff ("Accessible color sequences for data visualization", arXiv:2107.02270, 2021). No twenty do;
 # these are matplotlib's tab20, the strong before the pale.
+UNKNOWN = "#cccccc"  # values that are NaN
 PALETTES = (
     ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#F0E442"),
     (
@@ -40,13 +41,17 @@ class Labels(NamedTuple):
         )
 
     @property
+    def palette(self) -> tuple[str, ...]:
+        """The colours of the classes."""
+        n_classes = len(self.classes or ())
+        return next(palette[:n_classes] for palette in PALETTES if len(palette) >= n_classes)
+
+    @property
     def colors(self) -> NDArray[np.float64]:
         """The colours of the classes, RGBA."""
         from matplotlib.colors import to_rgba_array
 
-        n_classes = len(self.classes or ())
-        palette = next(palette for palette in PALETTES if len(palette) >= n_classes)
-        return np.array(to_rgba_array(palette[:n_classes]))
+        return np.array(to_rgba_array(self.palette))
 
 
 def read_labels(y: NDArray[Any], name: str) -> Labels:

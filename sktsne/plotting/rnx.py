@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..metrics import rnx_curve
 from .drawing import new_figure
+from .labels import PALETTES
 
 
 class RNXDisplay:
@@ -161,7 +162,8 @@ class RNXDisplay:
         self.ax_ = new_figure((6.4, 4.0)).subplots() if ax is None else ax
         self.figure_ = self.ax_.figure
         label = f"area {area:.2f}" if self.name is None else f"{self.name} (area {area:.2f})"
-        (self.line_,) = self.ax_.plot(k, curve, **{"label": label, **kwargs})
+        color = PALETTES[0][len(self.ax_.lines) % len(PALETTES[0])]
+        (self.line_,) = self.ax_.plot(k, curve, **{"label": label, "color": color, **kwargs})
         self.ax_.set(xscale="log", xlabel="k, neighbors", ylabel="$R_{NX}(k)$", ylim=(min(0.0, curve.min()), 1.0))
         self.ax_.legend(loc="best", frameon=False)
         return self
