@@ -6,7 +6,7 @@ import math
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._checkpoint import fingerprint, load, save
+from ._checkpoint import fingerprint, load
 from ._faiss import ApproximateSearch
 from ._memory import check_memory
 from ._native import warn_if_not_compiled
@@ -33,11 +33,12 @@ from ._parameters import (
     precomputed,
     takes_all_pairs,
 )
+from ._reports import CallbackSupportMixin, Reports, Tasks, with_callbacks
 from .affinities import conditional_affinities, given_affinities, given_affinities_of_others, reorder
 from .initialization import pca_start, random_start, separate, space_filling_order, spectral_start
 from .kernels import GradientKernel
 from .neighbors import Conditioning, all_distances, nearest_neighbors, neighbors_by_transformer
-from .optimizer import CHECK_EVERY, Objective, Phase, Progress, State, minimize
+from .optimizer import Objective, Phase, State, minimize
 from .placement import FrozenMap
 from .search import AllRows, ExactSearch, GivenDistances, KnownRows, TransformerSearch
 from .similarities import Similarity, similarity_of
@@ -47,7 +48,7 @@ from .similarities import Similarity, similarity_of
 ROUNDINGS = 1000
 
 
-class BaseEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Template of an embedding estimator.
 
     A subclass has the parameters of `TSNE`, and says what it minimises (`_affinities`, `_objective`) and how
@@ -60,6 +61,7 @@ class BaseEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     _relative_rate: ClassVar[float]
     _largest_gain: ClassVar[float]
     embedding_: NDArray[np.floating]
+    _map: FrozenMap
 
     def _affinities(self, conditional: Any) -> Any:
         """Return the affinities that the method compares with, from conditional probabilities."""
@@ -105,7 +107,7 @@ class BaseEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         self : object
             Fitted estimator.
         """
-        self._fit(X)
+        self._fit(X, y)
         return self
 
     def fit_transform(self, X: ArrayLike, y: Any = None) -> NDArray[np.floating]:
@@ -124,7 +126,7 @@ class BaseEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         X_new : ndarray of shape (n_samples, n_components)
             The embedding: float32 for float32 input, float64 for any other.
         """
-        self._fit(X)
+        self._fit(X, y)
         return self.embedding_
 
     def transform(self, X: ArrayLike) -> NDArray[np.floating]:
@@ -177,10 +179,10 @@ class BaseEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         positions[same] = self.embedding_[graph.indices[same, 0]]
         return positions
 
-    def _fit(self, X: Any) -> None:
+    def _fit(self, X: Any, y: Any) -> None:
         before = self.__dict__.copy()
         try:
-            self._fit_rows(X)
+            self._fit_rows(X, y)
         except BaseException:
             resumable = self.__dict__.get("_resumable")
             self.__dict__.clear()
@@ -189,8 +191,9 @@ class BaseEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
                 self._resumable = resumable
             raise
 
-    def _fit_rows(self, X: Any) -> None:
-        X = self._validate(X)
+    @with_callbacks  # type: ignore[untyped-decorator]
+    def _fit_rows(self, rows: Any, y: Any) -> None:
+        X = self._validate(rows)
         check_parameters(self)
         random_state = check_random_state(self.random_state)
         dtype, n_samples = X.dtype, X.shape[0]
@@ -202,23 +205,25 @@ class BaseEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         warn_if_not_compiled()
 
         self.timings_: dict[str, float] = {}
+        given = isinstance(self.affinities, str) and self.affinities == "precomputed"
+        self._tasks = Tasks(self, (1 if given else 2) + (start is None) + 1, rows, y)
         self._input = self._describe_input(X)
         with Workers(effective_n_threads(self.n_jobs)) as workers:
             self._known_rows = KnownRows(X, zeros_count=self._input["distances"])
             resumed = self._resumed()
-            if isinstance(self.affinities, str) and self.affinities == "precomputed":
+            if given:
                 self._search = None
                 with self._stage("affinities"):
                     self.affinities_ = self._normalize(given_affinities(X))
             else:
                 self._kind = deepcopy(choose_affinities(self, n_samples))  # its parameters may be set later
                 conditioning = Conditioning(X, self.metric, rescale=not self._kind.uses_scale)
-                given, X = X, conditioning(X)
-                graph, self._search = self._neighbors(search, given, X, conditioning, workers)
+                original, X = X, conditioning(X)
+                graph, self._search = self._neighbors(search, original, X, conditioning, workers)
                 if isinstance(self.init, str) and self.init == "pca":
                     with self._stage("initialization"):
                         start = pca_start(X, self.n_components, random_state)
-                del given, X  # a million rows make gigabytes of each matrix here
+                del original, X  # a million rows make gigabytes of each matrix here
                 with self._stage("affinities"):
                     conditional = conditional_affinities(graph, self._kind, workers)
                     del graph
@@ -226,10 +231,12 @@ class BaseEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
                     del conditional
             if start is None:
                 start = self._start(n_samples, random_state)
-            with self._stage("optimization"):
-                self._optimize(start, resumed, workers)
-        self.embedding_ = self.embedding_.astype(dtype, copy=False)
-        self._map = FrozenMap(self.embedding_, self.dof, choose_method(self, n_samples)[1], self.exaggeration)
+            done = 0 if resumed is None else resumed[0].iteration
+            stretches = (self.max_iter - 1) // self.callback_every - done // self.callback_every + 1
+            with self._stage("optimization", max(stretches, 1)):
+                self._optimize(start, resumed, dtype, workers)
+        self._tasks.end(dict)  # the estimator has all attributes
+        del self._tasks
 
     def _validate(self, X: Any, reset: bool = True) -> Any:
         """Return X as a float32 or float64 array, or CSR matrix."""
@@ -325,18 +332,20 @@ class BaseEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         return found
 
     def _optimize(
-        self, start: NDArray[np.float64], resumed: tuple[State, NDArray[np.intp]] | None, workers: Workers
+        self, start: NDArray[np.float64], resumed: tuple[State, NDArray[np.intp]] | None, dtype: Any, workers: Workers
     ) -> None:
         n_samples = len(start)
         self.method_, factory = choose_method(self, n_samples)
         similarity = similarity_of(self.dof)
         kernel = factory(similarity, workers)
         phases = self._phases()
+        self.learning_rate_ = phases[-1].learning_rate
         affinities, order = self.affinities_, np.arange(n_samples)
         if issparse(affinities):
             order = space_filling_order(start) if resumed is None else resumed[1]
             affinities = reorder(affinities, order, kernel.dtype)
         state = State.at(start[order]) if resumed is None else resumed[0]
+        reports = Reports(self, order, state, partial(self._fitted, dtype))
         result = minimize(
             self._objective(affinities, similarity, kernel, workers),
             state,
@@ -346,39 +355,30 @@ class BaseEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             min_grad_norm=self.min_grad_norm,
             max_step_norm=math.inf if self.max_step_norm is None else self.max_step_norm,
             workers=workers,
-            report=partial(self._report, order),
+            report=reports,
             report_every=self.callback_every,
         )
+        self.__dict__.update(reports.end(result))
         if self.checkpoint is not None:
             Path(self.checkpoint).unlink(missing_ok=True)
         if self.warm_start:
             self._resumable = state, order, self._known_rows.hashes
         self._log(f"KL divergence after {result.n_iter} iterations: {result.cost:f} (stopped by {result.reason})")
-        self.embedding_ = np.empty_like(result.Y)
-        self.embedding_[order] = result.Y
-        self.kl_divergence_ = result.cost
-        self.n_iter_ = result.n_iter
-        self.learning_rate_ = phases[-1].learning_rate
 
-    def _report(self, order: NDArray[np.intp], progress: Progress) -> bool:
-        """Tell how far the fit is, save its state, and return whether the user wants it to stop."""
-        iteration, cost, gradient_norm, state = progress
-        if iteration % CHECK_EVERY == 0:
-            self._log(f"Iteration {iteration}: error = {cost:.7f}, gradient norm = {gradient_norm:.7f}", level=2)
-            if self.warm_start:
-                self._resumable = state.copy(), order, self._known_rows.hashes
-            if self.checkpoint is not None:
-                save(Path(self.checkpoint), state, order, fingerprint(self, self._known_rows.hashes))
-        if self.callback is None or iteration % self.callback_every:
-            return False
-        Y = np.empty_like(state.Y)
-        Y[order] = state.Y - state.Y.mean(axis=0)
-        return bool(self.callback(iteration, cost, Y))
+    def _fitted(self, dtype: Any, n_iter: int, cost: float, Y: NDArray[np.float64]) -> dict[str, Any]:
+        """Return the attributes of a fit that ends with this map."""
+        Y = Y.astype(dtype, copy=False)
+        frozen = FrozenMap(Y, self.dof, choose_method(self, len(Y))[1], self.exaggeration)
+        return {"embedding_": Y, "kl_divergence_": cost, "n_iter_": n_iter, "_map": frozen}
 
     @contextmanager
-    def _stage(self, name: str) -> Iterator[None]:
+    def _stage(self, name: str, n_subtasks: int = 0) -> Iterator[None]:
+        watch = getattr(self.callback, "stage", None)
         begin = time.perf_counter()
-        yield
+        self._tasks.begin(name, n_subtasks)
+        with nullcontext() if watch is None else watch(name, self):
+            yield
+        self._tasks.end()
         self.timings_[name] = time.perf_counter() - begin
         self._log(f"{name.capitalize()} done in {self.timings_[name]:.3f}s")
 

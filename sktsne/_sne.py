@@ -75,7 +75,7 @@ class SNE(BaseEmbedding):
         moved a little. :func:`sktsne.initialization.rescale` makes a start of another map.
 
     verbose : int or bool, default=0
-        1 prints the stages, 2 also cost and gradient norm every 50 iterations.
+        1 prints the stages, 2 also cost, gradient norm and seconds every 50 iterations.
 
     random_state : int, RandomState instance or None, default=None
         Seeds ``init="random"``, the solvers of "pca" and "spectral" and the components that they do not find, and the
@@ -141,10 +141,13 @@ class SNE(BaseEmbedding):
     callback : callable, default=None
         Called as ``callback(iteration, cost, embedding)`` every ``callback_every`` iterations, with the cost of the
         true affinities and a copy of the map, shape (n_samples, n_components). The fit ends when it returns True; an
-        exception in it leaves the estimator as it was.
+        exception in it leaves the estimator as it was. :class:`sktsne.progress.ProgressBar` and
+        :class:`sktsne.plotting.FrameRecorder` are two. Each stage of the fit (see ``timings_``) runs in the context
+        manager that ``callback.stage(name, estimator)`` returns, where there is such a method.
 
     callback_every : int, default=50
-        Iterations from one call to the next.
+        Iterations from one call to the next, and in each of the tasks "iterations" that callbacks of scikit-learn see,
+        which ``set_callbacks`` sets where scikit-learn has it (1.9 and later).
 
     warm_start : bool, default=False
         Whether a fit of the same rows goes on where the last one ended, or was interrupted: ``max_iter`` counts the

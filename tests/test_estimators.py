@@ -1,6 +1,7 @@
 """The estimators as a user meets them: parameters, attributes, input of every kind, warnings and errors."""
 
 import pickle
+import re
 
 import numpy as np
 import pandas as pd
@@ -277,7 +278,11 @@ def test_verbose_prints_stages_then_iterations(estimator, X, capsys):
     estimator(verbose=True, perplexity=5.0, max_iter=100).fit(X)
     assert f"{label} Computing 16 nearest neighbors (exact)..." in capsys.readouterr().out
     estimator(verbose=2, perplexity=5.0, max_iter=100).fit(X)
-    assert f"{label} Iteration 50: error = " in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    iteration = rf"{re.escape(label)} Iteration 50: error = [\d.]+, gradient norm = [\d.]+ \(50 iterations in [\d.]+s\)"
+    assert len([line for line in lines if re.fullmatch(iteration, line)]) == 1
+    for stage in ("Neighbors", "Initialization", "Affinities", "Optimization"):
+        assert len([line for line in lines if re.fullmatch(rf"{re.escape(label)} {stage} done in [\d.]+s", line)]) == 1
 
 
 def test_n_iter_without_progress_ends_a_fit(estimator, X):

@@ -25,7 +25,7 @@ def test_only_three_packages_are_needed_to_run():
 def test_importing_loads_no_optional_package():
     # SciPy imports Cython where that is installed.
     code = "import sys, scipy.sparse; theirs = set(sys.modules); import sktsne; "
-    code += "print(sorted({'matplotlib', 'Cython', 'faiss', 'dask'} & set(sys.modules) - theirs))"
+    code += "print(sorted({'matplotlib', 'Cython', 'faiss', 'dask', 'tqdm'} & set(sys.modules) - theirs))"
     result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert result.stdout.strip() == "[]"
 

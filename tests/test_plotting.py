@@ -294,12 +294,11 @@ def test_point_costs_of_a_pipeline():
 
 
 @pytest.mark.parametrize("n_components", [1, 2, 3])
-def test_frames_of_a_fit(n_components, tmp_path):
+def test_frames_of_a_fit(n_components, tmp_path, caplog):
     recorder = FrameRecorder()
     model = TSNE(n_components, callback=recorder, callback_every=20, **FAST)
     for _ in range(2):  # the second fit begins anew
         model.fit(X)
-    recorder(model.n_iter_, model.kl_divergence_, model.embedding_)
     assert recorder.iterations == [20, 40, 60]
     assert len(recorder.costs) == len(recorder.maps) == 3
     assert_allclose(recorder.maps[-1], model.embedding_, rtol=1e-5, atol=1e-5 * np.abs(model.embedding_).max())
@@ -307,6 +306,17 @@ def test_frames_of_a_fit(n_components, tmp_path):
     recorder.animation(np.arange(60) < 30).save(path, writer="pillow", dpi=40)
     with pytest.importorskip("PIL.Image").open(path) as image:
         assert image.n_frames == 3
+    assert caplog.text == ""
+
+
+def test_frames_of_a_fit_that_goes_on():
+    recorder = FrameRecorder()
+    model = TSNE(callback=recorder, callback_every=20, warm_start=True, **FAST).fit(X)
+    assert model.set_params(max_iter=90).fit(X).n_iter_ == 90
+    assert recorder.iterations == [20, 40, 60, 80, 90]
+    assert_allclose(recorder.maps[-1], model.embedding_, rtol=1e-5, atol=1e-5 * np.abs(model.embedding_).max())
+    model.set_params(warm_start=False, callback_every=100).fit(X)
+    assert recorder.iterations == [90]
 
 
 def test_frames_are_turned_to_the_last_one_and_scaled(rng):

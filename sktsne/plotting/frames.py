@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -15,8 +17,8 @@ from .embedding import EmbeddingDisplay
 class FrameRecorder:
     """Record the map while it is fitted, for an animation: a ``callback`` for the estimators.
 
-    It records every ``callback_every`` iterations of the estimator. Call it with the end of a fit to add that. A second
-    fit begins anew, one that goes on (``warm_start``) goes on. Searches and others that clone an estimator copy it.
+    It records every ``callback_every`` iterations of the estimator, and the end. A second fit begins anew, one that
+    goes on (``warm_start``, ``checkpoint``) goes on. Searches and others that clone an estimator copy it.
 
     Attributes
     ----------
@@ -35,7 +37,6 @@ class FrameRecorder:
     >>> X, y = load_iris(return_X_y=True)
     >>> recorder = FrameRecorder()
     >>> tsne = TSNE(callback=recorder, callback_every=20, max_iter=110, random_state=0).fit(X)
-    >>> recorder(tsne.n_iter_, tsne.kl_divergence_, tsne.embedding_)
     >>> recorder.iterations
     [20, 40, 60, 80, 100, 110]
     >>> recorder.animation(y).save("iris.gif", writer="pillow")  # doctest: +SKIP
@@ -49,20 +50,45 @@ class FrameRecorder:
         self.costs: list[float] = []
         self.maps: list[NDArray[np.float32]] = []
 
+    @contextmanager
+    def stage(self, name: str, estimator: Any) -> Iterator[None]:
+        """Begin anew with a fit that does, and record its end.
+
+        Parameters
+        ----------
+        name : str
+            The stage, as in ``timings_``.
+        estimator : TSNE or SNE
+            What is fitted.
+
+        Returns
+        -------
+        context : context manager
+            In which the stage runs.
+        """
+        last = name == "optimization"
+        if last and not estimator.warm_start and estimator.checkpoint is None:
+            self._clear()
+        yield
+        if last:
+            self(estimator.n_iter_, estimator.kl_divergence_, estimator.embedding_)
+
     def __call__(self, iteration: int, cost: float, embedding: NDArray[Any]) -> None:
         """Record a frame.
 
         Parameters
         ----------
         iteration : int
-            Iterations done; a number that is not above the last one begins a new recording.
+            Iterations done; a number below the last one begins a new recording, the same one replaces the last frame.
         cost : float
             The cost.
         embedding : ndarray of shape (n_samples, n_components)
             The map.
         """
-        if self.iterations and (iteration <= self.iterations[-1] or embedding.shape != self.maps[-1].shape):
+        if self.iterations and (iteration < self.iterations[-1] or embedding.shape != self.maps[-1].shape):
             self._clear()
+        if iteration in self.iterations[-1:]:
+            del self.iterations[-1], self.costs[-1], self.maps[-1]
         self.iterations.append(iteration)
         self.costs.append(cost)
         self.maps.append(np.array(embedding, dtype=np.float32))
@@ -98,6 +124,7 @@ class FrameRecorder:
             raise ValueError("There are no frames: pass the recorder as callback of an estimator, and fit that.")
         frames = _aligned(self.maps)
         display = EmbeddingDisplay(frames[-1], y).plot(ax, density=False, **kwargs)
+        display.ax_.set_adjustable("box")  # the limits stay
         n_components = frames[-1].shape[1]
         for axis in "xyz"[:n_components]:
             display.ax_.set(**{f"{axis}lim": (-1.05, 1.05)})

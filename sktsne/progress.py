@@ -1,0 +1,98 @@
+"""A progress bar for long fits.
+
+It needs tqdm, an optional extra that is imported when a fit begins: ``pip install "sktsne[progress]"``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+class ProgressBar:
+    """Show how far a fit is, in a terminal or a notebook: a ``callback`` for the estimators.
+
+    The bar tells the stage, and then of the optimization how many of ``max_iter`` iterations are done, the time so far
+    and the time left if all are needed, the cost, and whether early exaggeration lasts. It moves every
+    ``callback_every`` iterations. Where standard error is a file or a pipe there is no bar; ``verbose=2`` writes lines.
+
+    See Also
+    --------
+    sklearn.callback.ProgressBar : From scikit-learn 1.9 on, bars for pipelines and searches with all their steps.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sktsne import TSNE
+    >>> from sktsne.progress import ProgressBar
+    >>> X, y = load_iris(return_X_y=True)
+    >>> tsne = TSNE(callback=ProgressBar(), callback_every=10, random_state=0).fit(X)
+    """
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+
+    @contextmanager
+    def stage(self, name: str, estimator: Any) -> Iterator[None]:
+        """Show a stage of a fit while it runs.
+
+        Parameters
+        ----------
+        name : str
+            The stage, as in ``timings_``.
+        estimator : TSNE or SNE
+            What is fitted.
+
+        Returns
+        -------
+        context : context manager
+            In which the stage runs.
+
+        Raises
+        ------
+        ImportError
+            If tqdm is not installed.
+        """
+        try:
+            from tqdm.auto import tqdm
+        except ImportError as error:
+            raise ImportError('ProgressBar needs tqdm, which pip install "sktsne[progress]" gets.') from error
+        last = name == "optimization"
+        with tqdm(
+            desc=estimator._label,
+            total=estimator.max_iter if last else None,
+            bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
+            if last
+            else "{desc}: " + name,
+            leave=last,
+            dynamic_ncols=True,
+            disable=None,  # unless it is a terminal
+        ) as self._bar:
+            try:
+                self._early = estimator.early_exaggeration_iter
+                yield
+                if last:  # a fit that has converged is complete, too
+                    self._move(estimator.max_iter, estimator.n_iter_, estimator.n_iter_, estimator.kl_divergence_)
+            finally:
+                self._bar = None
+
+    def __call__(self, iteration: int, cost: float, embedding: Any = None) -> None:
+        """Move the bar.
+
+        Parameters
+        ----------
+        iteration : int
+            Iterations done.
+        cost : float
+            The cost.
+        embedding : ndarray of shape (n_samples, n_components), default=None
+            Not used.
+        """
+        self._move(iteration, iteration, self._bar.total, cost)
+
+    def _move(self, place: int, iteration: int, n_iter: int, cost: float) -> None:
+        # The iterations are told in the bar's text: the length that it stands for is fixed in a notebook.
+        phase = ", early exaggeration" if iteration < self._early else ""
+        self._bar.set_postfix_str(f"{iteration}/{n_iter}, cost {cost:.4f}{phase}", refresh=False)
+        self._bar.update(place - self._bar.n)

@@ -1,0 +1,109 @@
+"""The progress bar, on a terminal and elsewhere."""
+
+import io
+import re
+import sys
+from contextlib import redirect_stderr
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+
+from sktsne import SNE, TSNE
+from sktsne.metrics.scorers import trustworthiness_scorer
+from sktsne.progress import ProgressBar
+
+pytest.importorskip("tqdm")
+FAST = {"perplexity": 5.0, "max_iter": 120, "callback_every": 10, "random_state": 0}
+X = np.random.default_rng(0).normal(size=(60, 4))
+
+both = pytest.mark.parametrize("estimator", [TSNE, SNE])
+
+
+class Terminal(io.StringIO):
+    encoding = "utf-8"
+
+    def isatty(self):
+        return True
+
+    def lines(self):
+        """Return what is seen in the end."""
+        return [re.split("\r", line)[-1] for line in self.getvalue().split("\n")]
+
+
+@pytest.fixture
+def terminal():
+    return Terminal()
+
+
+@both
+def test_a_bar_tells_stage_iterations_cost_and_time(estimator, terminal):
+    with redirect_stderr(terminal):
+        model = estimator(callback=ProgressBar(), **FAST, tol=0.0, min_grad_norm=0.0).fit(X)
+    shown = terminal.getvalue()
+    for stage in ("neighbors", "initialization", "affinities"):
+        assert f"{model._label}: {stage}" in shown
+    assert f"{model._label}:   0%|" in shown
+    bar, after = terminal.lines()
+    assert re.fullmatch(rf"{model._label}: 100%\|█+\| 00:0\d<00:00, 120/120, cost \d+\.\d{{4}}", bar)
+    assert f"cost {model.kl_divergence_:.4f}" in bar
+    assert after == ""
+    assert_array_equal(model.embedding_, clone(model).set_params(callback=None).fit(X).embedding_)
+
+
+def test_a_bar_of_a_fit_that_converges_is_complete(terminal):
+    with redirect_stderr(terminal):
+        model = TSNE(callback=ProgressBar(), **{**FAST, "max_iter": 1000}).fit(X)
+    assert model.n_iter_ < 1000
+    assert f"100%|{'█'}" in terminal.lines()[0]
+    assert f", {model.n_iter_}/{model.n_iter_}, " in terminal.lines()[0]
+
+
+def test_early_exaggeration_is_told(terminal):
+    with redirect_stderr(terminal):
+        TSNE(callback=ProgressBar(), **{**FAST, "max_iter": 60}).fit(X)
+    assert terminal.lines()[0].endswith(", early exaggeration")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
+def test_an_interrupted_bar_stays_where_it_was(error, terminal):
+    class Interrupted(ProgressBar):
+        def __call__(self, iteration, cost, embedding=None):
+            super().__call__(iteration, cost, embedding)
+            if iteration == 60:
+                raise error
+
+    model = TSNE(callback=Interrupted(), **FAST)
+    with pytest.raises(error), redirect_stderr(terminal):
+        model.fit(X)
+    bar, after = terminal.lines()
+    assert " 50%|" in bar
+    assert ", 60/120, " in bar
+    assert after == ""
+    assert model.callback._bar is None
+
+
+def test_there_is_no_bar_in_a_file(capsys):
+    TSNE(callback=ProgressBar(), verbose=1, **FAST).fit(X)
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert "\r" not in out
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_every_fit_of_a_search_has_a_bar(n_jobs, terminal):
+    model = TSNE(callback=ProgressBar(), **FAST)
+    search = GridSearchCV(model, {"perplexity": [3.0, 8.0]}, scoring=trustworthiness_scorer, cv=2, n_jobs=n_jobs)
+    with redirect_stderr(terminal):
+        search.fit(X)
+    assert terminal.getvalue().count("  0%|") == (5 if n_jobs == 1 else 1)  # workers have a standard error of their own
+
+
+def test_tqdm_is_named_where_it_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
+    model = TSNE(callback=ProgressBar(), **FAST)
+    with pytest.raises(ImportError, match=r'ProgressBar needs tqdm, .* "sktsne\[progress\]"'):
+        model.fit(X)
+    assert not hasattr(model, "embedding_")
