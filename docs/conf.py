@@ -13,9 +13,17 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
     "numpydoc",
+    "sphinx_design",
+    "sphinx_gallery.gen_gallery",
+    "sphinx-mathjax-offline",
 ]
 templates_path = ["_templates"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "examples"]
+
+nitpicky = True
+# Their documentation would have to be asked over the network.
+nitpick_ignore_regex = [(".*", r"sklearn\..*"), (".*", r"functools\..*")]
+default_role = "py:obj"
 
 autosummary_generate = True
 autodoc_default_options = {"members": True, "inherited-members": True, "special-members": "__call__"}
@@ -23,9 +31,33 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 numpydoc_show_class_members = False  # autodoc writes them out
 
+sphinx_gallery_conf = {
+    "examples_dirs": "examples",
+    "gallery_dirs": "gallery",
+    "within_subsection_order": "FileNameSortKey",
+    "abort_on_example_error": True,
+    "doc_module": "sktsne",
+    "backreferences_dir": "gallery/backreferences",
+    "reference_url": {"sktsne": None},
+    "download_all_examples": False,
+    "matplotlib_animations": (True, "jshtml"),
+    "show_signature": False,
+    "write_computation_times": False,
+}
+
 html_theme = "pydata_sphinx_theme"
 html_title = f"sktsne {release}"
 html_show_sourcelink = False
+html_static_path = ["_static"]
+html_css_files = ["style.css"]
+# Pages without others below them have nothing to show at their left.
+html_sidebars = {
+    name: []
+    for name in (
+        "index", "install", "start", "from_*", "mathematics", "optimizer", "kernels", "promises", "combinations",
+        "benchmarks",
+    )
+}  # fmt: skip
 html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False}
 
 

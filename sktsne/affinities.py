@@ -30,7 +30,27 @@ from .perplexity import conditional_probabilities
 
 
 class Affinities(Protocol):
-    """The contract of what gives rows their conditional probabilities; for objects of your own, too."""
+    """The contract of what gives rows their conditional probabilities; for objects of your own, too.
+
+    Examples
+    --------
+    The two nearest neighbours of a row, the nearest counting twice as much:
+
+    >>> import numpy as np
+    >>> from sktsne import TSNE
+    >>> class TwoNearest:
+    ...     uses_scale = False
+    ...
+    ...     def count_neighbors(self, n_samples):
+    ...         return min(n_samples - 1, 2)
+    ...
+    ...     def probabilities(self, distances, workers):
+    ...         order = distances.argsort(axis=1).argsort(axis=1)
+    ...         return np.where(order == 0, 2.0, 1.0) / 3.0
+    >>> X = np.random.default_rng(0).normal(size=(50, 5))
+    >>> TSNE(affinities=TwoNearest(), random_state=0).fit_transform(X).shape
+    (50, 2)
+    """
 
     uses_scale: bool
     """Whether the probabilities change when all distances are multiplied by the same number."""
@@ -60,6 +80,18 @@ class Perplexity:
     ----------
     perplexities : sequence of float
         Each at least 1 and below ``n_samples - 1``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktsne._native.parallel import Workers
+    >>> from sktsne.affinities import Perplexity
+    >>> kind = Perplexity([2.0])
+    >>> kind.count_neighbors(n_samples=1000)
+    7
+    >>> p = kind.probabilities(np.array([[1.0, 2.0, 3.0, 4.0]]), Workers())
+    >>> bool(abs(np.exp(-(p * np.log(p)).sum()) - 2.0) < 1e-4)  # the perplexity of the row
+    True
     """
 
     uses_scale = False
@@ -186,6 +218,14 @@ def given_affinities(X: Any) -> csr_array | NDArray[np.float64]:
     ------
     ValueError
         If X is not square, or has a negative entry, or no affinity of a row to or from any other.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktsne.affinities import given_affinities
+    >>> given_affinities(np.array([[9.0, 4.0], [2.0, 9.0]]))
+    array([[0. , 1. ],
+           [0.5, 0. ]])
     """
     name = "With affinities='precomputed' X must hold affinities"
     if X.shape[0] != X.shape[1]:
@@ -266,6 +306,19 @@ def conditional_affinities(
     -------
     conditional : csr_array or ndarray of shape (n, n)
         Sparse for neighbours, with int32 indices where they fit; dense for all pairs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktsne._native.parallel import Workers
+    >>> from sktsne.affinities import Uniform, conditional_affinities
+    >>> from sktsne.neighbors import nearest_neighbors
+    >>> graph = nearest_neighbors(np.array([[0.0], [1.0], [3.0], [7.0]]), n_neighbors=2)
+    >>> conditional_affinities(graph, Uniform(n_neighbors=2), Workers()).toarray()
+    array([[0. , 0.5, 0.5, 0. ],
+           [0.5, 0. , 0.5, 0. ],
+           [0.5, 0.5, 0. , 0. ],
+           [0. , 0.5, 0.5, 0. ]])
     """
     if isinstance(graph, NeighborGraph):
         probabilities = kind.probabilities(graph.distances, workers)
@@ -291,7 +344,17 @@ def symmetrize(
 def joint_affinities(
     conditional: csr_array | NDArray[np.float64],
 ) -> csr_array | NDArray[np.float64]:
-    """Return the matrix of p_ij = (p_{j|i} + p_{i|j}) / 2n, which sums to 1."""
+    """Return the matrix of p_ij = (p_{j|i} + p_{i|j}) / 2n, which sums to 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktsne.affinities import joint_affinities
+    >>> joint_affinities(np.array([[0.0, 1.0, 0.0], [0.5, 0.0, 0.5], [0.0, 1.0, 0.0]]))
+    array([[0.  , 0.25, 0.  ],
+           [0.25, 0.  , 0.25],
+           [0.  , 0.25, 0.  ]])
+    """
     joint = symmetrize(conditional)
     joint /= 2 * joint.shape[0]
     return joint

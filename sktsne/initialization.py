@@ -25,7 +25,16 @@ EIGENVALUE_TOLERANCE = 1e-4
 
 
 def random_start(n_samples: int, n_components: int, random_state: np.random.RandomState) -> NDArray[np.float64]:
-    """Return independent normal coordinates with standard deviation 1e-4, shape (n_samples, n_components)."""
+    """Return independent normal coordinates with standard deviation 1e-4, shape (n_samples, n_components).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktsne.initialization import random_start
+    >>> start = random_start(1000, 2, np.random.RandomState(0))
+    >>> start.shape, bool(0.9e-4 < start.std() < 1.1e-4)
+    ((1000, 2), True)
+    """
     return START_SCALE * random_state.standard_normal((n_samples, n_components))
 
 
@@ -54,6 +63,14 @@ def pca_start(X: Any, n_components: int, random_state: np.random.RandomState) ->
     -------
     start : ndarray of shape (n_samples, n_components), float64
         The start.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktsne.initialization import pca_start
+    >>> start = pca_start(np.random.RandomState(0).normal(size=(100, 5)), 2, np.random.RandomState(0))
+    >>> print(f"{start[:, 0].std():.1e}")
+    1.0e-04
     """
     X = scaled(X, scale_exponent(X))
     start = random_start(X.shape[0], n_components, random_state)
@@ -125,6 +142,18 @@ def spectral_start(affinities: Any, n_components: int, random_state: np.random.R
     -------
     start : ndarray of shape (n, n_components), float64
         The start.
+
+    Examples
+    --------
+    A ring of points, each tied to two others, is laid out as a ring:
+
+    >>> import numpy as np
+    >>> from sktsne.initialization import spectral_start
+    >>> ring = np.roll(np.eye(40), 1, axis=1)
+    >>> start = spectral_start(ring, 2, np.random.RandomState(0))
+    >>> radii = np.linalg.norm(start, axis=1)
+    >>> bool(np.ptp(radii) < 1e-3 * radii.mean())
+    True
     """
     S = csr_array(affinities + affinities.T)
     n_parts, labels = connected_components(S, directed=False)
@@ -214,6 +243,14 @@ def separate(Y: NDArray[np.float64], random_state: np.random.RandomState) -> NDA
     -------
     start : ndarray of shape (n, d)
         Moved by 1 % of the widest component's standard deviation, or by 1e-4 where there is none.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktsne.initialization import separate
+    >>> start = separate(np.array([[0.0], [1.0], [1.0]]), np.random.RandomState(0))
+    >>> len(np.unique(start))
+    3
     """
     order = np.lexsort(Y.T)
     again = order[1:][(Y[order[1:]] == Y[order[:-1]]).all(axis=1)]

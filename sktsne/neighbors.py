@@ -64,6 +64,16 @@ class NeighborGraph(NamedTuple):
         The neighbours.
     distances : ndarray of shape (n, k), float64, C-contiguous
         Their distances, not squared.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktsne.neighbors import nearest_neighbors
+    >>> graph = nearest_neighbors(np.array([[0.0], [1.0], [3.0], [7.0]]), n_neighbors=2)
+    >>> graph.indices.tolist()
+    [[1, 2], [0, 2], [1, 0], [2, 1]]
+    >>> graph.distances.tolist()
+    [[1.0, 3.0], [1.0, 2.0], [2.0, 3.0], [4.0, 6.0]]
     """
 
     indices: NDArray[np.integer]
@@ -202,6 +212,14 @@ def nearest_neighbors(
     ValueError
         If a row of a precomputed graph has fewer than ``n_neighbors`` neighbours, or a metric can't do with its
         parameters or with ``X``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktsne.neighbors import nearest_neighbors
+    >>> graph = nearest_neighbors(np.array([[0.0], [1.0], [3.0], [7.0]]), n_neighbors=2)
+    >>> graph.indices.tolist()
+    [[1, 2], [0, 2], [1, 0], [2, 1]]
     """
     with errors_that_name(metric, metric_params):
         metric, params = resolve(X, metric, metric_params)

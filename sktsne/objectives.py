@@ -61,6 +61,21 @@ class JointKL:
         Potentials for the same similarity.
     workers : Workers
         The threads to use.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktsne._native.parallel import Workers
+    >>> from sktsne.kernels import ExactKernel
+    >>> from sktsne.objectives import JointKL
+    >>> from sktsne.similarities import StudentT
+    >>> P = np.array([[0.0, 1.0, 2.0], [1.0, 0.0, 1.0], [2.0, 1.0, 0.0]]) / 8  # sums to 1
+    >>> objective = JointKL(P, StudentT(), ExactKernel(StudentT(), Workers()), Workers())
+    >>> evaluation = objective(np.array([[-1.0], [0.0], [1.0]]), with_cost=True)
+    >>> evaluation.gradient.shape, evaluation.curvature.shape
+    ((3, 1), (3,))
+    >>> bool(evaluation.cost > 0.0)
+    True
     """
 
     def __init__(
@@ -105,6 +120,21 @@ class ConditionalKL:
         Potentials for the same similarity.
     workers : Workers
         The threads to use.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktsne._native.parallel import Workers
+    >>> from sktsne.kernels import ExactKernel
+    >>> from sktsne.objectives import ConditionalKL
+    >>> from sktsne.similarities import Gaussian
+    >>> P = np.array([[0.0, 0.2, 0.8], [0.5, 0.0, 0.5], [0.8, 0.2, 0.0]])  # rows sum to 1
+    >>> objective = ConditionalKL(P, Gaussian(), ExactKernel(Gaussian(), Workers()), Workers())
+    >>> evaluation = objective(np.array([[-1.0], [0.0], [1.0]]), with_cost=True)
+    >>> evaluation.gradient.shape, evaluation.curvature.shape
+    ((3, 1), (3,))
+    >>> bool(evaluation.cost > 0.0)
+    True
     """
 
     def __init__(

@@ -33,7 +33,22 @@ STEP_COST = 4  # elementary operations of a step, per coordinate
 
 
 class Objective(Protocol):
-    """A function to minimise, with its gradient, of n points with d components."""
+    """A function to minimise, with its gradient, of n points with d components.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktsne.optimizer import Evaluation, Phase, minimize
+    >>> class Bowl:
+    ...     gradient_scale = 1.0
+    ...
+    ...     def __call__(self, Y, exaggeration=1.0, with_cost=False):
+    ...         cost = float((Y**2).sum())
+    ...         return Evaluation(2.0 * Y, np.full(len(Y), 2.0), cost, cost)
+    >>> result = minimize(Bowl(), np.array([[1.0], [-1.0]]), [Phase(200, 1.0, 0.5, 0.1)], tol=0.0)
+    >>> bool(result.cost < 1e-9)
+    True
+    """
 
     gradient_scale: float
     """Times the Frobenius norm of the gradient: the root mean square of the points' gradients, free of n."""
@@ -80,6 +95,15 @@ class Phase(NamedTuple):
         Whether the steps are relative to the curvature.
     largest_gain : float, default=inf
         The largest factor on a coordinate's rate. Relative steps have no wrong scales to make up for, and need a bound.
+
+    Examples
+    --------
+    Early exaggeration, and what comes after it:
+
+    >>> from sktsne.optimizer import Phase
+    >>> phases = [Phase(50, 12.0, 0.9, 1.75, relative=True), Phase(950, 1.0, 0.9, 1.75, relative=True)]
+    >>> sum(phase.n_iter for phase in phases)
+    1000
     """
 
     n_iter: int
@@ -91,7 +115,19 @@ class Phase(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """Where the optimisation stands, for `minimize` to report; the norm is the scaled one."""
+    """Where the optimisation stands, for `~sktsne.optimizer.minimize` to report; the norm is the scaled one.
+
+    Examples
+    --------
+    A ``report`` of `minimize` is handed it:
+
+    >>> import numpy as np
+    >>> from sktsne.optimizer import Progress, State
+    >>> def report(progress):
+    ...     return progress.cost < 0.5  # ends the optimisation
+    >>> report(Progress(50, 0.3, 1e-3, State.at(np.zeros((2, 1)))))
+    True
+    """
 
     iteration: int
     cost: float
@@ -100,7 +136,16 @@ class Progress(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What `minimize` returns: the embedding, its cost and scaled gradient norm, iterations done, why it ended."""
+    """What an optimisation returns: the embedding, its cost and scaled gradient norm, iterations done, why it ended.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktsne.optimizer import Result
+    >>> result = Result(np.zeros((2, 1)), cost=0.3, gradient_norm=1e-8, n_iter=150, reason="min_grad_norm")
+    >>> result.n_iter, result.reason
+    (150, 'min_grad_norm')
+    """
 
     Y: NDArray[np.float64]
     cost: float
@@ -239,6 +284,20 @@ def minimize(
     ------
     FloatingPointError
         If the optimisation diverges: cost or embedding are not finite any more.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktsne.optimizer import Evaluation, Phase, minimize
+    >>> class Bowl:  # an Objective
+    ...     gradient_scale = 1.0
+    ...
+    ...     def __call__(self, Y, exaggeration=1.0, with_cost=False):
+    ...         cost = float((Y**2).sum())
+    ...         return Evaluation(2.0 * Y, np.full(len(Y), 2.0), cost, cost)
+    >>> result = minimize(Bowl(), np.array([[1.0], [-1.0]]), [Phase(200, 1.0, 0.5, 0.1)], tol=0.0)
+    >>> result.n_iter, result.reason, bool(result.cost < 1e-9)
+    (200, 'max_iter', True)
     """
     descend = choose("descent", "descend", descend_reference)
     workers = workers or Workers()

@@ -59,6 +59,16 @@ class FrozenMap(Caching):
         Makes the kernel of its potential.
     exaggeration : float, default=1.0
         Factor on the attraction.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktsne.kernels import ExactKernel
+    >>> from sktsne.placement import FrozenMap
+    >>> frozen = FrozenMap(np.array([[0.0, 0.0], [1.0, 0.0], [9.0, 0.0]]), dof=1.0, factory=ExactKernel)
+    >>> position = frozen.place(probabilities=np.array([[0.5, 0.5]]), indices=np.array([[0, 1]]))
+    >>> bool(0.0 <= position[0, 0] <= 1.0)  # between its two neighbours
+    True
     """
 
     def __init__(

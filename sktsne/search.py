@@ -48,7 +48,19 @@ BY_PRODUCTS = ("euclidean", "l2", "sqeuclidean", "cosine")
 
 
 class Search(Protocol):
-    """What finds the neighbours of new rows among those of the fit."""
+    """What finds the neighbours of new rows among those of the fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktsne._native.parallel import Workers
+    >>> from sktsne.neighbors import Conditioning
+    >>> from sktsne.search import ExactSearch, Search
+    >>> X = np.array([[0.0], [1.0], [3.0], [7.0]])
+    >>> search: Search = ExactSearch(X, Conditioning(X, "euclidean"), 2, "euclidean", None)
+    >>> search.neighbors_of(np.array([[6.0]]), Workers()).indices
+    array([[3, 2]])
+    """
 
     def neighbors_of(self, rows: Any, workers: Workers) -> NeighborGraph:
         """Return the nearest rows of the fit, from near to far; for each row what it would be alone."""
@@ -166,6 +178,17 @@ class ExactSearch(Caching):
         A metric of :mod:`sklearn.neighbors`.
     metric_params : dict or None
         Its further arguments.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktsne._native.parallel import Workers
+    >>> from sktsne.neighbors import Conditioning
+    >>> from sktsne.search import ExactSearch
+    >>> X = np.array([[0.0], [1.0], [3.0], [7.0]])
+    >>> search = ExactSearch(X, Conditioning(X, "euclidean"), 2, "euclidean", None)
+    >>> search.neighbors_of(np.array([[6.0]]), Workers()).indices
+    array([[3, 2]])
     """
 
     def __init__(
@@ -271,6 +294,17 @@ class AllRows:
         A metric of :mod:`sklearn.metrics`.
     metric_params : dict or None
         Its further arguments.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktsne._native.parallel import Workers
+    >>> from sktsne.neighbors import Conditioning
+    >>> from sktsne.search import AllRows
+    >>> X = np.array([[0.0], [1.0], [3.0], [7.0]])
+    >>> search = AllRows(X, Conditioning(X, "euclidean"), "euclidean", None)
+    >>> search.neighbors_of(np.array([[6.0]]), Workers()).indices
+    array([[3, 2, 1, 0]])
     """
 
     def __init__(
@@ -299,6 +333,14 @@ class GivenDistances:
     ----------
     n_neighbors : int
         How many.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktsne._native.parallel import Workers
+    >>> from sktsne.search import GivenDistances
+    >>> GivenDistances(n_neighbors=2).neighbors_of(np.array([[6.0, 5.0, 3.0, 1.0]]), Workers()).indices
+    array([[3, 2]])
     """
 
     def __init__(self, n_neighbors: int) -> None:
@@ -324,6 +366,17 @@ class TransformerSearch:
         How many.
     n_samples : int
         The rows of the fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.neighbors import KNeighborsTransformer
+    >>> from sktsne._native.parallel import Workers
+    >>> from sktsne.search import TransformerSearch
+    >>> transformer = KNeighborsTransformer(n_neighbors=2).fit(np.array([[0.0], [1.0], [3.0], [7.0]]))
+    >>> search = TransformerSearch(transformer, n_neighbors=2, n_samples=4)
+    >>> search.neighbors_of(np.array([[6.0]]), Workers()).indices.tolist()
+    [[3, 2]]
     """
 
     def __init__(self, transformer: Any, n_neighbors: int, n_samples: int) -> None:

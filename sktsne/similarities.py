@@ -28,7 +28,21 @@ GAUSSIAN_FROM = 1e9
 
 
 class Similarity(Protocol):
-    """What kernels, attraction and objectives ask of a similarity. Arrays keep their shape."""
+    """What kernels, attraction and objectives ask of a similarity. Arrays keep their shape.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktsne.similarities import Similarity, StudentT
+    >>> similarity: Similarity = StudentT()
+    >>> similarity.dof
+    1.0
+    >>> r2 = np.array([0.0, 1.0, 9.0])
+    >>> similarity.weight(r2), similarity.decay(r2)
+    (array([1. , 0.5, 0.1]), array([1. , 0.5, 0.1]))
+    >>> np.allclose(similarity.negative_log_weight(r2), -np.log(similarity.weight(r2)))
+    True
+    """
 
     dof: float
 
@@ -46,6 +60,13 @@ class Gaussian:
     """The similarity of SNE, ``w = exp(-r²)`` (Hinton & Roweis 2002, eq. 3 without the factor ½).
 
     The exponent is bounded at 708, so that weights stay positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktsne.similarities import Gaussian
+    >>> Gaussian().weight(np.array([0.0, 1.0, 4.0])).round(2)
+    array([1.  , 0.37, 0.02])
     """
 
     dof = math.inf
@@ -71,6 +92,15 @@ class StudentT:
     dof : float, default=1.0
         The degrees of freedom α. 1 is t-SNE (van der Maaten & Hinton 2008, eq. 4); smaller values have
         heavier tails (Kobak et al. 2019).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktsne.similarities import StudentT
+    >>> StudentT().weight(np.array([0.0, 1.0, 9.0]))
+    array([1. , 0.5, 0.1])
+    >>> StudentT(dof=0.5).weight(np.array([0.0, 1.0, 9.0])).round(2)  # a heavier tail
+    array([1.  , 0.58, 0.23])
     """
 
     def __init__(self, dof: float = 1.0) -> None:
@@ -90,5 +120,13 @@ class StudentT:
 
 
 def similarity_of(dof: float) -> Similarity:
-    """Return the similarity with ``dof`` degrees of freedom, the Gaussian for infinity and from 1e9."""
+    """Return the similarity with ``dof`` degrees of freedom, the Gaussian for infinity and from 1e9.
+
+    Examples
+    --------
+    >>> import math
+    >>> from sktsne.similarities import similarity_of
+    >>> type(similarity_of(1.0)).__name__, type(similarity_of(math.inf)).__name__
+    ('StudentT', 'Gaussian')
+    """
     return Gaussian() if dof >= GAUSSIAN_FROM else StudentT(dof)

@@ -211,6 +211,16 @@ class Workers:
     ----------
     n_threads : int, default=1
         How many threads work, the calling one included.
+
+    Examples
+    --------
+    >>> from sktsne._native.parallel import Workers
+    >>> def total(start, stop):
+    ...     return sum(range(start, stop))
+    >>> with Workers(n_threads=2) as workers:
+    ...     parts = workers.run(total, n_rows=1000, row_cost=1000)
+    >>> sum(parts) == sum(range(1000))
+    True
     """
 
     def __init__(self, n_threads: int = 1) -> None:

@@ -171,6 +171,18 @@ class BarnesHutKernel:
         The threads to use.
     angle : float, default=0.5
         The largest size of a cell, over its distance, that counts as a point. 0 is exact.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktsne._native.parallel import Workers
+    >>> from sktsne.kernels import BarnesHutKernel
+    >>> from sktsne.similarities import StudentT
+    >>> kernel = BarnesHutKernel(StudentT(), Workers(), angle=0.2)
+    >>> kernel.set_points(np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0]]))
+    >>> phi, grad_phi = kernel.potential()
+    >>> phi.round(2), grad_phi.shape
+    (array([0.7 , 0.67, 0.37]), (3, 2))
     """
 
     max_components: int | None = 3

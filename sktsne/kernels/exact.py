@@ -55,6 +55,18 @@ class ExactKernel:
         The weight of a pair.
     workers : Workers
         The threads to use.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktsne._native.parallel import Workers
+    >>> from sktsne.kernels import ExactKernel
+    >>> from sktsne.similarities import StudentT
+    >>> kernel = ExactKernel(StudentT(), Workers())
+    >>> kernel.set_points(np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0]]))
+    >>> phi, grad_phi = kernel.potential()
+    >>> phi.round(2), grad_phi.shape
+    (array([0.7 , 0.67, 0.37]), (3, 2))
     """
 
     max_components: int | None = None

@@ -57,6 +57,18 @@ class FFTKernel:
     spacing : float, default=0.35
         The distance of two nodes of the mesh. Smaller is more accurate and slower. Below ½ degree of freedom it is
         less, like the width of the weight's peak.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktsne._native.parallel import Workers
+    >>> from sktsne.kernels import FFTKernel
+    >>> from sktsne.similarities import StudentT
+    >>> kernel = FFTKernel(StudentT(), Workers())
+    >>> kernel.set_points(np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0]]))
+    >>> phi, grad_phi = kernel.potential()
+    >>> phi.round(2), grad_phi.shape
+    (array([0.7 , 0.67, 0.37]), (3, 2))
     """
 
     max_components: int | None = 2

@@ -137,11 +137,11 @@ def point_costs(estimator: Any) -> NDArray[np.float64]:
 
 
 def pbic(estimator: Any) -> float:
-    """Return the criterion of Cao and Wang for the choice of a perplexity [1]_; the least is best.
+    """Return the criterion of Cao and Wang for the choice of a perplexity; the least is best.
 
-    The cost of a map falls as its perplexity grows, whatever becomes of the map. The criterion charges ``log(n) / n``
-    for every unit of perplexity, as the Bayesian information criterion does for parameters. It compares fits of the
-    same rows that differ in the perplexity alone.
+    The cost of a map falls as its perplexity grows, whatever becomes of the map [1]_. The criterion charges
+    ``log(n) / n`` for every unit of perplexity, as the Bayesian information criterion does for parameters. It compares
+    fits of the same rows that differ in the perplexity alone.
 
     It is a heuristic, which its authors compared with people's choices. It looks at nothing but the cost; the charge
     falls with the number of rows, so that more of them call for a larger perplexity, and it does not know what a map is

@@ -73,10 +73,11 @@ def trustworthiness(
     random_state: Any = None,
     n_jobs: int | None = None,
 ) -> Estimate:
-    """Measure how far the neighbors in a map are neighbors in the data [1]_.
+    """Measure how far the neighbors in a map are neighbors in the data.
 
     Points that are among the ``n_neighbors`` nearest in the map and not in the data are false neighbors, and cost the
-    more the farther away they are in the data. 1 is a map without any, about 0.5 one that knows nothing of the data.
+    more the farther away they are in the data [1]_. 1 is a map without any, about 0.5 one that knows nothing of the
+    data.
 
     It compares maps of the same rows at the same ``n_neighbors``, by whatever method, perplexity or number of
     components. Values for other rows, another number of them or another ``n_neighbors`` do not compare. A map that
@@ -147,10 +148,10 @@ def continuity(
     random_state: Any = None,
     n_jobs: int | None = None,
 ) -> Estimate:
-    """Measure how far the neighbors in the data are neighbors in a map [1]_.
+    """Measure how far the neighbors in the data are neighbors in a map.
 
-    It is `trustworthiness` with the data and the map exchanged. Points that are among the ``n_neighbors`` nearest in
-    the data and not in the map are missing, and cost the more the farther away they are in the map. It compares what
+    It is `trustworthiness` with the data and the map exchanged [1]_. Points that are among the ``n_neighbors`` nearest
+    in the data and not in the map are missing, and cost the more the farther away they are in the map. It compares what
     trustworthiness compares, and sees no false neighbors: a map that lays groups over each other may be continuous.
 
     Parameters
@@ -196,11 +197,12 @@ def neighborhood_preservation(
     random_state: Any = None,
     n_jobs: int | None = None,
 ) -> Estimate:
-    """Return the part of the nearest neighbors that a map keeps, Q_NX [1]_.
+    """Return the part of the nearest neighbors that a map keeps, Q_NX.
 
     It compares maps of the same rows at the same ``n_neighbors``, and is stricter than `trustworthiness`: a neighbor
-    that is just outside the neighborhood counts as lost. Positions at random have ``n_neighbors / (n_samples - 1)``, so
-    that values for another number of rows or of neighbors do not compare; those of `rnx_curve` are corrected for it.
+    that is just outside the neighborhood counts as lost [1]_. Positions at random have
+    ``n_neighbors / (n_samples - 1)``, so that values for another number of rows or of neighbors do not compare; those
+    of `rnx_curve` are corrected for it.
 
     Parameters
     ----------
@@ -251,11 +253,12 @@ def rnx_curve(
     random_state: Any = None,
     n_jobs: int | None = None,
 ) -> NDArray[np.float64]:
-    """Return R_NX(k), how much better than at random a map keeps the k nearest neighbors, for every k [1]_.
+    """Return R_NX(k), how much better than at random a map keeps the k nearest neighbors, for every k.
 
-    1 keeps all of them, 0 is what random positions keep. The left end tells how well the map shows small neighborhoods,
-    the right end how well its large-scale arrangement; plot it over the logarithm of k. Curves compare for any methods
-    and parameters. For another number of rows they are corrected for chance, not for the difficulty of the task.
+    1 keeps all of them, 0 is what random positions keep [1]_. The left end tells how well the map shows small
+    neighborhoods, the right end how well its large-scale arrangement; plot it over the logarithm of k. Curves compare
+    for any methods and parameters. For another number of rows they are corrected for chance, not for the difficulty of
+    the task.
 
     Parameters
     ----------
@@ -315,11 +318,11 @@ def rnx_auc(
     random_state: Any = None,
     n_jobs: int | None = None,
 ) -> Estimate:
-    """Return the area under the curve of R_NX(k) over the logarithm of k [1]_.
+    """Return the area under the curve of R_NX(k) over the logarithm of k.
 
     One number without a parameter: the mean of `rnx_curve` with the weights 1/k, so that all scales have a say, the
-    small ones the larger. 1 is a perfect map, 0 one at random. It compares what the curve compares; two maps of the
-    same area may be good at different scales.
+    small ones the larger [1]_. 1 is a perfect map, 0 one at random. It compares what the curve compares; two maps of
+    the same area may be good at different scales.
 
     Parameters
     ----------

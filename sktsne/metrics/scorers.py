@@ -80,7 +80,9 @@ def knn_accuracy(
 
 
 class EmbeddingScorer:
-    """A measure as ``scoring`` of scikit-learn's searches and cross-validations; see `make_embedding_scorer`.
+    """A measure as ``scoring`` of scikit-learn's searches and cross-validations.
+
+    `~sktsne.metrics.make_embedding_scorer` makes it.
 
     Parameters
     ----------
@@ -90,6 +92,16 @@ class EmbeddingScorer:
         Keyword arguments of the measure.
     preprocessed : bool, default=False
         Whether the positions are compared with the rows as they reach the embedding estimator.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sktsne import TSNE
+    >>> from sktsne.metrics import trustworthiness_scorer
+    >>> X = load_iris().data
+    >>> score = trustworthiness_scorer(TSNE(random_state=0).fit(X), X)
+    >>> bool(0.9 < score <= 1.0)
+    True
     """
 
     def __init__(self, measure: Callable[..., float], parameters: dict[str, Any], preprocessed: bool = False) -> None:

@@ -60,8 +60,8 @@ class EmbeddingDisplay:
 
     See Also
     --------
-    plot_perplexities : Maps at several perplexities.
-    RNXDisplay : How well a map keeps neighborhoods of all sizes.
+    sktsne.plotting.plot_perplexities : Maps at several perplexities.
+    sktsne.plotting.RNXDisplay : How well a map keeps neighborhoods of all sizes.
 
     Examples
     --------
@@ -369,7 +369,7 @@ def plot_perplexities(
     label_name : str, default=None
         What they are called.
     **kwargs
-        Arguments for :meth:`EmbeddingDisplay.plot`.
+        Arguments for :meth:`sktsne.EmbeddingDisplay.plot`.
 
     Returns
     -------

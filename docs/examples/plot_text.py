@@ -1,0 +1,72 @@
+"""
+Texts: a map of documentation
+=============================
+
+Texts become rows by counting their words. The texts are the 20 newsgroups, if scikit-learn has downloaded them on
+this machine before. Otherwise they are the docstrings of some thousand functions and classes of SciPy and
+scikit-learn: real texts that every reader of this page has.
+"""
+
+import importlib
+import inspect
+
+import matplotlib.pyplot as plt
+import numpy as np
+from sklearn.datasets import fetch_20newsgroups
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from sktsne import TSNE, EmbeddingDisplay
+from sktsne.metrics import knn_accuracy
+
+MODULES = [
+    "scipy.fft", "scipy.linalg", "scipy.ndimage", "scipy.optimize", "scipy.signal", "scipy.sparse",
+    "scipy.spatial", "scipy.special", "scipy.stats", "sklearn.datasets", "sklearn.ensemble",
+    "sklearn.linear_model", "sklearn.metrics", "sklearn.preprocessing",
+]  # fmt: skip
+
+
+def docstrings():
+    """Return names, texts and modules of what the modules offer, each text once."""
+    found = {}
+    for name in MODULES:
+        module = importlib.import_module(name)
+        for entry in module.__all__:
+            thing = getattr(module, entry)
+            text = None if inspect.ismodule(thing) else inspect.getdoc(thing)
+            if text and len(text) > 200:
+                found.setdefault(text, (f"{name}.{entry}", name))
+    names, modules = zip(*found.values(), strict=True)
+    return list(names), list(found), np.array(modules)
+
+
+try:
+    news = fetch_20newsgroups(remove=("headers", "footers", "quotes"), download_if_missing=False)
+    names, texts, topics = None, news.data, np.array(news.target_names)[news.target]
+except OSError:
+    names, texts, topics = docstrings()
+print(f"{len(texts)} texts with {len(set(topics))} topics")
+
+# %%
+# Words that many texts have weigh less, and the rows are compared by the angle between them. They are sparse, and
+# stay so.
+X = TfidfVectorizer(stop_words="english", max_features=10_000, min_df=3, sublinear_tf=True).fit_transform(texts)
+has_words = X.getnnz(axis=1) > 0
+X, topics = X[has_words], topics[has_words]
+model = TSNE(metric="cosine", random_state=0).fit(X)
+print(X.shape, f"{X.nnz / np.prod(X.shape):.1%} of the numbers are not zero")
+print(f"accuracy of a topic guessed by its nearest neighbors in the map: {knn_accuracy(model.embedding_, topics):.2f}")
+
+# %%
+figure, ax = plt.subplots(figsize=(10, 7), layout="constrained")
+EmbeddingDisplay.from_estimator(model, y=topics, ax=ax)
+
+# %%
+# Groups within a topic are real, too. With the docstrings, the long strings and dense islands are families of
+# functions that are described in the same words: distributions of ``scipy.stats``, or zeros of Bessel functions.
+# The map finds a function's relatives by what is written about it:
+if names is not None:
+    names = np.array(names)[has_words]
+    for name in ("scipy.linalg.qr", "sklearn.ensemble.RandomForestClassifier", "scipy.signal.butter"):
+        place = model.embedding_[names == name][0]
+        nearest = np.argsort(np.linalg.norm(model.embedding_ - place, axis=1))[1:5]
+        print(f"{name}: {', '.join(names[nearest])}")

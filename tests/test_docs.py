@@ -1,0 +1,40 @@
+"""The documentation beyond its own examples: every public name has a page, and the worked kernel conforms."""
+
+import importlib
+import inspect
+import re
+from pathlib import Path
+
+import array_kernel
+import pytest
+from sklearn.utils.estimator_checks import check_estimator
+
+import sktsne
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = re.findall(r"^   (sktsne\.[\w.]+)$", (DOCS / "api.rst").read_text(encoding="utf-8"), flags=re.MULTILINE)
+
+
+def documented(name):
+    module, _, attribute = name.rpartition(".")
+    return getattr(importlib.import_module(module), attribute)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_page_of_the_api_has_an_example(name):
+    docstring = inspect.getdoc(documented(name))
+    assert "\nExamples\n--------\n" in docstring
+    assert ">>> " in docstring
+
+
+@pytest.mark.parametrize("module", ["sktsne", "sktsne.kernels", "sktsne.metrics", "sktsne.plotting"])
+def test_every_public_name_has_a_page(module):
+    pages = [documented(page) for page in PAGES]
+    names = set(importlib.import_module(module).__all__) - {"__version__"}
+    assert [name for name in names if documented(f"{module}.{name}") not in pages] == []
+
+
+@pytest.mark.filterwarnings("ignore:perplexity == 30 needs more")
+@pytest.mark.parametrize("estimator", [sktsne.TSNE, sktsne.SNE])
+def test_the_worked_kernel_passes_scikit_learns_checks(estimator):
+    check_estimator(estimator(method=array_kernel.ArrayKernel), on_skip=None)
