@@ -41,6 +41,8 @@ sphinx_gallery_conf = {
     "reference_url": {"sktsne": None},
     "download_all_examples": False,
     "matplotlib_animations": (True, "jshtml"),
+    "capture_repr": (),
+    "remove_config_comments": True,
     "show_signature": False,
     "write_computation_times": False,
 }

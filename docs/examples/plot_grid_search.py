@@ -41,17 +41,18 @@ by_map = GridSearchCV(
 ).fit(X)
 print(f"area {by_map.best_score_:.3f} with {by_map.best_params_}")
 
-print(by_label.cv_results_["mean_test_score"].round(3), by_map.cv_results_["mean_test_score"].round(3))
+for search in (by_label, by_map):
+    print(search.cv_results_["mean_test_score"].round(3))
 
 # %%
 # The classifier hardly cares: its accuracies differ by a hundredth. The area falls on both sides of its best, by a
 # tenth of it and more.
 figure, axes = plt.subplots(1, 2, figsize=(10, 3.4), layout="constrained")
-for ax, search, title in zip(
-    axes, (by_label, by_map), ("accuracy of held-out rows", "area under the curve"), strict=True
-):
+titles = ("accuracy of held-out rows", "area under the curve")
+for ax, search, title in zip(axes, (by_label, by_map), titles, strict=True):
     ax.plot(perplexities, search.cv_results_["mean_test_score"], "o-")
-    ax.set(xscale="log", xlabel="perplexity", title=title, xticks=perplexities, xticklabels=perplexities)
+    ax.set(xscale="log", xlabel="perplexity", title=title)
+    ax.set_xticks(perplexities, perplexities)
     ax.minorticks_off()
 
 # %%

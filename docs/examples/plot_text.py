@@ -49,12 +49,13 @@ print(f"{len(texts)} texts with {len(set(topics))} topics")
 # %%
 # Words that many texts have weigh less, and the rows are compared by the angle between them. They are sparse, and
 # stay so.
-X = TfidfVectorizer(stop_words="english", max_features=10_000, min_df=3, sublinear_tf=True).fit_transform(texts)
+words = TfidfVectorizer(stop_words="english", max_features=10_000, min_df=3, sublinear_tf=True)
+X = words.fit_transform(texts)
 has_words = X.getnnz(axis=1) > 0
 X, topics = X[has_words], topics[has_words]
 model = TSNE(metric="cosine", random_state=0).fit(X)
 print(X.shape, f"{X.nnz / np.prod(X.shape):.1%} of the numbers are not zero")
-print(f"accuracy of a topic guessed by its nearest neighbors in the map: {knn_accuracy(model.embedding_, topics):.2f}")
+print(f"accuracy of topics guessed by neighbors in the map: {knn_accuracy(model.embedding_, topics):.2f}")
 
 # %%
 figure, ax = plt.subplots(figsize=(10, 7), layout="constrained")

@@ -43,7 +43,8 @@ X = np.vstack([deformed(batch) for batch in np.array_split(sources, 100)])
 # fit comes on.
 start = time.perf_counter()
 model = TSNE(random_state=0, verbose=2).fit(X)
-print(f"{time.perf_counter() - start:.0f} s", {stage: round(s) for stage, s in model.timings_.items()}, model.n_iter_)
+print(f"{time.perf_counter() - start:.0f} s, {model.n_iter_} iterations")
+print(model.timings_)
 
 # %%
 # So many marks would hide each other: the display draws an image, in which each pixel has the color of the digit
