@@ -303,7 +303,7 @@ def check(model, row, kernel):
     cost = exact(model.embedding_.astype(np.float64), with_cost=True).cost
     # Of log Z, one for all pairs or one for each row; float32 costs digits of the attraction's part.
     total = 1.0 if isinstance(model, TSNE) else N
-    assert model.kl_divergence_ == pytest.approx(cost, abs=(0.01 if kernel in MOST_COMPONENTS else 1e-6) * total)
+    assert model.kl_divergence_ == pytest.approx(cost, abs=(0.02 if kernel in MOST_COMPONENTS else 1e-6) * total)
     factory = choose_method(model, N)[1]
     mesh = MESH if model.dof >= 1.0 else MESH_HEAVY
     tolerance = {"fft": mesh, "barnes_hut": TREE if model.angle > 0.0 else ROUNDED}.get(kernel, EXACT)
