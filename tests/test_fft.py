@@ -241,6 +241,17 @@ def test_isolated_points_have_a_small_relative_error(rng):
     assert (np.linalg.norm(pulls - expected_pulls, axis=1) < 2e-2 * np.linalg.norm(expected_pulls, axis=1)).all()
 
 
+@pytest.mark.parametrize("d", [1, 2])
+@pytest.mark.parametrize("distance", [3.25, 4.0, 7.5, 20.0])
+@pytest.mark.usefixtures("backend")
+def test_points_that_are_all_isolated_have_a_small_relative_error(d, distance):
+    # Beside each point's own part, which the mesh holds, that of the others is lost, if none of them is large.
+    Y = distance * np.arange(3.0)[:, None] * np.eye(1, d) + 0.1
+    (phi, grad), (expected_phi, expected_grad) = both(Y, math.inf)
+    assert_allclose(phi, expected_phi, rtol=1e-6)
+    assert_allclose(grad, expected_grad, rtol=1e-6, atol=1e-6 * np.abs(expected_grad).max())
+
+
 @pytest.mark.parametrize("estimator", [TSNE, SNE])
 @pytest.mark.parametrize("d", [1, 2])
 def test_fits_end_in_a_minimum_of_the_exact_cost(estimator, d, digits):

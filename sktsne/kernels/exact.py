@@ -31,7 +31,7 @@ def pair_potential_reference(
 ) -> None:
     """Fill rows ``start`` to ``stop`` of ``phi`` and ``grad_phi``."""
     similarity = similarity_of(dof)
-    step = max(1, REFERENCE_BLOCK // coordinates.shape[1])
+    step = max(1, REFERENCE_BLOCK // max(1, coordinates.shape[1]))
     for first in range(start, stop, step):
         rows = slice(first, min(first + step, stop))
         differences = at[rows].T[:, :, None] - coordinates[:, None, :]

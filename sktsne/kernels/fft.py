@@ -177,7 +177,7 @@ class FFTKernel:
         if self._far is not None:
             self._add_far(c, self._Y[~self._far], phi, grad_phi)
             phi, grad_phi = self._scatter(~self._far, phi, grad_phi)
-        alone = phi < ISOLATED * phi.max()
+        alone = phi < ISOLATED * max(phi.max(), near_c.max())  # the mesh holds each point's own part, too
         if alone.any():
             # Among each other, and from all the rest: never as a difference, in which a small potential is lost.
             phi[alone], grad_phi[alone] = self._sum(alone, c)
