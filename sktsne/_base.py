@@ -37,7 +37,7 @@ from ._reports import CallbackSupportMixin, Reports, Tasks, with_callbacks
 from .affinities import conditional_affinities, given_affinities, given_affinities_of_others, reorder
 from .initialization import pca_start, random_start, separate, space_filling_order, spectral_start
 from .kernels import GradientKernel
-from .neighbors import Conditioning, all_distances, nearest_neighbors, neighbors_by_transformer
+from .neighbors import Conditioning, all_distances, nearest_neighbors, neighbors_by_transformer, numbering
 from .optimizer import Objective, Phase, State, minimize
 from .placement import FrozenMap
 from .search import AllRows, ExactSearch, GivenDistances, KnownRows, TransformerSearch
@@ -55,8 +55,9 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
     fast (`_relative_rate`, `_largest_gain`).
     """
 
-    # Rows placed at once: bounds the memory of their affinities.
+    # Rows placed at once, and pairs with their neighbours: bounds the memory of their affinities.
     _rows_at_once: ClassVar[int] = 2**14
+    _pairs_at_once: ClassVar[int] = 2**22
     _label: ClassVar[str]
     _relative_rate: ClassVar[float]
     _largest_gain: ClassVar[float]
@@ -163,10 +164,21 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
         workers = self._map.workers
         workers.n_threads = effective_n_threads(self.n_jobs)
         with workers:
-            for first in range(0, len(new), self._rows_at_once):
-                some = new[first : first + self._rows_at_once]
-                positions[some] = self._place(rows[some], workers)
+            n_rows = min(self._rows_at_once, max(1, self._pairs_at_once // self._count_neighbors_of(rows)))
+            for first in range(0, len(new), n_rows):
+                some = new[first : first + n_rows]
+                with numbering(some):
+                    positions[some] = self._place(rows[some], workers)
         return positions
+
+    def _count_neighbors_of(self, rows: Any) -> int:
+        """Return how many rows of the fit a new row is compared with when it is placed, at most."""
+        n = len(self.embedding_)
+        if self._search is None and issparse(rows):
+            return max(1, int(np.diff(rows.indptr).max()))
+        if self._search is None or self._input["all_pairs"] or (self._input["distances"] and not issparse(rows)):
+            return n
+        return self._kind.count_neighbors(n)
 
     def _place(self, X: Any, workers: Workers) -> NDArray[np.floating]:
         """Return the positions of rows of other values than those of the fit."""
@@ -182,7 +194,8 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
     def _fit(self, X: Any, y: Any) -> None:
         before = self.__dict__.copy()
         try:
-            self._fit_rows(X, y)
+            with numbering():
+                self._fit_rows(X, y)
         except BaseException:
             resumable = self.__dict__.get("_resumable")
             self.__dict__.clear()

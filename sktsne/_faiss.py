@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
-from ._native.parallel import SharedSetting, Workers, sklearn_on_threads
-from .neighbors import PAIRS_AT_ONCE, Conditioning, NeighborGraph, restore_small_distances
+from ._native.parallel import Workers
+from .neighbors import PAIRS_AT_ONCE, Conditioning, NeighborGraph, exact_index, kneighbors, restore_small_distances
 from .search import Caching
 
 FAISS_METRICS = ("euclidean", "l2", "cosine")
@@ -35,7 +34,7 @@ SEED = 0
 # faiss spends two to three times as long on a pair as the exact search does with its matrix products.
 LARGEST_PART = 1 / 3
 
-ROW_COST = 400  # elementary operations for `Workers`: blocks of 250 rows and more
+ROWS_AT_ONCE = 256
 # Below this part of |x|² + |y|² a squared distance suffers from coordinates in float32: by 1e-4 and more.
 FLOAT32_ROUNDING = 1e-6
 EVERY_DISTANCE = 4.0  # (x - y)² is at most 2 |x|² + 2 |y|²
@@ -43,8 +42,8 @@ EVERY_DISTANCE = 4.0  # (x - y)² is at most 2 |x|² + 2 |y|²
 UNRESOLVED = 1e-6
 # Rows beyond this, in units of the largest of the fit, are as far as this to all of them.
 FLOAT32_RANGE = 1e15
-# So few rows never come: faiss turns to matrix products for more, which round a row differently in another batch.
-NO_PRODUCTS = 2**30
+# From 20 rows on faiss turns to matrix products, which round a row differently in another batch.
+WITHOUT_PRODUCTS = 16
 
 
 def approximate_neighbors(
@@ -120,7 +119,7 @@ class ApproximateSearch(Caching):
         """Return the nearest rows of the fit; see :class:`sktsne.search.Search`."""
         file = self._file
         rows = _directions(self._conditioning(rows), self._metric)
-        with _faiss_on_one_thread(), _without_products:
+        with _faiss_on_one_thread():
             distances, indices = file.search_others(rows, workers)
         squares = np.einsum("ij,ij->i", rows, rows)
         near = distances**2 <= FLOAT32_ROUNDING * (squares[:, None] + file.squares[indices])
@@ -151,21 +150,6 @@ def _faiss_on_one_thread() -> Iterator[Any]:
         yield faiss
     finally:
         faiss.omp_set_num_threads(n_threads)
-
-
-@contextmanager
-def _pair_by_pair() -> Iterator[None]:
-    import faiss
-
-    threshold = faiss.cvar.distance_compute_blas_threshold
-    faiss.cvar.distance_compute_blas_threshold = NO_PRODUCTS
-    try:
-        yield
-    finally:
-        faiss.cvar.distance_compute_blas_threshold = threshold
-
-
-_without_products = SharedSetting(_pair_by_pair)
 
 
 def _directions(X: NDArray[np.float64], metric: str) -> NDArray[np.float64]:
@@ -208,7 +192,7 @@ class _InvertedFile:
         index.train(self._rows)
         self._index = index
         self._lists = np.empty(n, dtype=np.int64)
-        workers.run(self._assign, n, ROW_COST)
+        workers.run_blocks(self._assign, n, ROWS_AT_ONCE)
         index.add_core(n, faiss.swig_ptr(self._rows), None, faiss.swig_ptr(self._lists))
 
     def _assign(self, start: int, stop: int) -> None:
@@ -250,11 +234,13 @@ class _InvertedFile:
             todo, n_lists = np.arange(start, stop), self._n_probes
             while len(todo):
                 probes = self._faiss.SearchParametersIVF(nprobe=min(n_lists, self._index.nlist))
-                squared, indices[todo] = self._index.search(scaled[todo], self._n_neighbors, params=probes)
-                distances[todo] = np.sqrt(squared, dtype=np.float64) * self._unit
+                for first in range(0, len(todo), WITHOUT_PRODUCTS):
+                    few = todo[first : first + WITHOUT_PRODUCTS]
+                    squared, indices[few] = self._index.search(scaled[few], self._n_neighbors, params=probes)
+                    distances[few] = np.sqrt(squared, dtype=np.float64) * self._unit
                 todo, n_lists = todo[indices[todo].min(axis=1) < 0], 2 * n_lists
 
-        workers.run(block, len(rows), ROW_COST)
+        workers.run_blocks(block, len(rows), ROWS_AT_ONCE)
         return distances, indices
 
     def _choose_probes(self) -> int | None:
@@ -283,9 +269,8 @@ class _InvertedFile:
 
     def _exact_radius(self, sample: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the distance from each row of the sample to the last of its neighbours, plus rounding."""
-        search = NearestNeighbors(n_neighbors=self._indices.shape[1] + 1, algorithm="brute")  # the row is among them
-        with sklearn_on_threads(1):  # so few rows that threads would share them
-            distances, indices = search.fit(self._X).kneighbors(self._X[sample])
+        index = exact_index(self._X, self._indices.shape[1] + 1, "euclidean", {})  # the row itself is among them
+        distances, indices = kneighbors(index, self._X, self._X[sample], "euclidean", self._workers)
         restore_small_distances(self._X, indices, distances, sample, self.squares)
         return np.asarray(distances.max(axis=1) * (1.0 + 1e-6))
 
@@ -299,7 +284,7 @@ class _InvertedFile:
                 self._search_block(todo, n_lists, inaccurate)
                 todo, n_lists = todo[self._indices[todo].min(axis=1) < 0], 2 * n_lists
 
-        self._workers.run(block, len(rows), ROW_COST)
+        self._workers.run_blocks(block, len(rows), ROWS_AT_ONCE)
 
     def _search_block(self, rows: NDArray[np.int64], n_probes: int, inaccurate: float) -> None:
         """Search in so many lists. Where they have too few neighbours, some indices are -1."""

@@ -50,5 +50,5 @@ def check_memory(n_samples: int, n_features: int, n_neighbors: int, all_pairs: b
         what, advice = f"All pairs of {n_samples} samples", "method must be another than 'exact'"
     else:
         what = f"{n_samples} samples with {n_neighbors} neighbors each"
-        advice = "lower the perplexity, or fit fewer rows and place the others by transform"
+        advice = "have the affinities take fewer neighbors, or fit fewer rows and place the others by transform"
     raise MemoryError(f"{what} need about {needed / 1e9:.3g} GB, and there are {available / 1e9:.3g} GB: {advice}.")

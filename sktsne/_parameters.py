@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import sys
 import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
+from itertools import takewhile
 from numbers import Integral, Real
 from os import PathLike
+from traceback import walk_stack
 from typing import Any
 
 import numpy as np
@@ -110,7 +113,7 @@ def check_parameters(estimator: Any) -> None:
         if limit is not None and e.n_components > limit:
             raise ValueError(
                 f"method == {e.method!r} takes at most {limit} components, and n_components == {e.n_components}: "
-                "method must be 'auto' or 'exact'."
+                f"method must be 'auto' or {' or '.join(_kernels_for(e.n_components))}."
             )
     check_number("angle", e.angle, Real, 0, 1)
     if not isinstance(e.verbose, bool):
@@ -121,6 +124,11 @@ def check_parameters(estimator: Any) -> None:
         if e.n_jobs == 0:
             raise ValueError("n_jobs == 0, must be None or an integer other than 0.")
     _check_neighbors(e)
+
+
+def _kernels_for(n_components: int) -> list[str]:
+    limits = {repr(name): kernel.max_components for name, kernel in KERNELS.items()}
+    return [name for name, limit in limits.items() if limit is None or limit >= n_components]
 
 
 def _perplexities(value: Any) -> list[Any]:
@@ -213,11 +221,9 @@ def choose_affinities(estimator: Any, n_samples: int) -> Affinities:
     if not isinstance(kind, str):
         wanted = getattr(kind, "n_neighbors", 0)
         if wanted > n_samples - 1:
-            warnings.warn(
+            _warn(
                 f"affinities == {kind!r} takes {wanted} neighbors, and X has {n_samples} samples: using all "
-                f"{n_samples - 1} others.",
-                UserWarning,
-                stacklevel=4,
+                f"{n_samples - 1} others."
             )
         chosen: Affinities = kind
         return chosen
@@ -228,13 +234,19 @@ def _effective_perplexity(perplexity: float, n_samples: int) -> float:
     if perplexity < n_samples - 1:
         return float(perplexity)
     used = max(1.0, (n_samples - 1) / 3)
-    warnings.warn(
+    _warn(
         f"perplexity == {perplexity:g} needs more than {perplexity + 1:g} samples and X has {n_samples}: using "
-        f"perplexity={used:.4g}.",
-        UserWarning,
-        stacklevel=6,
+        f"perplexity={used:.4g}."
     )
     return used
+
+
+def _warn(message: str) -> None:
+    """Warn of the user's line: how many frames lie between depends on Python's version and on who calls."""
+    frames = walk_stack(sys._getframe())
+    names = (frame.f_globals.get("__name__", "").partition(".")[0] for frame, _ in frames)
+    level = sum(1 for _ in takewhile(lambda name: name in ("sktsne", "sklearn"), names))
+    warnings.warn(message, UserWarning, stacklevel=level + 1)
 
 
 def check_start(init: Any, n_samples: int, n_components: int) -> NDArray[np.float64]:

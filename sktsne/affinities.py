@@ -25,7 +25,7 @@ from scipy.sparse import csr_array, issparse
 from sklearn.base import BaseEstimator
 
 from ._native.parallel import Workers
-from .neighbors import NeighborGraph
+from .neighbors import NeighborGraph, RowError
 from .perplexity import conditional_probabilities
 
 
@@ -276,7 +276,7 @@ def given_affinities_of_others(X: Any) -> tuple[NDArray[np.float64], NDArray[np.
     X.eliminate_zeros()
     counts = np.diff(X.indptr)
     if not counts.all():
-        raise ValueError(f"{name} to rows of the fit, and row {counts.argmin()} has none.")
+        raise RowError(f"{name} to rows of the fit, and row {{row}} has none.", int(counts.argmin()))
     rows = np.repeat(np.arange(X.shape[0]), counts)
     order = np.lexsort((X.indices, -X.data, rows))
     place = np.arange(X.nnz) - np.repeat(X.indptr[:-1], counts)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from numbers import Integral, Real
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,8 +15,9 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.metrics import pairwise_distances
 from sklearn.neighbors import VALID_METRICS_SPARSE, NearestNeighbors
+from sklearn.preprocessing import normalize
 
-from ._native.parallel import one_blas_thread, sklearn_on_threads
+from ._native.parallel import Workers, one_blas_thread, sklearn_on_threads
 
 Metric = str | Callable[[ArrayLike, ArrayLike], float]
 
@@ -36,10 +37,14 @@ BOOLEAN = {"dice", "jaccard", "kulsinski", "matching", "rogerstanimoto", "russel
 # scikit-learn would search a tree with these, which loses neighbours where the triangle inequality does not hold.
 NOT_METRIC = {"braycurtis", "dice"}
 
-# Metrics whose last bits depend on how threads divide the rows; one for which scikit-learn's tree returns wrong
-# neighbours on several threads (scikit-learn issue 32753); and three under which a row may not be at distance 0 from
-# itself, which several threads don't correct.
-ONE_THREAD = {"cosine", "nan_euclidean", "correlation", "mahalanobis", "dice", "russellrao", "sokalsneath"}
+# scikit-learn's tree returns wrong neighbours with it on several threads (scikit-learn issue 32753).
+ONE_THREAD = {"mahalanobis"}
+
+BY_PRODUCTS = ("euclidean", "l2", "sqeuclidean", "cosine")
+# Ctrl-C has to wait for a call to end: pairs times columns of one, of matrix products and of others. Both take some
+# tenths of a second. With fewer rows at once products are slower, and calls that prepare all rows, or search a tree.
+PRODUCTS_AT_ONCE, TERMS_AT_ONCE = 2**31, 2**26
+LEAST_ROWS_OF_PRODUCTS, LEAST_ROWS_OF_TREE, LEAST_ROWS_OF_CORRELATION, MOST_ROWS = 128, 128, 32, 512
 
 # A squared Euclidean distance from |x|² + |y|² − 2x·y has lost half of its digits below this part of |x|² + |y|².
 CANCELLATION = 1e-8
@@ -48,11 +53,40 @@ PAIRS_AT_ONCE = 2**16
 FARTHEST = 1e150
 FAR = 1e20
 DISTANCES_AT_ONCE = 2**22
-ROWS_PER_THREAD = 1024
 
 # Up to so many columns a tree beats matrix products: 20,000 rows with 3 take it a fourth of their time, with 6 less or
 # the same; with 10 it is two to four times as slow, and with 15 scikit-learn would still choose it.
 TREE_FEATURES = 6
+SKLEARN_TREE_FEATURES = 15
+
+
+class RowError(ValueError):
+    """An error of one row, whose number it knows; users get a plain ValueError, see `numbering`.
+
+    Parameters
+    ----------
+    message : str
+        With ``{row}`` in the place of the number.
+    row : int
+        The number.
+    """
+
+    def __init__(self, message: str, row: int) -> None:
+        super().__init__(message, row)
+        self.message, self.row = message, row
+
+    def __str__(self) -> str:
+        return self.message.replace("{row}", str(self.row))
+
+
+@contextmanager
+def numbering(rows: NDArray[np.intp] | None = None) -> Iterator[None]:
+    """Have errors of a block say which of the user's rows they are of: those that the block has, by default all."""
+    try:
+        yield
+    except RowError as error:
+        number = error.row if rows is None else int(rows[error.row])
+        raise ValueError(str(RowError(error.message, number))) from error
 
 
 class NeighborGraph(NamedTuple):
@@ -229,24 +263,100 @@ def nearest_neighbors(
 
 
 def _search(X: Any, n_neighbors: int, metric: Metric, params: dict[str, Any], n_threads: int) -> NeighborGraph:
-    n_threads = 1 if needs_one_thread(X, metric) else n_threads
+    rows = rows_of(X, metric)
+    search = exact_index(rows, n_neighbors + 1, metric, params)  # the row itself is mostly among them
+    with Workers(1 if needs_one_thread(metric) else n_threads) as workers:
+        distances, indices = kneighbors(search, rows, rows, metric, workers)
+    others = indices != np.arange(X.shape[0])[:, None]
+    others[others.all(axis=1), -1] = False  # nearer duplicates have displaced it
+    distances, indices = distances[others].reshape(-1, n_neighbors), indices[others].reshape(-1, n_neighbors)
+    if metric in ("euclidean", "l2"):
+        restore_small_distances(X, indices, distances)
+    check_distances(distances, indices)
+    return NeighborGraph(indices, distances)
+
+
+class Index(Protocol):
+    """What :class:`sklearn.neighbors.NearestNeighbors` is after its fit."""
+
+    n_neighbors: int
+
+    def kneighbors(self, rows: Any) -> tuple[NDArray[np.floating], NDArray[np.integer]]:
+        """Return distances and indices of the nearest rows of the fit, from near to far."""
+
+
+class _CosineIndex:
+    """Cosines of rows of length one are products; scikit-learn would scale all rows to it again for every call."""
+
+    def __init__(self, X: NDArray[np.float64], n_neighbors: int) -> None:
+        self._X, self.n_neighbors = normalize(X), n_neighbors
+
+    def kneighbors(self, rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.integer]]:
+        return nearest(np.clip(1.0 - normalize(rows) @ self._X.T, 0.0, 2.0), self.n_neighbors)
+
+
+def exact_index(X: Any, n_neighbors: int, metric: Metric, params: dict[str, Any]) -> Index:
+    """Return the fitted index of all rows that the metric and its parameters, as of `resolve`, need."""
+    if metric == "cosine" and not issparse(X):
+        return _CosineIndex(X, n_neighbors)
+    params = dict(params)
     search = NearestNeighbors(
         n_neighbors=n_neighbors,
         algorithm=search_algorithm(X, metric),
         metric=metric,
         p=params.pop("p", 2),  # scikit-learn wants it apart
         metric_params=params or None,
-        n_jobs=n_threads,
+        n_jobs=1,
     )
-    # Threads that share few rows divide the candidates among them, and which of two equally distant neighbours is kept
-    # then depends on their number. With a thread for at least so many rows each row is one thread's.
-    n_openmp = min(n_threads, max(1, (X.shape[0] - 1) // ROWS_PER_THREAD))
-    with sklearn_on_threads(n_openmp):
-        distances, indices = search.fit(rows_of(X, metric)).kneighbors()
-    if metric in ("euclidean", "l2"):
-        restore_small_distances(X, indices, distances)
-    check_distances(distances, indices)
-    return NeighborGraph(indices, np.ascontiguousarray(distances, dtype=np.float64))
+    fitted: Index = search.fit(X)
+    return fitted
+
+
+def kneighbors(
+    index: Index, X: Any, rows: Any, metric: Metric, workers: Workers
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return what ``index.kneighbors(rows)`` does, an index of X, by blocks of rows.
+
+    So Ctrl-C is heard soon, and which of two equally distant neighbours is kept does not depend on the threads, as it
+    does where scikit-learn's own divide the candidates among them.
+    """
+    distances = np.empty((rows.shape[0], index.n_neighbors))
+    indices = np.empty(distances.shape, dtype=np.int64)
+
+    def block(start: int, stop: int) -> None:
+        distances[start:stop], indices[start:stop] = index.kneighbors(rows[start:stop])
+
+    in_blocks(block, X, rows.shape[0], metric, workers)
+    return distances, indices
+
+
+def in_blocks(function: Callable[[int, int], Any], X: Any, n_rows: int, metric: Metric, workers: Workers) -> None:
+    """Call ``function(start, stop)``, which has scikit-learn compute distances of these rows to X, for all rows."""
+
+    def unchecked(start: int, stop: int) -> None:
+        with config_context(assume_finite=True):  # a setting of each thread
+            function(start, stop)
+
+    with sklearn_on_threads(1):
+        workers.run_blocks(unchecked, n_rows, _rows_at_once(X, metric))
+
+
+def _rows_at_once(X: Any, metric: Metric) -> int:
+    n, p = map(int, X.shape)
+    terms = max(1, int(X.nnz) if issparse(X) else n * p)
+    limit, least = TERMS_AT_ONCE, LEAST_ROWS_OF_TREE if p <= SKLEARN_TREE_FEATURES else 1
+    if isinstance(metric, str) and metric in BY_PRODUCTS:
+        limit, least = PRODUCTS_AT_ONCE, LEAST_ROWS_OF_PRODUCTS
+    elif metric == "correlation":
+        least = LEAST_ROWS_OF_CORRELATION
+    return min(max(limit // terms, least), MOST_ROWS)
+
+
+def nearest(distances: NDArray[np.float64], n_neighbors: int) -> tuple[NDArray[np.float64], NDArray[np.integer]]:
+    """Return the smallest numbers of each row, and where they are, from near to far."""
+    near = np.argpartition(distances, n_neighbors - 1, axis=1)[:, :n_neighbors]
+    near = np.take_along_axis(near, np.argsort(np.take_along_axis(distances, near, 1), axis=1, kind="stable"), 1)
+    return np.take_along_axis(distances, near, 1), near
 
 
 def resolve(X: Any, metric: Metric, metric_params: dict[str, Any] | None) -> tuple[Metric, dict[str, Any]]:
@@ -255,12 +365,14 @@ def resolve(X: Any, metric: Metric, metric_params: dict[str, Any] | None) -> tup
     if not isinstance(metric, str):
         return metric, params
     metric = ALIASES.get(metric, metric)
-    if metric in ("euclidean", "l2", "precomputed") and params:
+    if metric in ("euclidean", "l2", "cosine", "precomputed") and params:
         raise ValueError(f"{metric} takes no parameters; metric_params must be None.")
     if metric == "minkowski" and not (isinstance(params.get("p", 2), Real) and params.get("p", 2) > 0):
         raise ValueError("p must be a number above 0.")
     if metric == "minkowski" and params.get("w") is None and params.get("p", 2) in (1, 2, math.inf):
         metric, params = {1: "manhattan", 2: "euclidean", math.inf: "chebyshev"}[params.get("p", 2)], {}
+    if metric == "nan_euclidean" and not params:
+        metric = "euclidean"  # no row has NaN
     if issparse(X) and metric not in VALID_METRICS_SPARSE["brute"]:
         accepted = ", ".join(map(repr, sorted(VALID_METRICS_SPARSE["brute"])))
         raise ValueError(f"it takes no sparse rows; metric must be one of {accepted} or a callable, or X dense.")
@@ -297,9 +409,10 @@ def check_distances(distances: NDArray[np.floating], indices: NDArray[np.integer
         return
     row, place = np.argwhere(~np.isfinite(distances) | (distances < -1e-9))[0]
     other = place if indices is None else indices[row, place]
-    raise ValueError(
-        f"metric must give distances, finite and not negative, and gives {distances[row, place]} for rows {row} and "
-        f"{other}."
+    raise RowError(
+        f"metric must give distances, finite and not negative, and gives {distances[row, place]} for rows {{row}} and "
+        f"{other}.",
+        row,
     )
 
 
@@ -308,10 +421,9 @@ def rows_of(X: Any, metric: Metric) -> Any:
     return X != 0.0 if isinstance(metric, str) and metric in BOOLEAN else X
 
 
-def needs_one_thread(X: Any, metric: Metric) -> bool:
-    """Return whether the result of a search would depend on the number of threads."""
-    # Python's functions run one at a time, and of some pairs in the other order with several threads.
-    return callable(metric) or metric in ONE_THREAD or (metric in ("euclidean", "l2") and issparse(X))
+def needs_one_thread(metric: Metric) -> bool:
+    """Return whether several threads would be wrong, or of no use: Python's functions run one at a time."""
+    return callable(metric) or metric in ONE_THREAD
 
 
 def search_algorithm(X: Any, metric: Metric) -> str:
@@ -426,11 +538,12 @@ def nearest_of_graph(
     rows, columns, distances = rows[others], graph.indices[others], graph.data[others]
     counts = np.bincount(rows, minlength=graph.shape[0])
     if counts.min() < n_neighbors:
-        raise ValueError(
+        raise RowError(
             f"{source} must have at least {n_neighbors} neighbors in every row, the row itself not "
-            f"counted; row {counts.argmin()} has {counts.min()}. Build the graph with more neighbors "
-            f"(KNeighborsTransformer(n_neighbors={n_neighbors}) gives enough), or lower the perplexity: it takes "
-            "int(3 * perplexity + 1) neighbors."
+            f"counted; row {{row}} has {counts.min()}. Build the graph with more neighbors "
+            f"(KNeighborsTransformer(n_neighbors={n_neighbors}) gives enough), or have the affinities take fewer: a "
+            "perplexity takes int(3 * perplexity + 1), Uniform and FixedBandwidth take their n_neighbors.",
+            int(counts.argmin()),
         )
     nearest = (np.cumsum(counts) - counts)[:, None] + np.arange(n_neighbors)
     if np.any((distances[1:] < distances[:-1]) & (rows[1:] == rows[:-1])):  # most graphs are sorted already
@@ -440,16 +553,14 @@ def nearest_of_graph(
 
 def _nearest_of_matrix(distances: NDArray[np.float64], n_neighbors: int) -> NeighborGraph:
     n = len(distances)
-    indices, nearest = np.empty((n, n_neighbors), dtype=np.intp), np.empty((n, n_neighbors))
+    indices, smallest = np.empty((n, n_neighbors), dtype=np.intp), np.empty((n, n_neighbors))
     n_rows = max(1, DISTANCES_AT_ONCE // n)
     for first in range(0, n, n_rows):
         rows = slice(first, first + n_rows)
         block = distances[rows].astype(np.float64)
         np.fill_diagonal(block[:, first:], np.inf)
-        near = np.argpartition(block, n_neighbors - 1, axis=1)[:, :n_neighbors]
-        near = np.take_along_axis(near, np.argsort(np.take_along_axis(block, near, 1), axis=1, kind="stable"), 1)
-        indices[rows], nearest[rows] = near, np.take_along_axis(block, near, 1)
-    return NeighborGraph(indices, nearest)
+        smallest[rows], indices[rows] = nearest(block, n_neighbors)
+    return NeighborGraph(indices, smallest)
 
 
 def all_distances(
@@ -466,9 +577,18 @@ def all_distances(
         if metric in ("euclidean", "l2") and not issparse(X):
             # The same metric by differences, not by |x|² + |y|² − 2x·y: near pairs keep their digits.
             metric, params = "minkowski", {"p": 2}
-        n_threads = 1 if needs_one_thread(X, metric) else n_threads
-        with sklearn_on_threads(1):  # the threads are those of n_jobs
-            distances = np.asarray(pairwise_distances(rows_of(X, metric), metric=metric, n_jobs=n_threads, **params))
+        rows = rows_of(X, metric)
+        if callable(metric):  # of each pair once
+            with sklearn_on_threads(1):
+                distances = np.asarray(pairwise_distances(rows, metric=metric, **params))
+        else:
+            distances = np.empty((X.shape[0], X.shape[0]))
+
+            def fill(start: int, stop: int) -> None:
+                distances[start:stop] = pairwise_distances(rows[start:stop], rows, metric=metric, **params)
+
+            with Workers(1 if needs_one_thread(metric) else n_threads) as workers:
+                in_blocks(fill, X, X.shape[0], metric, workers)
         np.fill_diagonal(distances, 0.0)  # some metrics have none from a row of zeros to itself
         check_distances(distances)
     return distances

@@ -20,31 +20,31 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse
 from sklearn import config_context
 from sklearn.metrics import pairwise_distances
-from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
 from ._native import choose
 from ._native.parallel import Workers, in_forked_processes, sklearn_on_threads
 from .neighbors import (
+    BY_PRODUCTS,
     PAIRS_AT_ONCE,
-    ROWS_PER_THREAD,
     Conditioning,
+    Index,
     Metric,
     NeighborGraph,
     check_distances,
     check_graph,
+    exact_index,
+    kneighbors,
     nearest_of_graph,
     needs_one_thread,
     resolve,
     rows_of,
-    search_algorithm,
 )
 
 # Candidates beyond the neighbours.
 SPARE = 8
 # Rounding of a squared distance by products, as a part of the squared lengths: more than sums of 10,000 terms have.
 ROUNDING = 1e-12
-BY_PRODUCTS = ("euclidean", "l2", "sqeuclidean", "cosine")
 
 
 class Search(Protocol):
@@ -196,8 +196,6 @@ class ExactSearch(Caching):
     ) -> None:
         self._given, self._conditioning, self._n_neighbors = X, conditioning, n_neighbors
         self._metric, self._params = resolve(conditioning.scaled(X), metric, metric_params)
-        if self._metric == "nan_euclidean":
-            self._metric = "euclidean"  # no row has NaN, and this metric's products differ by batch
 
     @cached_property
     def _rows(self) -> Any:
@@ -209,16 +207,9 @@ class ExactSearch(Caching):
         return normalize(rows) if self._metric == "cosine" else rows
 
     @cached_property
-    def _index(self) -> NearestNeighbors:
-        params = dict(self._params)
-        index = NearestNeighbors(
-            n_neighbors=min(self._rows.shape[0], self._n_neighbors + SPARE),
-            algorithm=search_algorithm(self._rows, self._metric),
-            metric=self._metric,
-            p=params.pop("p", 2),
-            metric_params=params or None,
-        )
-        return index.fit(self._rows)
+    def _index(self) -> Index:
+        n_candidates = min(self._rows.shape[0], self._n_neighbors + SPARE)
+        return exact_index(self._rows, n_candidates, self._metric, self._params)
 
     @cached_property
     def _longest(self) -> float:
@@ -228,11 +219,8 @@ class ExactSearch(Caching):
     def neighbors_of(self, rows: Any, workers: Workers) -> NeighborGraph:
         """Return the nearest rows of the fit; see :class:`Search`."""
         rows, k = self._prepare(rows), self._n_neighbors
-        n_threads = 1 if needs_one_thread(self._rows, self._metric) else workers.n_threads
-        n_openmp = min(n_threads, max(1, rows.shape[0] // ROWS_PER_THREAD))
-        with sklearn_on_threads(n_openmp), config_context(assume_finite=True):
-            self._index.n_jobs = n_threads
-            distances, indices = self._index.kneighbors(rows)
+        searching = Workers() if needs_one_thread(self._metric) else workers
+        distances, indices = kneighbors(self._index, self._rows, rows, self._metric, searching)
         slack: float | NDArray[np.float64] = 0.0
         if self._metric in BY_PRODUCTS and isinstance(self._metric, str):
             distances = self._by_pairs(rows, indices, workers)

@@ -103,7 +103,8 @@ MOST_COMPONENTS = {"fft": 2, "barnes_hut": 3}
 REFUSALS = {
     "components": (
         ValueError,
-        r"method == '\w+' takes at most \d components, and n_components == \d: method must be 'auto' or 'exact'\.",
+        r"method == '\w+' takes at most \d components, and n_components == \d: method must be 'auto' or 'exact'"
+        r"( or 'barnes_hut')?\.",
     ),
     "pca": (
         ValueError,

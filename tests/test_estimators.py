@@ -14,8 +14,11 @@ from sklearn.manifold import trustworthiness
 from sklearn.metrics import pairwise_distances
 from sklearn.model_selection import cross_val_score
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsTransformer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from sktsne import SNE, TSNE
+from sktsne.affinities import FixedBandwidth, Uniform
 
 ESTIMATORS = [TSNE, SNE]
 QUICK = {"perplexity": 5.0, "max_iter": 60}
@@ -298,6 +301,14 @@ class TestWarningsAndErrors:
         assert model.perplexity == 30.0
         expected = estimator(perplexity=used, max_iter=1).fit(X[:n_samples])
         assert_array_equal(model.embedding_, expected.embedding_)
+
+    @pytest.mark.parametrize("affinities", ["perplexity", Uniform(50), FixedBandwidth(n_neighbors=50)])
+    def test_warnings_are_of_the_users_line(self, estimator, affinities, X):
+        model = estimator(max_iter=1, affinities=affinities)
+        for fit in model.fit, model.fit_transform, make_pipeline(StandardScaler(), model).fit_transform:
+            with pytest.warns(UserWarning, match="X has 20") as caught:
+                fit(X[:20])
+            assert [warning.filename for warning in caught] == [__file__]
 
     @pytest.mark.parametrize(
         ("name", "value", "error", "message"),

@@ -18,7 +18,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sktsne import SNE, TSNE, large
-from sktsne._faiss import NO_PRODUCTS, _without_products
 from sktsne._native.parallel import effective_n_threads
 from sktsne.large import embed_large, sample_rows, transform_blocks
 
@@ -138,16 +137,6 @@ def test_one_thread_where_joblib_runs_one_job(monkeypatch):
         assert effective_n_threads(None) == 1
         monkeypatch.setenv("OMP_NUM_THREADS", "2")
         assert effective_n_threads(None) == 1
-
-
-def test_threads_that_place_at_once_leave_faiss_as_it_was():
-    faiss = pytest.importorskip("faiss")
-    threshold = faiss.cvar.distance_compute_blas_threshold
-    with _without_products:
-        with _without_products:
-            pass
-        assert faiss.cvar.distance_compute_blas_threshold == NO_PRODUCTS
-    assert faiss.cvar.distance_compute_blas_threshold == threshold
 
 
 @needs_dask

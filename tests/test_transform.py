@@ -228,6 +228,61 @@ class TestEveryRowIsOnItsOwn:
         monkeypatch.setattr(TSNE, "_rows_at_once", 7)
         assert_array_equal(model.transform(new), expected)
 
+    @pytest.mark.parametrize(
+        ("params", "data", "n_pairs"),
+        [
+            ({"method": "exact"}, lambda D: D, 60),
+            ({"metric": "precomputed"}, lambda D: D @ D.T, 60),
+            ({"affinities": "precomputed"}, lambda D: D @ D.T, 60),
+            ({"affinities": "precomputed"}, lambda D: csr_array(D @ D.T), 60),
+            ({}, lambda D: D, 31),
+        ],
+    )
+    def test_the_pairs_of_one_block_are_bounded(self, params, data, n_pairs, rng, monkeypatch):
+        D = data(rng.uniform(0.5, 1.0, size=(100, 4)))
+        fitted = D[:60] if D.shape[1] == 4 else D[:60, :60]
+        model = TSNE(**{**QUICK, "perplexity": 10.0, **params}).fit(fitted)
+        new = D[60:, : fitted.shape[1]]
+        expected, blocks, place = model.transform(new), [], TSNE._place
+
+        def watched(self, rows, workers):
+            blocks.append(rows.shape[0])
+            return place(self, rows, workers)
+
+        monkeypatch.setattr(TSNE, "_pairs_at_once", 10 * n_pairs + 1)
+        monkeypatch.setattr(TSNE, "_place", watched)
+        assert_array_equal(model.transform(new), expected)
+        assert blocks == [10, 10, 10, 10]
+
+    @pytest.mark.parametrize("kind", ["graph", "transformer", "affinities", "distances"])
+    def test_errors_number_rows_as_the_user_does(self, kind, X, rng, monkeypatch):
+        new, params = rng.normal(size=(40, X.shape[1])), {}
+        D = pairwise_distances(X)
+        fitted, message = X, r"row 33 has 3\."
+        if kind == "distances":
+            params["metric"] = lambda a, b: np.nan if 99.0 in (a[0], b[0]) else float(np.abs(a - b).sum())
+            new[33, 0], message = 99.0, "gives nan for rows 33 and"
+        elif kind == "affinities":
+            params["affinities"] = "precomputed"
+            fitted, new, message = 1.0 / (1.0 + D), np.ones((40, len(X))), "row 33 has none"
+            new[33] = 0.0
+        else:
+            graph = csr_array(np.where(np.arange(len(X)) < np.where(np.arange(40) == 33, 3, 40)[:, None], 1.0, 0.0))
+            if kind == "graph":
+                params["metric"] = "precomputed"
+                fitted, new = csr_array(D), graph
+            else:
+                monkeypatch.setattr(
+                    KNeighborsTransformer, "transform", lambda self, rows: graph[rows[:, 0].astype(int)]
+                )
+                new[:, 0] = np.arange(40)
+                params["neighbors"] = KNeighborsTransformer(n_neighbors=40)
+        model = TSNE(**{**QUICK, **params}).fit(fitted)
+        monkeypatch.setattr(TSNE, "_rows_at_once", 7)
+        with pytest.raises(ValueError, match=message) as caught:
+            model.transform(new)
+        assert caught.type is ValueError
+
     @pytest.mark.parametrize("name", ["TSNE", "exact", "fft", "bandwidth", "cosine"])
     def test_from_several_threads(self, name, rng):
         estimator, params = SEVERAL[name]

@@ -202,6 +202,11 @@ def sklearn_on_threads(n_threads: int) -> Iterator[None]:
         yield
 
 
+def _openmp_on_one_thread() -> None:
+    """Give this thread none of OpenMP's own, which each thread is asked for anew."""
+    _set_threads(_libraries().select(user_api="openmp").lib_controllers, repeat(1))
+
+
 class Workers:
     """Runs functions of a row range on blocks of rows. Use as a context manager: it owns threads.
 
@@ -267,6 +272,10 @@ class Workers:
         """
         self._run_blocks(function, n_rows, max(1, -(-n_rows // self.n_threads)), cost)
 
+    def run_blocks(self, function: Callable[[int, int], Any], n_rows: int, size: int) -> list[Any]:
+        """Call ``function(start, stop)`` for blocks of ``size`` rows, each worth a thread; the last may be shorter."""
+        return self._run_blocks(function, n_rows, size, THREADED_COST)
+
     def _run_blocks(self, function: Callable[[int, int], Any], n_rows: int, size: int, cost: int) -> list[Any]:
         blocks = [(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
         n_threads = self.n_threads  # once: another thread may set it
@@ -285,7 +294,7 @@ class Workers:
 
         with self._lock:
             if self._pool is None:
-                self._pool = ThreadPoolExecutor(n_threads - 1, "sktsne")
+                self._pool = ThreadPoolExecutor(n_threads - 1, "sktsne", _openmp_on_one_thread)
             pool = self._pool
         futures = [pool.submit(work) for _ in range(min(n_threads, len(blocks)) - 1)]
         try:
