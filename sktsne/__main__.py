@@ -14,12 +14,11 @@ from typing import Any, NoReturn, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.manifold import trustworthiness
 
 from . import SNE, TSNE, __version__
 from ._parameters import INITS, METHODS, check_parameters, choose_affinities
 from ._tables import EXTENSIONS, UsageError, counted, read, write
-from .neighbors import Conditioning
+from .metrics import trustworthiness
 from .plotting.embedding import draw
 
 ESTIMATOR_OPTIONS = (
@@ -27,8 +26,8 @@ ESTIMATOR_OPTIONS = (
     "random_state", "method", "n_jobs",
 )  # fmt: skip
 
-# Trustworthiness takes memory for all pairs: a few hundred megabytes for this number of rows.
-TRUSTWORTHINESS_ROWS = 5000
+# Trustworthiness takes the distances of all pairs of so many rows; of more, those from a sample to all.
+TRUSTWORTHINESS_ROWS, TRUSTWORTHINESS_SAMPLE = 5000, 1000
 
 EPILOG = """\
 data files:
@@ -96,7 +95,8 @@ def run(arguments: argparse.Namespace) -> None:
         write(arguments.output, estimator.embedding_, names, table)
     _say_fit(estimator, len(table.X))
     with clock.stage("trustworthiness"):
-        _say("trustworthiness", _trustworthiness(table.X, estimator.embedding_, estimator.metric))
+        value = _trustworthiness(table.X, estimator.embedding_, estimator.metric, estimator.n_jobs)
+        _say("trustworthiness", value)
     _say("embedding", str(arguments.output))
     if plot is not None:
         with clock.stage("plot"):
@@ -281,17 +281,16 @@ def _neighbors(estimator: SNE | TSNE, n_rows: int) -> str:
     return f"{asked} per row for perplexity {affinities}, affinities stored per row: {counts}"
 
 
-def _trustworthiness(X: NDArray[Any], Y: NDArray[Any], metric: str) -> str:
+def _trustworthiness(X: NDArray[Any], Y: NDArray[Any], metric: str, n_jobs: int | None) -> str:
     if len(X) < 3:
         return "needs 3 rows"
-    sample = ""
-    if len(X) > TRUSTWORTHINESS_ROWS:
-        sample = f", on a random sample of {TRUSTWORTHINESS_ROWS} rows"
-        rows = np.sort(np.random.default_rng(0).choice(len(X), TRUSTWORTHINESS_ROWS, replace=False))
-        X, Y = X[np.ix_(rows, rows)] if metric == "precomputed" else X[rows], Y[rows]
+    sample_size = TRUSTWORTHINESS_SAMPLE if len(X) > TRUSTWORTHINESS_ROWS else None
+    sample = "" if sample_size is None else f", of a random sample of {sample_size} rows"
     n_neighbors = min(10, (len(X) - 1) // 2)
     try:
-        value = trustworthiness(Conditioning(X, metric)(X), Y, n_neighbors=n_neighbors, metric=metric)
+        value = trustworthiness(
+            X, Y, n_neighbors=n_neighbors, metric=metric, sample_size=sample_size, random_state=0, n_jobs=n_jobs
+        )
     except (ValueError, TypeError, MemoryError) as error:  # the map is there all the same
         return f"could not be computed: {' '.join(str(error).split())}"
     return f"{value:.4f} ({counted(n_neighbors, 'neighbor')}{sample})"

@@ -271,10 +271,11 @@ def test_few_rows(run, n_rows):
 
 def test_trustworthiness_on_a_sample(run, monkeypatch):
     monkeypatch.setattr(__main__, "TRUSTWORTHINESS_ROWS", 8)
+    monkeypatch.setattr(__main__, "TRUSTWORTHINESS_SAMPLE", 6)
     np.save("in.npy", X)
     code, out, _ = run("in.npy", *FAST)
     assert code == 0
-    assert report(out)["trustworthiness"].endswith("(3 neighbors, on a random sample of 8 rows)")
+    assert report(out)["trustworthiness"].endswith(" neighbors, of a random sample of 6 rows)")
 
 
 def test_version_and_help(capsys):
