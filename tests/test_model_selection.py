@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import sklearn
 from joblib import parallel_config
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import config_context
@@ -20,6 +21,7 @@ from sklearn.model_selection import (
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsTransformer
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.fixes import parse_version
 
 from sktsne import SNE, TSNE
 from sktsne.kernels import ExactKernel
@@ -171,6 +173,9 @@ def test_a_map_beside_other_features(data):
     assert columns.get_feature_names_out()[:2].tolist() == ["map__tsne0", "map__tsne1"]
 
 
+@pytest.mark.skipif(
+    parse_version(sklearn.__version__) < parse_version("1.8"), reason="a Pipeline routes none to score there"
+)
 def test_metadata_is_routed_past_the_map(data, searched):
     X, y = data
     with config_context(enable_metadata_routing=True):

@@ -100,7 +100,7 @@ def test_grid_search_over_perplexity(estimator, n_jobs, piped, digits):
 
 
 def test_grid_search_over_a_transformers_parameters(digits):
-    X = digits[0][:100]
+    X = digits[0][:100] + np.random.default_rng(0).normal(scale=1e-3, size=(100, 64))  # no ties
     search = GridSearchCV(
         TSNE(neighbors=KNeighborsTransformer(), perplexity=10.0, max_iter=60),
         {"neighbors__metric": ["euclidean", "cosine"], "neighbors__n_neighbors": [5, 50]},
