@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from libraries import LIBRARIES
 from report import NOTES, Fit, Table, disturbed, groups, markdown, median, plot, table
 
 ROOT = Path(__file__).parents[1]
@@ -119,7 +120,7 @@ def readme_table() -> str:
     lines = [["", "seconds", "cost", "10-NN", "trustworthiness"]]
     counts: list[str] = []
     for data, sizes in README_ROWS.items():
-        by_group = groups(fits_of(data, files))
+        by_group = groups([fit for fit in fits_of(data, files) if LIBRARIES[fit["library"]].objective == "t-SNE"])
         most = max(threads for _, threads, _ in by_group)
         for n in sizes:
             title = f"**{DATA[data][0]}**, {n:,} rows: "
@@ -129,10 +130,26 @@ def readme_table() -> str:
                     lines.append([title + library, f"{median(group, 'seconds'):.3g}", *values])
                     title = ""
             counts.append(f"{len(next(g for key, g in by_group.items() if key[:2] == (n, most)))} ({n:,} rows)")
-    machines = {files[name]["circumstances"]["machine"] for name in files if files[name].get("data") in README_ROWS}
-    return (
-        f"{markdown(lines)}\nMedians of {', '.join(counts)} fits of each library on {' and '.join(sorted(machines))}.\n"
+    machines = sorted(
+        {content["circumstances"]["machine"] for content in files.values() if content.get("data") in README_ROWS}
     )
+    source = f"Medians of {', '.join(counts)} fits of each library, {most} threads, {' and '.join(machines)}."
+    return "\n".join([markdown(lines), source, "", *_placement_sentences(files), ""])
+
+
+def _placement_sentences(files: dict[str, dict[str, Any]]) -> Iterator[str]:
+    for content in files.values():
+        for run in content.get("placements", ()):
+            yield (
+                f"- {run['library']} places {run['rows']:,} new rows in a map of {run['n']:,} in "
+                f"{statistics.median(run['seconds']):.2f} seconds, with a 10-NN accuracy of {run['accuracy']:.4f}."
+            )
+        for run in content.get("distributed", ()):
+            processes = "1 worker process" if run["workers"] == 1 else f"{run['workers']} worker processes"
+            yield (
+                f"- {processes} of Dask place {run['rows']:,} rows in a map of {content['landmarks']:,} landmarks in "
+                f"{run['seconds']:.0f} seconds."
+            )
 
 
 def _heading(title: str) -> str:

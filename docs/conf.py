@@ -1,6 +1,8 @@
 """Sphinx configuration; `python -m sphinx -W --keep-going -b html docs docs/_build/html`."""
 
+import sys
 from importlib.metadata import version as installed_version
+from pathlib import Path
 
 project = "sktsne"
 author = "The sktsne developers"
@@ -73,5 +75,13 @@ def skip_foreign_member(app, what, name, obj, skip, options):
     return True if module.split(".")[0] not in ("sktsne", "sphinx") else None
 
 
+def write_benchmarks(app):
+    sys.path.insert(0, str(Path(app.srcdir).parent / "benchmarks"))
+    from page import write_page
+
+    write_page(Path(app.srcdir))
+
+
 def setup(app):
+    app.connect("builder-inited", write_benchmarks)
     app.connect("autodoc-skip-member", skip_foreign_member)

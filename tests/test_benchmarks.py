@@ -1,0 +1,46 @@
+"""The committed measurements, and what is made from them: the documentation's page and the README's table."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def page(monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    for name in ("libraries", "report", "page"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    return importlib.import_module("page")
+
+
+def test_the_readmes_table_is_made_from_the_results(page):
+    (table,) = page.README_TABLE.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+    assert table == page.readme_table()
+
+
+def test_the_page_has_every_measurement_and_plot(page, tmp_path):
+    page.write_page(tmp_path)
+    text = (tmp_path / "benchmarks.rst").read_text(encoding="utf-8")
+    for content in page.results().values():
+        assert content["circumstances"]["command"] in text
+        for fit in content.get("fits", ()):
+            assert f"\n   {fit['library']}," in text
+    plots = {file.stem for file in (tmp_path / page.PLOTS).iterdir()}
+    assert {f"mnist-{name}" for name in page.CAPTIONS} <= plots
+    assert all(f"{page.PLOTS.as_posix()}/{plot}.svg" in text for plot in plots)
+
+
+def test_measurements_say_how_they_were_made_and_nothing_of_whose_machine(page):
+    assert page.results()
+    for file in page.RESULTS.glob("*.json"):
+        text = file.read_text(encoding="utf-8")
+        assert str(Path.home()) not in text
+        assert "/" not in text.replace("benchmarks/", "")
+    for content in page.results().values():
+        assert set(content["circumstances"]) == {"command", "date", "commit", "machine", "versions"}
+        assert "+" not in content["circumstances"]["commit"]
