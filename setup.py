@@ -45,6 +45,7 @@ class BuildExtensions(build_ext):
             extension.extra_link_args = SANITIZERS if KIND == "sanitize" else []
             extension.optional = not CHECKED  # said here because cythonize does not hand it on
         self.force = self.force or CHECKED  # of a build of another kind nothing may stay
+        self.parallel = self.parallel or os.cpu_count()
         super().build_extensions()
 
 
