@@ -39,6 +39,9 @@ MESHES_KEPT = 2
 # A potential below this part of the largest has lost its digits in float32, and is summed directly; likewise what
 # charges add of which the smallest is below this part: SNE's, the inverse potentials, when points are isolated.
 ISOLATED = 1e-4
+# The mesh holds each point's own part, too, with an error of 1e-5 of its charge: below this part of that, what others
+# contribute is summed directly.
+OWN = 1e-2
 
 
 class FFTKernel:
@@ -177,7 +180,7 @@ class FFTKernel:
         if self._far is not None:
             self._add_far(c, self._Y[~self._far], phi, grad_phi)
             phi, grad_phi = self._scatter(~self._far, phi, grad_phi)
-        alone = phi < ISOLATED * max(phi.max(), near_c.max())  # the mesh holds each point's own part, too
+        alone = phi < np.maximum(ISOLATED * phi.max(), OWN * c)
         if alone.any():
             # Among each other, and from all the rest: never as a difference, in which a small potential is lost.
             phi[alone], grad_phi[alone] = self._sum(alone, c)
