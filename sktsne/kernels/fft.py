@@ -42,6 +42,8 @@ ISOLATED = 1e-4
 # The mesh holds each point's own part, too, with an error of 1e-5 of its charge: below this part of that, what others
 # contribute is summed directly.
 OWN = 1e-2
+# Larger charges, in SNE those of points that are all isolated, would overflow in float32.
+HUGE = 1e30
 
 
 class FFTKernel:
@@ -145,6 +147,9 @@ class FFTKernel:
             heavy = c * ISOLATED > np.min(c, initial=np.inf, where=c > 0.0)
             if heavy.any():
                 return self._with_heavy(c, heavy, at)
+            if (largest := float(c.max())) > HUGE:
+                phi, grad_phi = self.potential(c / largest, at)
+                return largest * phi, largest * grad_phi
         near_c = c if self._far is None else c[~self._far]
         if at is None:
             return self._at_points(self._convolve(near_c), c, near_c)
