@@ -78,10 +78,11 @@ def plot(stem: Path, kind: str, fits: list[Fit]) -> dict[str, Path]:
     """Draw what there is to compare in files STEM-NAME.KIND; return them by name."""
     most = max(fit["threads"] for fit in fits)
     with_most = [fit for fit in fits if fit["threads"] == most]
-    figures = {"cost": plot_costs(with_most)}
+    figures = {}
     if len({fit["n"] for fit in with_most}) > 1:
         figures["seconds"] = plot_against_rows(with_most, lambda fit: fit["seconds"], "seconds of the fit")
         figures["memory"] = plot_against_rows(with_most, lambda fit: fit["peak_memory"] / 1e6, "peak memory, MB")
+    figures["cost"] = plot_costs(with_most)
     if len({fit["threads"] for fit in fits}) > 1:
         figures["threads"] = plot_threads(fits)
     files = {name: stem.with_name(f"{stem.name}-{name}.{kind}") for name in figures}
