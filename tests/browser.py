@@ -69,6 +69,8 @@ class Browser:
             [*start, f"--user-data-dir={self._directory.name}"],
             pass_fds=(there, back),
             stderr=subprocess.DEVNULL,
+            # What sanitizers preload for the extensions is not for a browser.
+            env={name: value for name, value in os.environ.items() if name != "LD_PRELOAD"},
         )
         os.close(there)
         os.close(back)
