@@ -18,7 +18,7 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-# The part of -ffast-math that lets sums be vectorised. The rest is left out on purpose: NaN and infinity
+# The part of -ffast-math that lets sums be vectorized. The rest is left out on purpose: NaN and infinity
 # keep their meaning, and nothing is linked that would change the floating-point state of the process.
 UNIX_FLAGS = [
     "-O3",

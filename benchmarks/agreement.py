@@ -2,7 +2,7 @@
 
     python benchmarks/agreement.py --mnist mnist.npz --n 5000
 
-Affinities over exact neighbours, computed by each library; both then minimise openTSNE's, from one PCA start, with 250
+Affinities over exact neighbors, computed by each library; both then minimize openTSNE's, from one PCA start, with 250
 iterations at exaggeration 12 and momentum 0.5 and 250 at the late exaggeration and momentum 0.8. openTSNE leaves the
 factor 4 out of its gradient, and its learning rates are four times as large for the same steps. The cost is that of the
 true affinities with exact sums over all pairs. Each library uses its FFT kernel: openTSNE with the mesh that it has by
@@ -34,7 +34,7 @@ EARLY = 12.0
 
 
 class Setting(NamedTuple):
-    """Affinities as either library names them, and what both optimisations share."""
+    """Affinities as either library names them, and what both optimizations share."""
 
     theirs: Any
     ours: dict[str, Any]
@@ -50,7 +50,7 @@ SETTINGS = {
         lambda X, **options: affinity.MultiscaleMixture(X, perplexities=[5, 50, 500], **options),
         {"perplexity": [5, 50, 500]},
     ),
-    "uniform, 15 neighbours": Setting(
+    "uniform, 15 neighbors": Setting(
         lambda X, **options: affinity.Uniform(X, k_neighbors=15, **options), {"affinities": Uniform(15)}
     ),
     "late exaggeration 4": PERPLEXITY._replace(exaggeration=4.0),

@@ -86,12 +86,12 @@ def deform(images: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np
     shifts = random.uniform(-SHIFT, SHIFT, (2, b, 1, 1)).astype(np.float32)
     smoothing = _smoothing()
     bending = smoothing @ (2.0 * random.random((2, b, SIDE, SIDE), dtype=np.float32) - 1.0) @ smoothing
-    centre = np.float32((SIDE - 1) / 2)
-    across = np.arange(SIDE, dtype=np.float32) - centre
+    center = np.float32((SIDE - 1) / 2)
+    across = np.arange(SIDE, dtype=np.float32) - center
     down = across[:, None]
     cosines, sines = np.cos(angles), np.sin(angles)
-    rows = cosines * down - sines * across + shifts[0] + bending[0] + centre
-    columns = sines * down + cosines * across + shifts[1] + bending[1] + centre
+    rows = cosines * down - sines * across + shifts[0] + bending[0] + center
+    columns = sines * down + cosines * across + shifts[1] + bending[1] + center
     return _interpolate(images, rows, columns)
 
 

@@ -1,8 +1,8 @@
 """One evaluator for the maps of every library, in float64 and of nobody's code but NumPy's, SciPy's and scikit-learn's.
 
-Sums over all pairs go through a few rows at once, in bounded memory. Above 100,000 rows the normalisation is estimated,
+Sums over all pairs go through a few rows at once, in bounded memory. Above 100,000 rows the normalization is estimated,
 from 10,000 rows against all: the same rows for every map of a data set. Above 5,000 rows trustworthiness is that of
-5,000 rows among themselves. The exact neighbours of a million rows take most of an hour on two cores, once: the
+5,000 rows among themselves. The exact neighbors of a million rows take most of an hour on two cores, once: the
 affinities are kept in a file.
 """
 
@@ -22,14 +22,14 @@ from sklearn.manifold import trustworthiness
 from sklearn.model_selection import cross_val_score
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
-# Rows above which the normalisation is estimated, and from how many; rows that trustworthiness looks at.
-MAX_ALL_PAIRS, NORMALISATION_ROWS, TRUSTWORTHINESS_ROWS = 100_000, 10_000, 5_000
+# Rows above which the normalization is estimated, and from how many; rows that trustworthiness looks at.
+MAX_ALL_PAIRS, NORMALIZATION_ROWS, TRUSTWORTHINESS_ROWS = 100_000, 10_000, 5_000
 # Elements of a temporary: it stays in the cache.
 BLOCK = 2**18
 
 
 def conditional_affinities(X: NDArray, perplexity: float = 30.0) -> csr_array:
-    """Return p_{j|i} over the 3 * perplexity + 1 nearest neighbours, the precisions found by plain bisection."""
+    """Return p_{j|i} over the 3 * perplexity + 1 nearest neighbors, the precisions found by plain bisection."""
     n, k = len(X), min(len(X) - 1, int(3 * perplexity + 1))
     distances, indices = NearestNeighbors(n_neighbors=k, n_jobs=-1).fit(X.astype(np.float64)).kneighbors()
     P = np.concatenate(_in_blocks(lambda rows: _with_perplexity(distances[rows], perplexity), n, k))
@@ -56,12 +56,12 @@ def judge(conditional: csr_array, X: NDArray, labels: NDArray, Y: NDArray, objec
 
 
 def tsne_cost(conditional: csr_array, Y: NDArray) -> float:
-    """Return the cost of t-SNE with all pairs in the normalisation."""
+    """Return the cost of t-SNE with all pairs in the normalization."""
     n, Y = len(Y), np.asarray(Y, dtype=np.float64)
     p = (conditional + conditional.T).data / (2 * n)
     # A pair's distance is the same in both directions, so the conditional affinities will do for the attraction.
     attraction = _attraction(conditional, Y, np.log1p) / n
-    rows = _sampled_rows(n, MAX_ALL_PAIRS, NORMALISATION_ROWS)
+    rows = _sampled_rows(n, MAX_ALL_PAIRS, NORMALIZATION_ROWS)
     Z = n * np.mean(_of_distances(Y, rows, lambda r2: np.sum(1.0 / (1.0 + r2), axis=1)))
     return float(np.sum(p * np.log(p)) + attraction + np.log(Z))
 
@@ -70,18 +70,18 @@ def sne_cost(conditional: csr_array, Y: NDArray) -> float:
     """Return the cost of SNE per row."""
     n, Y = len(Y), np.asarray(Y, dtype=np.float64)
     attraction = _attraction(conditional, Y, lambda r2: r2)
-    rows = _sampled_rows(n, MAX_ALL_PAIRS, NORMALISATION_ROWS)
+    rows = _sampled_rows(n, MAX_ALL_PAIRS, NORMALIZATION_ROWS)
     log_Z = _of_distances(Y, rows, _log_sum_exp_of_negative)
     return float((np.sum(conditional.data * np.log(conditional.data)) + attraction) / n + log_Z.mean())
 
 
 def neighbor_accuracy(Y: NDArray, labels: NDArray) -> float:
-    """Return the 3-fold accuracy of 10 nearest neighbours in the map."""
+    """Return the 3-fold accuracy of 10 nearest neighbors in the map."""
     return float(cross_val_score(KNeighborsClassifier(10), Y.astype(np.float64), labels, cv=3).mean())
 
 
 def sampled_trustworthiness(X: NDArray, Y: NDArray) -> float:
-    """Return the trustworthiness of 10 neighbours, where there are many rows of a sample: neighbours in the sample."""
+    """Return the trustworthiness of 10 neighbors, where there are many rows of a sample: neighbors in the sample."""
     rows = _sampled_rows(len(X), TRUSTWORTHINESS_ROWS, TRUSTWORTHINESS_ROWS)
     return float(trustworthiness(X[rows].astype(np.float64), Y[rows].astype(np.float64), n_neighbors=10))
 

@@ -2,7 +2,7 @@
 
     python benchmarks/grid_search.py
 
-Ten nearest neighbours in the map classify rows that were placed in it by ``transform``. The data are scikit-learn's
+Ten nearest neighbors in the map classify rows that were placed in it by ``transform``. The data are scikit-learn's
 digits, scaled and reduced to 30 principal components within each of the five folds.
 """
 

@@ -3,7 +3,7 @@
     python benchmarks/placement.py --mnist mnist.npz --threads 2
 
 Each library fits the first 60,000 rows of MNIST (50 components) with its defaults, and places the last 10,000, the
-libraries taking turns, ``--repeats`` times. The accuracy is that of ten nearest neighbours among the map of the fit;
+libraries taking turns, ``--repeats`` times. The accuracy is that of ten nearest neighbors among the map of the fit;
 that of a map of all 70,000 rows is the one to come near to. ``--results`` is a file to keep the measurements in.
 """
 

@@ -117,14 +117,14 @@ def place(model: Any, X: da.Array, n_workers: int, folder: str) -> dict[str, flo
         flush=True,
     )
     score = accuracy(positions, X.shape[0], folder)
-    print(f"accuracy of 10 nearest neighbours among the placed rows: {score:.4f}")
+    print(f"accuracy of 10 nearest neighbors among the placed rows: {score:.4f}")
     return {
         "workers": n_workers, "rows": len(positions), "seconds": seconds, "peak_memory": peaks[-1], "accuracy": score
     }  # fmt: skip
 
 
 def accuracy(positions: NDArray, n: int, folder: str) -> float:
-    """Return how many rows of the second chunk have the label that their neighbours in the others have."""
+    """Return how many rows of the second chunk have the label that their neighbors in the others have."""
     labels = np.load(Path(folder) / LABELS)
     of_rows = np.concatenate([
         labels[chosen_rows(block, size, len(labels))[0]] for block, size in enumerate(chunks(n))

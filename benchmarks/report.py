@@ -17,7 +17,7 @@ Table = list[list[str]]
 STAGES = ("neighbors", "affinities", "optimization")
 # Cores that other processes kept busy during a fit, above which its time is not to be trusted.
 DISTURBANCE = 0.1
-# A library has the same colour in every plot.
+# A library has the same color in every plot.
 COLORS = dict(zip(LIBRARIES, ("#0072B2", "#56B4E9", "#E69F00", "#009E73", "#CC79A7"), strict=True))
 NOTES = """\
 Medians over the fits; of the seconds of the fit also the smallest and the largest. The ratio is that of the seconds to

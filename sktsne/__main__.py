@@ -194,7 +194,7 @@ def _add_files(group: Any) -> None:
     group.add_argument("--plot", type=Path, metavar="FILE", help="draw the embedding (.png, .pdf, .svg and others)")
     group.add_argument(
         "--labels", metavar="NAME",
-        help="labels for colours, written too and not embedded: a column's name, or its number counted from 1; in .npz "
+        help="labels for colors, written too and not embedded: a column's name, or its number counted from 1; in .npz "
         "the name of a 1-D array",
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""What the estimators share: validate, affinities, start, optimise, store."""
+"""What the estimators share: validate, affinities, start, optimize, store."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ from .search import AllRows, ExactSearch, GivenDistances, KnownRows, Transformer
 from .similarities import Similarity, similarity_of
 
 # A row is one of the fit if it differs by rounding only, as `PCA.transform` and `PCA.fit_transform` round differently.
-# This is its distance in units of the last place, as a part of that to the last neighbour.
+# This is its distance in units of the last place, as a part of that to the last neighbor.
 ROUNDINGS = 1000
 
 
 class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Template of an embedding estimator.
 
-    A subclass has the parameters of `TSNE`, and says what it minimises (`_affinities`, `_objective`) and how
+    A subclass has the parameters of `TSNE`, and says what it minimizes (`_affinities`, `_objective`) and how
     fast (`_relative_rate`, `_largest_gain`).
     """
 
-    # Rows placed at once, and pairs with their neighbours: bounds the memory of their affinities.
+    # Rows placed at once, and pairs with their neighbors: bounds the memory of their affinities.
     _rows_at_once: ClassVar[int] = 2**14
     _pairs_at_once: ClassVar[int] = 2**22
     _label: ClassVar[str]
@@ -289,7 +289,7 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
         }
 
     def _neighbors(self, search: Any, given: Any, X: Any, conditioning: Conditioning, workers: Workers) -> Any:
-        """Return the neighbours of the rows and what finds those of others.
+        """Return the neighbors of the rows and what finds those of others.
 
         Where the method is exact by the user's wish, they are the distances of all pairs.
         """

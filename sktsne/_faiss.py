@@ -1,6 +1,6 @@
-"""Approximate nearest neighbours by faiss, with as many probes as the recall takes.
+"""Approximate nearest neighbors by faiss, with as many probes as the recall takes.
 
-The rows are divided into lists by k-means (an inverted file), and a row's neighbours are sought in the lists nearest to
+The rows are divided into lists by k-means (an inverted file), and a row's neighbors are sought in the lists nearest to
 it, its probes. How many it takes is measured: a sample of the rows is searched exactly, too.
 """
 
@@ -38,7 +38,7 @@ ROWS_AT_ONCE = 256
 # Below this part of |x|² + |y|² a squared distance suffers from coordinates in float32: by 1e-4 and more.
 FLOAT32_ROUNDING = 1e-6
 EVERY_DISTANCE = 4.0  # (x - y)² is at most 2 |x|² + 2 |y|²
-# Neighbours within this part of |x| are not ranked by float32, nor well enough by the exact search to tell.
+# Neighbors within this part of |x| are not ranked by float32, nor well enough by the exact search to tell.
 UNRESOLVED = 1e-6
 # Rows beyond this, in units of the largest of the fit, are as far as this to all of them.
 FLOAT32_RANGE = 1e15
@@ -49,7 +49,7 @@ WITHOUT_PRODUCTS = 16
 def approximate_neighbors(
     X: NDArray[np.float64], n_neighbors: int, metric: str, workers: Workers
 ) -> NeighborGraph | None:
-    """Find at least 98 % of the nearest neighbours.
+    """Find at least 98 % of the nearest neighbors.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def approximate_neighbors(
     Returns
     -------
     graph : NeighborGraph or None
-        Neighbours from near to far, up to rounding; the indices are int32 where they fit. None where the exact search
+        Neighbors from near to far, up to rounding; the indices are int32 where they fit. None where the exact search
         is as fast, because the probes would have more than a third of the rows, and where float32, or the lack of a
         direction under "cosine", does not allow this one.
 
@@ -79,7 +79,7 @@ def approximate_neighbors(
 
 
 class ApproximateSearch(Caching):
-    """Neighbours of new rows, with as many probes as those of the fit took.
+    """Neighbors of new rows, with as many probes as those of the fit took.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ class ApproximateSearch(Caching):
         self._n_neighbors, self._metric = n_neighbors, metric
 
     def graph(self, X: NDArray[np.float64], workers: Workers) -> NeighborGraph | None:
-        """Return the neighbours of the rows themselves, which are given conditioned, too; None as without new rows."""
+        """Return the neighbors of the rows themselves, which are given conditioned, too; None as without new rows."""
         file = _inverted_file(X, self._n_neighbors, self._metric, workers)
         if file is None:
             return None
@@ -158,7 +158,7 @@ def _directions(X: NDArray[np.float64], metric: str) -> NDArray[np.float64]:
 
 
 def _inverted_file(X: NDArray[np.float64], n_neighbors: int, metric: str, workers: Workers) -> _InvertedFile | None:
-    """Return the lists, and the neighbours of the rows in them; None as for `approximate_neighbors`."""
+    """Return the lists, and the neighbors of the rows in them; None as for `approximate_neighbors`."""
     with _faiss_on_one_thread() as faiss:
         if metric == "cosine":
             lengths = np.sqrt(np.einsum("ij,ij->i", X, X))
@@ -169,7 +169,7 @@ def _inverted_file(X: NDArray[np.float64], n_neighbors: int, metric: str, worker
 
 
 class _InvertedFile:
-    """The lists, and the neighbours found so far.
+    """The lists, and the neighbors found so far.
 
     faiss itself gets one thread and fixed blocks of rows: what its threads and their matrix products find depends on
     how many they are, in the last bits.
@@ -200,7 +200,7 @@ class _InvertedFile:
         self._lists[start:stop] = self._index.quantizer.search(self._rows[start:stop], 1)[1][:, 0]
 
     def search_all(self) -> bool:
-        """Find the neighbours of all rows; return whether that was worth it."""
+        """Find the neighbors of all rows; return whether that was worth it."""
         n_probes = self._choose_probes()
         if n_probes is None:
             return False
@@ -268,14 +268,14 @@ class _InvertedFile:
         return high
 
     def _exact_radius(self, sample: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the distance from each row of the sample to the last of its neighbours, plus rounding."""
+        """Return the distance from each row of the sample to the last of its neighbors, plus rounding."""
         index = exact_index(self._X, self._indices.shape[1] + 1, "euclidean", {})  # the row itself is among them
         distances, indices = kneighbors(index, self._X, self._X[sample], "euclidean", self._workers)
         restore_small_distances(self._X, indices, distances, sample, self.squares)
         return np.asarray(distances.max(axis=1) * (1.0 + 1e-6))
 
     def _search(self, rows: NDArray[np.int64], n_probes: int, inaccurate: float) -> None:
-        """Find the neighbours of ``rows``; recompute squared distances below that part of |x|² + |y|²."""
+        """Find the neighbors of ``rows``; recompute squared distances below that part of |x|² + |y|²."""
 
         def block(start: int, stop: int) -> None:
             self._faiss.omp_set_num_threads(1)
@@ -287,7 +287,7 @@ class _InvertedFile:
         self._workers.run_blocks(block, len(rows), ROWS_AT_ONCE)
 
     def _search_block(self, rows: NDArray[np.int64], n_probes: int, inaccurate: float) -> None:
-        """Search in so many lists. Where they have too few neighbours, some indices are -1."""
+        """Search in so many lists. Where they have too few neighbors, some indices are -1."""
         k = self._indices.shape[1]
         probes = self._faiss.SearchParametersIVF(nprobe=min(n_probes, self._index.nlist))
         squared, indices = self._index.search(self._rows[rows], k + 1, params=probes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-# Bytes at the peak, for each neighbour of a row (measured: 4.1 GB for 1,000,000 rows with 91), for each number of a
+# Bytes at the peak, for each neighbor of a row (measured: 4.1 GB for 1,000,000 rows with 91), for each number of a
 # dense array of rows, and for each pair of rows where all pairs are taken.
 PER_NEIGHBOR, PER_NUMBER, PER_PAIR = 45, 16, 32
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")

@@ -165,7 +165,7 @@ def precomputed(e: Any) -> str:
 
 
 def takes_all_pairs(e: Any) -> bool:
-    """Return whether the affinities are those of all pairs of rows, and not of nearest neighbours."""
+    """Return whether the affinities are those of all pairs of rows, and not of nearest neighbors."""
     return isinstance(e.method, str) and e.method == "exact" and isinstance(e.affinities, str)
 
 
@@ -202,7 +202,7 @@ def _faiss_serves(metric: Any, metric_params: dict[str, Any] | None) -> bool:
 
 
 def choose_neighbors(estimator: Any, X: Any) -> Any:
-    """Return how the neighbours of X are searched: "exact", "faiss" or a transformer; raise where that can't be."""
+    """Return how the neighbors of X are searched: "exact", "faiss" or a transformer; raise where that can't be."""
     value = estimator.neighbors
     if not isinstance(value, str):
         return value

@@ -58,7 +58,7 @@ class Tasks:
 
 
 class Reports:
-    """Tells from time to time how far the optimisation is: the ``report`` of `minimize`.
+    """Tells from time to time how far the optimization is: the ``report`` of `minimize`.
 
     ``fitted(n_iter, cost, embedding)`` returns the attributes of the estimator if it ended there.
     """
@@ -76,7 +76,7 @@ class Reports:
 
     @property
     def embedding(self) -> NDArray[np.float64]:
-        """The map as it is, centred, with its points in the order of the rows."""
+        """The map as it is, centered, with its points in the order of the rows."""
         Y = np.empty_like(self.state.Y)
         Y[self.order] = self.state.Y - self.state.Y.mean(axis=0)
         return Y

@@ -23,7 +23,7 @@ class SNE(BaseEmbedding):
     """Stochastic neighbor embedding (SNE).
 
     Places a point for every row so that the probabilities with which points pick each other as neighbors, under
-    Gaussian similarities ``exp(-r²)``, are like those of the rows, by minimising the sum of the rows' Kullback-Leibler
+    Gaussian similarities ``exp(-r²)``, are like those of the rows, by minimizing the sum of the rows' Kullback-Leibler
     divergences [1]_ with its exact gradient. Parameters are as in `TSNE`.
 
     Parameters
@@ -56,7 +56,7 @@ class SNE(BaseEmbedding):
     min_grad_norm : float, default=1e-9
         After early exaggeration, at every 50th iteration, the fit ends when the gradient has vanished: when the
         root mean square of the points' gradients is at most this part of the root mean square of their
-        distances from the centre. Unlike scikit-learn's, the rule depends neither on the number of rows nor on the
+        distances from the center. Unlike scikit-learn's, the rule depends neither on the number of rows nor on the
         scale of the map.
 
     metric : str or callable, default="euclidean"
@@ -136,7 +136,7 @@ class SNE(BaseEmbedding):
         Part of the last step that the next one keeps, at least 0 and below 1.
 
     max_step_norm : float or None, default=1.0
-        The largest distance by which a point moves in an iteration, before the map is centred. ``None`` is no limit.
+        The largest distance by which a point moves in an iteration, before the map is centered. ``None`` is no limit.
 
     callback : callable, default=None
         Called as ``callback(iteration, cost, embedding)`` every ``callback_every`` iterations, with the cost of the
@@ -197,7 +197,7 @@ class SNE(BaseEmbedding):
     Notes
     -----
     A fit raises a ``ValueError`` or ``TypeError`` that names the parameter for values that are out of range, and a
-    ``FloatingPointError`` if a learning rate makes the optimisation diverge; it never returns NaN.
+    ``FloatingPointError`` if a learning rate makes the optimization diverge; it never returns NaN.
 
     References
     ----------
@@ -217,7 +217,7 @@ class SNE(BaseEmbedding):
     """
 
     _label = "SNE"
-    # Neighbours that move against each other feel springs twice as stiff: 2 · 1.2 · 1.5 is just below 2 (1 + momentum),
+    # Neighbors that move against each other feel springs twice as stiff: 2 · 1.2 · 1.5 is just below 2 (1 + momentum),
     # above which the steps would not be stable.
     _relative_rate = 1.2
     _largest_gain = 1.5

@@ -22,7 +22,7 @@ class TSNE(BaseEmbedding):
     """t-distributed stochastic neighbor embedding (t-SNE).
 
     Places a point for every row so that the points' similarities, under a Student-t distribution, by default with one
-    degree of freedom, are like those of the rows, by minimising the Kullback-Leibler divergence of the joint
+    degree of freedom, are like those of the rows, by minimizing the Kullback-Leibler divergence of the joint
     probabilities [1]_ with its exact gradient. The parameters of :class:`sklearn.manifold.TSNE` have the same names,
     order and meaning.
 
@@ -56,7 +56,7 @@ class TSNE(BaseEmbedding):
     min_grad_norm : float, default=1e-7
         After early exaggeration, at every 50th iteration, the fit ends when the gradient has vanished: when the
         root mean square of the points' gradients, times n_samples, is at most this part of the root mean square of
-        their distances from the centre. Unlike scikit-learn's, the rule depends neither on the number of rows nor on
+        their distances from the center. Unlike scikit-learn's, the rule depends neither on the number of rows nor on
         the scale of the map.
 
     metric : str or callable, default="euclidean"
@@ -118,7 +118,7 @@ class TSNE(BaseEmbedding):
 
     affinities : {"perplexity", "precomputed"} or object, default="perplexity"
         What the map shows. "perplexity" gives every row a Gaussian of its own width. "precomputed" takes ``X`` for a
-        square matrix of affinities, dense or sparse, which is symmetrised and scaled to the sum 1. An
+        square matrix of affinities, dense or sparse, which is symmetrized and scaled to the sum 1. An
         object gives the rows probabilities over their nearest neighbors: :class:`sktsne.affinities.Uniform`,
         :class:`sktsne.affinities.FixedBandwidth`, or one of your own with the same methods; ``perplexity`` has no
         effect then.
@@ -139,7 +139,7 @@ class TSNE(BaseEmbedding):
         Part of the last step that the next one keeps, at least 0 and below 1.
 
     max_step_norm : float or None, default=5.0
-        The largest distance by which a point moves in an iteration, before the map is centred. ``None`` is no limit.
+        The largest distance by which a point moves in an iteration, before the map is centered. ``None`` is no limit.
 
     callback : callable, default=None
         Called as ``callback(iteration, cost, embedding)`` every ``callback_every`` iterations, with the cost of the
@@ -200,7 +200,7 @@ class TSNE(BaseEmbedding):
     Notes
     -----
     A fit raises a ``ValueError`` or ``TypeError`` that names the parameter for values that are out of range, and a
-    ``FloatingPointError`` if a learning rate makes the optimisation diverge; it never returns NaN.
+    ``FloatingPointError`` if a learning rate makes the optimization diverge; it never returns NaN.
 
     References
     ----------

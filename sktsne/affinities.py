@@ -7,7 +7,7 @@ a bandwidth σ for all rows    p_{j|i} ∝ exp(−δ_ij² / 2σ²) (:class:`Fixe
 none                          p_{j|i} = 1/k for the k nearest (:class:`Uniform`)
 ============================= ==================================================================================
 
-Each over the nearest neighbours of a row, with p_{i|i} = 0 and Σ_j p_{j|i} = 1, and
+Each over the nearest neighbors of a row, with p_{i|i} = 0 and Σ_j p_{j|i} = 1, and
 
     p_ij = (p_{j|i} + p_{i|j}) / 2n                                         (sums to 1)
 """
@@ -34,7 +34,7 @@ class Affinities(Protocol):
 
     Examples
     --------
-    The two nearest neighbours of a row, the nearest counting twice as much:
+    The two nearest neighbors of a row, the nearest counting twice as much:
 
     >>> import numpy as np
     >>> from sktsne import TSNE
@@ -56,7 +56,7 @@ class Affinities(Protocol):
     """Whether the probabilities change when all distances are multiplied by the same number."""
 
     def count_neighbors(self, n_samples: int) -> int:
-        """Return how many neighbours a row of ``n_samples`` takes, at most ``n_samples - 1``."""
+        """Return how many neighbors a row of ``n_samples`` takes, at most ``n_samples - 1``."""
 
     def probabilities(self, distances: NDArray[np.float64], workers: Workers) -> NDArray[np.float64]:
         """Return p_{j|i}, an array of the same shape whose rows sum to 1.
@@ -64,7 +64,7 @@ class Affinities(Protocol):
         Parameters
         ----------
         distances : ndarray of shape (n, k)
-            From each row to its neighbours, in any order, not squared. Infinity marks a neighbour that is missing.
+            From each row to its neighbors, in any order, not squared. Infinity marks a neighbor that is missing.
         workers : Workers
             The threads to use.
         """
@@ -73,7 +73,7 @@ class Affinities(Protocol):
 class Perplexity:
     """Rows of a given perplexity, or of several: then the mean of the conditional probabilities.
 
-    A mixture holds the small neighbourhoods and the large ones at once (Lee et al. 2015, "Multi-scale similarities in
+    A mixture holds the small neighborhoods and the large ones at once (Lee et al. 2015, "Multi-scale similarities in
     stochastic neighbour embedding"; Kobak & Berens 2019).
 
     Parameters
@@ -116,7 +116,7 @@ class Perplexity:
 
 
 class Uniform(BaseEstimator):
-    """Equal affinities for the k nearest neighbours of a row, and none for the others.
+    """Equal affinities for the k nearest neighbors of a row, and none for the others.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ class FixedBandwidth(BaseEstimator):
     bandwidth : float, default=1.0
         The standard deviation σ, in the unit of the distances.
     n_neighbors : int, default=90
-        How many of the nearest neighbours of a row have an affinity. Where a data set has fewer rows, all do.
+        How many of the nearest neighbors of a row have an affinity. Where a data set has fewer rows, all do.
 
     Examples
     --------
@@ -296,7 +296,7 @@ def conditional_affinities(
     Parameters
     ----------
     graph : NeighborGraph or ndarray of shape (n, n)
-        Neighbours and their distances, or the distances of all pairs.
+        Neighbors and their distances, or the distances of all pairs.
     kind : Affinities
         Gives the rows their probabilities.
     workers : Workers
@@ -305,7 +305,7 @@ def conditional_affinities(
     Returns
     -------
     conditional : csr_array or ndarray of shape (n, n)
-        Sparse for neighbours, with int32 indices where they fit; dense for all pairs.
+        Sparse for neighbors, with int32 indices where they fit; dense for all pairs.
 
     Examples
     --------

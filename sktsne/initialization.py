@@ -1,4 +1,4 @@
-"""Where the optimisation starts."""
+"""Where the optimization starts."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def spectral_start(affinities: Any, n_components: int, random_state: np.random.R
                 start[rows] += angles[part] * radii.sum()
             else:
                 start[rows, :2] += radii.sum() * np.array([np.cos(angles[part]), np.sin(angles[part])])
-    # Points with the same neighbours have the same coordinates but for the last digits, which would hide it.
+    # Points with the same neighbors have the same coordinates but for the last digits, which would hide it.
     return rescale(separate(np.round(rescale(start, 1.0), 9), random_state))
 
 
@@ -195,7 +195,7 @@ def _eigenvectors(S: csr_array, n_components: int, random_state: np.random.Rando
 
 
 def rescale(Y: ArrayLike, scale: float = START_SCALE) -> NDArray[np.float64]:
-    """Return a map as a start: centred, its widest component with standard deviation ``scale``.
+    """Return a map as a start: centered, its widest component with standard deviation ``scale``.
 
     Maps of other methods, and of fits before, are as wide as they are: t-SNE arranges points best that lie together.
 
@@ -267,7 +267,7 @@ def separate(Y: NDArray[np.float64], random_state: np.random.RandomState) -> NDA
 def space_filling_order(Y: NDArray[np.float64]) -> NDArray[np.intp]:
     """Return the order of the points along a Z-curve (Morton 1966) through their first two coordinates.
 
-    Points that are near to each other in the start are so in memory then, and many of their neighbours with them: what
+    Points that are near to each other in the start are so in memory then, and many of their neighbors with them: what
     gathers these at every iteration finds them in the cache.
 
     Parameters

@@ -1,4 +1,4 @@
-"""The nearest-neighbour graph: of rows, of distances that the user computed, or as the user's transformer finds it."""
+"""The nearest-neighbor graph: of rows, of distances that the user computed, or as the user's transformer finds it."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ FOLLOW_SCALE = TRANSLATION_INVARIANT | {
 ALIASES = {"infinity": "chebyshev", "p": "minkowski", "sokalmichener": "rogerstanimoto"}
 # They are of rows that are true or false, and warn about others.
 BOOLEAN = {"dice", "jaccard", "kulsinski", "matching", "rogerstanimoto", "russellrao", "sokalsneath", "yule"}
-# scikit-learn would search a tree with these, which loses neighbours where the triangle inequality does not hold.
+# scikit-learn would search a tree with these, which loses neighbors where the triangle inequality does not hold.
 NOT_METRIC = {"braycurtis", "dice"}
 
-# scikit-learn's tree returns wrong neighbours with it on several threads (scikit-learn issue 32753).
+# scikit-learn's tree returns wrong neighbors with it on several threads (scikit-learn issue 32753).
 ONE_THREAD = {"mahalanobis"}
 
 BY_PRODUCTS = ("euclidean", "l2", "sqeuclidean", "cosine")
@@ -90,12 +90,12 @@ def numbering(rows: NDArray[np.intp] | None = None) -> Iterator[None]:
 
 
 class NeighborGraph(NamedTuple):
-    """The k nearest neighbours of each row, the row itself not among them.
+    """The k nearest neighbors of each row, the row itself not among them.
 
     Parameters
     ----------
     indices : ndarray of shape (n, k), int32 or int64
-        The neighbours.
+        The neighbors.
     distances : ndarray of shape (n, k), float64, C-contiguous
         Their distances, not squared.
 
@@ -138,7 +138,7 @@ class Conditioning:
     """Takes rows to where distances between them are computed most accurately.
 
     They are scaled by a power of two when their squares would overflow or vanish, and if they are dense, and the metric
-    does not see translations, centred, so that a large common offset does not swamp what makes them differ. The
+    does not see translations, centered, so that a large common offset does not swamp what makes them differ. The
     affinities of the result are those of the rows.
 
     Parameters
@@ -192,7 +192,7 @@ class Conditioning:
         self._farthest = FAR * largest if rescale and largest > 0.0 else FARTHEST
 
     def scaled(self, X: Any) -> Any:
-        """Return rows in float64, scaled, not centred."""
+        """Return rows in float64, scaled, not centered."""
         return scaled(X, self._exponent)
 
     def __call__(self, X: Any) -> Any:
@@ -220,7 +220,7 @@ def nearest_neighbors(
     metric_params: dict[str, Any] | None = None,
     n_threads: int = 1,
 ) -> NeighborGraph:
-    """Find the nearest neighbours of every row, exactly.
+    """Find the nearest neighbors of every row, exactly.
 
     Parameters
     ----------
@@ -239,12 +239,12 @@ def nearest_neighbors(
     Returns
     -------
     graph : NeighborGraph
-        Neighbours from near to far, up to rounding.
+        Neighbors from near to far, up to rounding.
 
     Raises
     ------
     ValueError
-        If a row of a precomputed graph has fewer than ``n_neighbors`` neighbours, or a metric can't do with its
+        If a row of a precomputed graph has fewer than ``n_neighbors`` neighbors, or a metric can't do with its
         parameters or with ``X``.
 
     Examples
@@ -317,7 +317,7 @@ def kneighbors(
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return what ``index.kneighbors(rows)`` does, an index of X, by blocks of rows.
 
-    So Ctrl-C is heard soon, and which of two equally distant neighbours is kept does not depend on the threads, as it
+    So Ctrl-C is heard soon, and which of two equally distant neighbors is kept does not depend on the threads, as it
     does where scikit-learn's own divide the candidates among them.
     """
     distances = np.empty((rows.shape[0], index.n_neighbors))
@@ -452,9 +452,9 @@ def restore_small_distances(
     X : ndarray or sparse matrix of shape (n, n_features)
         The rows.
     indices, distances : ndarray of shape (m, k)
-        Neighbours, and their distances.
+        Neighbors, and their distances.
     sources : ndarray of shape (m,), default=None
-        The rows whose neighbours these are; by default all.
+        The rows whose neighbors these are; by default all.
     squares : ndarray of shape (n,), default=None
         The squared lengths |x|² of the rows, where they are known.
     inaccurate : float, default=1e-8
@@ -477,7 +477,7 @@ def restore_small_distances(
 
 
 def neighbors_by_transformer(transformer: Any, X: Any, n_neighbors: int) -> tuple[NeighborGraph, Any]:
-    """Find the neighbours that a transformer finds.
+    """Find the neighbors that a transformer finds.
 
     Parameters
     ----------
@@ -493,14 +493,14 @@ def neighbors_by_transformer(transformer: Any, X: Any, n_neighbors: int) -> tupl
     Returns
     -------
     graph : NeighborGraph
-        Neighbours from near to far.
+        Neighbors from near to far.
     transformer : object
         The fitted clone.
 
     Raises
     ------
     ValueError
-        If the transformer returns something else, or too few neighbours of a row.
+        If the transformer returns something else, or too few neighbors of a row.
     """
     n = X.shape[0]
     name = f"neighbors == {transformer!r}"
@@ -531,7 +531,7 @@ def check_graph(graph: Any, shape: tuple[int, int], source: str) -> csr_array:
 def nearest_of_graph(
     graph: Any, n_neighbors: int, source: str = "A precomputed sparse X", of_others: bool = False
 ) -> NeighborGraph:
-    """Return the nearest neighbours in a sparse matrix of distances, of the rows themselves or ``of_others``."""
+    """Return the nearest neighbors in a sparse matrix of distances, of the rows themselves or ``of_others``."""
     graph = csr_array(graph)
     rows = np.repeat(np.arange(graph.shape[0]), np.diff(graph.indptr))
     others = np.ones(len(rows), dtype=bool) if of_others else rows != graph.indices

@@ -5,18 +5,18 @@ r"""The objectives: cost and gradient from an attraction and a potential.
 ============= ======================================= ==========================================================
 affinities    p_ij, joint                             p_{j|i}, conditional
 attraction    A_i = Σ_j p_ij a_ij (y_i − y_j)         A_i = Σ_j (p_{j|i} + p_{i|j}) a_ij (y_i − y_j)
-normalisation Z = Σ_i φ_1(y_i)                        Z_i = φ_1(y_i)
+normalization Z = Σ_i φ_1(y_i)                        Z_i = φ_1(y_i)
 gradient      4 A_i + 2 ∇φ_1(y_i) / Z                 2 A_i + ∇φ_1(y_i) / Z_i + ∇φ_{1/Z}(y_i)
 cost          Σ p log(p/w) + log Z                    Σ p log(p/w) + Σ_i log Z_i
 ============= ======================================= ==========================================================
 
 These are the true gradients, with their factors 4 (van der Maaten & Hinton 2008, eq. 5) and 2 (Hinton & Roweis 2002,
 eq. 6); the mathematics page of the documentation derives them as equations (6) and (12). Exaggeration multiplies A
-alone, so the cost is that of the true affinities at every time; what is minimised is that with Σ −p log w exaggerated.
+alone, so the cost is that of the true affinities at every time; what is minimized is that with Σ −p log w exaggerated.
 
 Beside the gradient an objective says how stiff the springs are that hold each point: 4 k_i for t-SNE and 2 k_i for SNE,
 with the attraction's k_i and exaggerated like it. That is the diagonal of the Hessian of the attraction with the a_ij
-held fixed, and an optimiser whose steps are inversely proportional to it needs no scale from elsewhere.
+held fixed, and an optimizer whose steps are inversely proportional to it needs no scale from elsewhere.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from .kernels.attraction import Attraction
 from .optimizer import Evaluation
 from .similarities import Similarity
 
-# The least curvature of a point that counts, as a part of that of an average point whose neighbours are all where it
+# The least curvature of a point that counts, as a part of that of an average point whose neighbors are all where it
 # is: far from them its springs get soft, and repulsion alone would decide on its steps. With more than one degree of
 # freedom repulsion is stronger beside the springs of a map that grows: points of t-SNE flew off, and did not come back.
 LEAST_CURVATURE = 1.0 / 8.0

@@ -2,7 +2,7 @@ r"""Gradient descent with momentum and gains; knows arrays only, nothing of embe
 
     gain   ← gain + 0.2  where gradient and velocity point in opposite directions,  0.8 gain  elsewhere
     v      ← momentum · v − rate · gain · ∂C/∂Y
-    Y      ← Y + v, centred
+    Y      ← Y + v, centered
 
 The gains are the delta-bar-delta rule of Jacobs (1988), as in van der Maaten & Hinton (2008, section 3.4). The rate is
 a number, or a number over the curvature that the objective states for each point: the steps are then those of Jacobi's
@@ -33,7 +33,7 @@ STEP_COST = 4  # elementary operations of a step, per coordinate
 
 
 class Objective(Protocol):
-    """A function to minimise, with its gradient, of n points with d components.
+    """A function to minimize, with its gradient, of n points with d components.
 
     Examples
     --------
@@ -115,7 +115,7 @@ class Phase(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """Where the optimisation stands, for `~sktsne.optimizer.minimize` to report; the norm is the scaled one.
+    """Where the optimization stands, for `~sktsne.optimizer.minimize` to report; the norm is the scaled one.
 
     Examples
     --------
@@ -124,7 +124,7 @@ class Progress(NamedTuple):
     >>> import numpy as np
     >>> from sktsne.optimizer import Progress, State
     >>> def report(progress):
-    ...     return progress.cost < 0.5  # ends the optimisation
+    ...     return progress.cost < 0.5  # ends the optimization
     >>> report(Progress(50, 0.3, 1e-3, State.at(np.zeros((2, 1)))))
     True
     """
@@ -136,7 +136,7 @@ class Progress(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What an optimisation returns: the embedding, its cost and scaled gradient norm, iterations done, why it ended.
+    """What an optimization returns: the embedding, its cost and scaled gradient norm, iterations done, why it ended.
 
     Examples
     --------
@@ -156,20 +156,20 @@ class Result(NamedTuple):
 
 @dataclass
 class State:
-    """All that an optimisation needs to go on: the same iterations follow, to the last bit.
+    """All that an optimization needs to go on: the same iterations follow, to the last bit.
 
     Parameters
     ----------
     Y : ndarray of shape (n, d)
-        The embedding, not centred yet after the last step.
+        The embedding, not centered yet after the last step.
     velocity, gain : ndarray of shape (n, d)
         The last step, and the factors on the rate.
     shift : ndarray of shape (d,)
-        The centre, for the next step to take off.
+        The center, for the next step to take off.
     iteration : int
         Iterations done.
     best_cost : float
-        The least cost of the last phase that was minimised, as far as it counts as progress.
+        The least cost of the last phase that was minimized, as far as it counts as progress.
     best_iteration : int
         When it was reached.
     """
@@ -190,7 +190,7 @@ class State:
         return cls(Y, np.zeros_like(Y), np.ones_like(Y), np.zeros(Y.shape[1]))
 
     def copy(self) -> State:
-        """Return a copy that the optimisation does not change."""
+        """Return a copy that the optimization does not change."""
         return replace(
             self, Y=self.Y.copy(), velocity=self.velocity.copy(), gain=self.gain.copy(), shift=self.shift.copy()
         )
@@ -245,10 +245,10 @@ def minimize(
     report: Callable[[Progress], bool | None] | None = None,
     report_every: int = CHECK_EVERY,
 ) -> Result:
-    """Minimise an objective from ``start``, phase by phase.
+    """Minimize an objective from ``start``, phase by phase.
 
     Only the last phase may end early, by what is looked at every 50 iterations: when the gradient has vanished, or when
-    the cost that is minimised has not fallen by ``tol`` of the true one in ``n_iter_without_progress``.
+    the cost that is minimized has not fallen by ``tol`` of the true one in ``n_iter_without_progress``.
 
     Parameters
     ----------
@@ -264,14 +264,14 @@ def minimize(
         The part of itself by which it must fall.
     min_grad_norm : float, default=1e-7
         The gradient has vanished when its norm times ``objective.gradient_scale`` is at most this part of the points'
-        root mean square distance from their centre. Being relative, it does not take the saddle point that all points
+        root mean square distance from their center. Being relative, it does not take the saddle point that all points
         together form, where the gradient is small because the map is, for a minimum.
     max_step_norm : float, default=inf
-        The largest distance by which a point moves in an iteration, before all are centred.
+        The largest distance by which a point moves in an iteration, before all are centered.
     workers : Workers, default=None
         The threads to use; ``None`` is the calling one.
     report : callable, default=None
-        Called with a Progress every 50 and every ``report_every`` iterations; ends the optimisation by returning True.
+        Called with a Progress every 50 and every ``report_every`` iterations; ends the optimization by returning True.
     report_every : int, default=50
         Where else to report.
 
@@ -283,7 +283,7 @@ def minimize(
     Raises
     ------
     FloatingPointError
-        If the optimisation diverges: cost or embedding are not finite any more.
+        If the optimization diverges: cost or embedding are not finite any more.
 
     Examples
     --------
@@ -333,7 +333,7 @@ def minimize(
             GAIN_DECREASE, MIN_GAIN, phase.largest_gain, max_step_norm, s.shift, s.Y, s.velocity, s.gain,
         )  # fmt: skip
         with np.errstate(all="ignore"):
-            # The centre is taken off by the next step, which goes through the points anyway.
+            # The center is taken off by the next step, which goes through the points anyway.
             s.shift = sum(workers.run(step, n, STEP_COST * d)) / n
         if not np.isfinite(s.shift).all():
             raise _divergence(s.iteration, phase)
@@ -365,5 +365,5 @@ def _divergence(iteration: int, phase: Phase) -> FloatingPointError:
     else:
         advice = 'Lower learning_rate (learning_rate="auto" is safe).'
     return FloatingPointError(
-        f"The optimisation diverged at iteration {iteration} with learning_rate={phase.learning_rate:g}. {advice}"
+        f"The optimization diverged at iteration {iteration} with learning_rate={phase.learning_rate:g}. {advice}"
     )

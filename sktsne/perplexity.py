@@ -7,10 +7,10 @@ With t = log β, S = Σ exp(−β D) and D = δ² (shifted and scaled at will, �
 
     H = log S + ⟨x⟩          dH/dt = −Var(x) ≤ 0          d²H/dt² = −2 Var(x) + ⟨(x − ⟨x⟩)³⟩,   x = βD
 
-so H falls from the log of the number of neighbours to the log of the number of nearest ones, and Halley's method on t
+so H falls from the log of the number of neighbors to the log of the number of nearest ones, and Halley's method on t
 inside a bracket finds the root (Hinton & Roweis 2002, section 2; van der Maaten & Hinton 2008, eq. 1). The third moment
 costs little beside the exponentials, and saves half of Newton's steps or more: from the same start, three steps reach
-1e-5 for 99 % of the rows of nearest neighbours, where Newton's method takes five to seven.
+1e-5 for 99 % of the rows of nearest neighbors, where Newton's method takes five to seven.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _halley(
     tolerance: float,
     max_steps: int,
 ) -> NDArray[np.float64]:
-    """Return the probabilities of rows that have a root: D from 0 to 1, infinity for a missing neighbour."""
+    """Return the probabilities of rows that have a root: D from 0 to 1, infinity for a missing neighbor."""
     target = np.log(perplexity)
     t = np.log(2.0 * np.sum(finite, axis=1) / np.sum(D, axis=1, where=finite))
     low, high = np.full_like(t, -np.inf), np.full_like(t, np.inf)
@@ -107,25 +107,25 @@ def _halley(
 def conditional_probabilities(
     distances: NDArray[np.float64], perplexity: float, workers: Workers
 ) -> NDArray[np.float64]:
-    """Return p_{j|i} over each row's neighbours, with the perplexity asked for.
+    """Return p_{j|i} over each row's neighbors, with the perplexity asked for.
 
-    Ties set limits to the perplexity that a row can have: a row with at least ``perplexity`` neighbours at its
-    smallest distance is uniform over those, a row with at most ``perplexity`` neighbours is uniform over all.
+    Ties set limits to the perplexity that a row can have: a row with at least ``perplexity`` neighbors at its
+    smallest distance is uniform over those, a row with at most ``perplexity`` neighbors is uniform over all.
 
     Parameters
     ----------
     distances : ndarray of shape (n, k), float64, C-contiguous
-        From each row to its neighbours, in any order, not squared. Infinity marks a neighbour that is missing;
+        From each row to its neighbors, in any order, not squared. Infinity marks a neighbor that is missing;
         every row has one that is not.
     perplexity : float
-        The effective number of neighbours, at least 1.
+        The effective number of neighbors, at least 1.
     workers : Workers
         The threads to use.
 
     Returns
     -------
     probabilities : ndarray of shape (n, k)
-        Rows sum to 1; missing neighbours have 0.
+        Rows sum to 1; missing neighbors have 0.
 
     Examples
     --------

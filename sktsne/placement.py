@@ -1,13 +1,13 @@
 r"""New points in a map that stays as it is.
 
-A new row x has probabilities p_{j|x} over the rows of the fit, and its point y minimises one row of the cost of SNE,
+A new row x has probabilities p_{j|x} over the rows of the fit, and its point y minimizes one row of the cost of SNE,
 with the similarity of the map and the potential φ_1 of its points (the mathematics page, *New points*):
 
     C_x(y) = Σ_j p_{j|x} log(p_{j|x} / w_j) + log φ_1(y)
     ∂C_x/∂y = 2 A + ∇φ_1 / φ_1,      A = Σ_j p_{j|x} a_j (y − y_j),   κ = 2 Σ_j p_{j|x} a_j
 
 The map is frozen, so that its potential is prepared once, and every point is placed as if it were alone: it starts at
-the best of its nearest neighbours, and takes steps y ← y − g ∂C_x/∂y / κ, a fixed number of them. A step that does not
+the best of its nearest neighbors, and takes steps y ← y − g ∂C_x/∂y / κ, a fixed number of them. A step that does not
 lower the cost is not taken, and the next ones are shorter by the factor g; after one that does they are longer.
 Exaggeration multiplies the sums with p.
 """
@@ -27,7 +27,7 @@ from .kernels.attraction import Attraction
 from .search import Caching
 from .similarities import similarity_of
 
-# Neighbours whose places are compared for the start. Of MNIST's 10,000 last rows, ten place none better than five do.
+# Neighbors whose places are compared for the start. Of MNIST's 10,000 last rows, ten place none better than five do.
 STARTS = 5
 # Ten bring half of the rows of digits to their minima, to 1e-5 of the map's deviation, and sixty 99 %. Between clusters
 # under Gaussians, where log φ is curved the more the farther these are apart, it takes many short ones.
@@ -67,7 +67,7 @@ class FrozenMap(Caching):
     >>> from sktsne.placement import FrozenMap
     >>> frozen = FrozenMap(np.array([[0.0, 0.0], [1.0, 0.0], [9.0, 0.0]]), dof=1.0, factory=ExactKernel)
     >>> position = frozen.place(probabilities=np.array([[0.5, 0.5]]), indices=np.array([[0, 1]]))
-    >>> bool(0.0 <= position[0, 0] <= 1.0)  # between its two neighbours
+    >>> bool(0.0 <= position[0, 0] <= 1.0)  # between its two neighbors
     True
     """
 
@@ -107,9 +107,9 @@ class FrozenMap(Caching):
         Parameters
         ----------
         probabilities : ndarray of shape (m, k)
-            p_{j|x} for neighbours in the fit, the likeliest first; rows sum to 1.
+            p_{j|x} for neighbors in the fit, the likeliest first; rows sum to 1.
         indices : ndarray of shape (m, k)
-            The neighbours.
+            The neighbors.
 
         Returns
         -------

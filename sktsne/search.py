@@ -1,10 +1,10 @@
-r"""Neighbours of new rows, among those of a fit.
+r"""Neighbors of new rows, among those of a fit.
 
 What a search finds for a row does not depend on the other rows that it is asked for, not even in the last bit, which
 takes some care: matrix products round a row differently in one batch and in another, and of equally distant rows a
 search may keep any. So a few more candidates are sought than needed, their distances computed pair by pair, and the
 nearest chosen by distance and then by index. Where the candidates leave a doubt, because the last is no farther than
-the last neighbour but for rounding, all distances of that row are computed.
+the last neighbor but for rounding, all distances of that row are computed.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ from .neighbors import (
     rows_of,
 )
 
-# Candidates beyond the neighbours.
+# Candidates beyond the neighbors.
 SPARE = 8
 # Rounding of a squared distance by products, as a part of the squared lengths: more than sums of 10,000 terms have.
 ROUNDING = 1e-12
 
 
 class Search(Protocol):
-    """What finds the neighbours of new rows among those of the fit.
+    """What finds the neighbors of new rows among those of the fit.
 
     Examples
     --------
@@ -164,7 +164,7 @@ def _hashes(X: Any, zeros_count: bool) -> NDArray[np.bytes_]:
 
 
 class ExactSearch(Caching):
-    """All of the nearest neighbours.
+    """All of the nearest neighbors.
 
     Parameters
     ----------
@@ -270,7 +270,7 @@ class ExactSearch(Caching):
 
 
 class AllRows:
-    """Every row of the fit as a neighbour.
+    """Every row of the fit as a neighbor.
 
     Parameters
     ----------
@@ -315,7 +315,7 @@ class AllRows:
 
 
 class GivenDistances:
-    """Neighbours from distances that the user computed, to every row of the fit or in a sparse graph.
+    """Neighbors from distances that the user computed, to every row of the fit or in a sparse graph.
 
     Parameters
     ----------
@@ -344,7 +344,7 @@ class GivenDistances:
 
 
 class TransformerSearch:
-    """Neighbours as a fitted transformer finds them.
+    """Neighbors as a fitted transformer finds them.
 
     Parameters
     ----------

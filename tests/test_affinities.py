@@ -187,7 +187,7 @@ def dense_conditional(X, kind, method="neighbors"):
 
 
 def naive_conditional(X, k, weight):
-    """Return weight(distance) over the k nearest of each row, normalised, by a double loop."""
+    """Return weight(distance) over the k nearest of each row, normalized, by a double loop."""
     P = np.zeros((len(X), len(X)))
     for i in range(len(X)):
         distances = [np.linalg.norm(X[i] - X[j]) if j != i else np.inf for j in range(len(X))]
@@ -213,7 +213,7 @@ def test_several_perplexities_are_opentsnes_multiscale_ones(rng):
     affinity = pytest.importorskip("openTSNE.affinity")
     X = rng.normal(size=(150, 4))
     theirs = affinity.Multiscale(X, perplexities=[5.0, 20.0], method="exact").P.toarray()
-    graph = nearest_neighbors(X, 60)  # theirs takes one neighbour less than scikit-learn
+    graph = nearest_neighbors(X, 60)  # theirs takes one neighbor less than scikit-learn
     ours = joint_affinities(conditional_affinities(graph, Perplexity([5.0, 20.0]), Workers()))
     assert_allclose(ours.toarray(), theirs, atol=1e-6 * theirs.max())
 
@@ -245,7 +245,7 @@ def test_a_bandwidth_too_small_for_numbers_is_named(rng):
 
 
 @pytest.mark.parametrize("kind", [Perplexity([2.0, 4.0]), Uniform(6), FixedBandwidth(1.0, 6)])
-def test_missing_neighbours_have_no_probability(kind, rng):
+def test_missing_neighbors_have_no_probability(kind, rng):
     distances = rng.gamma(3.0, size=(10, 6))
     distances[:, 4:] = np.inf
     copy = distances.copy()

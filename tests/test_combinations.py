@@ -57,7 +57,7 @@ class PlainKernel:
 
 
 class Laplace(BaseEstimator):
-    """A user's own affinities: exponential in the distance, over eight neighbours."""
+    """A user's own affinities: exponential in the distance, over eight neighbors."""
 
     uses_scale = True
 

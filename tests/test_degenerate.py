@@ -185,7 +185,7 @@ def test_a_bandwidth_has_a_unit_and_rows_beyond_it_are_named(estimator, storage,
 
 @pytest.mark.parametrize("rows", [np.ones((500, 2)), np.eye(500), np.zeros((500, 1))])
 def test_ties_make_hubs_and_hubs_do_not_make_it_diverge(estimator, rows):
-    # Of equally distant neighbours the search takes the first: every row gets the same ones.
+    # Of equally distant neighbors the search takes the first: every row gets the same ones.
     model = estimator(max_iter=300, random_state=0).fit(rows)
     assert np.bincount(model.affinities_.indices).max() > 400
     assert np.ptp(model.embedding_) < 1e3

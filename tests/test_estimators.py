@@ -74,7 +74,7 @@ def test_attributes(estimator, X):
     assert 0.0 < model.kl_divergence_ < total * np.log(50)
 
 
-def test_all_pairs_agree_with_neighbours_where_the_others_are_far(estimator, X):
+def test_all_pairs_agree_with_neighbors_where_the_others_are_far(estimator, X):
     # With a perplexity of 5 a row's 16 nearest hold nearly all of its probability.
     exact = estimator(method="exact", perplexity=2.0, max_iter=1).fit(X)
     sparse = estimator(perplexity=2.0, max_iter=1).fit(X)
@@ -151,7 +151,7 @@ def test_precomputed_distances_give_the_direct_result(estimator, metric, method,
     assert_array_equal(D, copy)
 
 
-def test_a_graph_of_neighbours_gives_the_direct_result(estimator, X):
+def test_a_graph_of_neighbors_gives_the_direct_result(estimator, X):
     graph = KNeighborsTransformer(mode="distance", n_neighbors=16).fit_transform(X)
     start = X[:, :2]
     direct = estimator(init=start, **QUICK).fit(X)
@@ -160,7 +160,7 @@ def test_a_graph_of_neighbours_gives_the_direct_result(estimator, X):
 
 
 def test_a_transformer_searches_the_rows_as_given_and_has_parameters(estimator, X):
-    X = X + 5.0  # not centred: the metric sees it
+    X = X + 5.0  # not centered: the metric sees it
     start = X[:, :2]
     expected = estimator(metric="cosine", init=start, **QUICK).fit(X)
     model = estimator(neighbors=KNeighborsTransformer(metric="cosine"), init=start, **QUICK)

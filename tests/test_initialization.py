@@ -55,7 +55,7 @@ def test_rows_without_variance_start_at_random(storage, X):
 
 
 @pytest.mark.parametrize("d", [1, 2, 3])
-def test_the_order_keeps_neighbours_together(d, rng):
+def test_the_order_keeps_neighbors_together(d, rng):
     Y = 1e-4 * rng.normal(size=(3000, d))
     order = space_filling_order(Y)
     assert_array_equal(np.sort(order), np.arange(3000))
@@ -133,14 +133,14 @@ class TestSpectralStart:
     def test_keeps_parts_apart(self, d):
         start = spectral_start(csr_array(block_diag([path(40), path(160), path(40)])), d, state())
         labels = np.repeat([0, 1, 2], [40, 160, 40])
-        centres = np.array([start[labels == part].mean(axis=0) for part in range(3)])
+        centers = np.array([start[labels == part].mean(axis=0) for part in range(3)])
         spread = [np.linalg.norm(start[labels == part].std(axis=0)) for part in range(3)]
         assert_allclose(spread[0], spread[2], rtol=0.05)
         assert 1.8 < spread[1] / spread[0] < 2.2  # four times the points, four times the area
-        gaps = np.linalg.norm(centres[:, None] - centres[None], axis=-1)[np.triu_indices(3, 1)]
+        gaps = np.linalg.norm(centers[:, None] - centers[None], axis=-1)[np.triu_indices(3, 1)]
         assert gaps.min() > 2.0 * max(spread)
 
-    def test_parts_points_with_the_same_neighbours(self):
+    def test_parts_points_with_the_same_neighbors(self):
         twins = csr_array(np.kron(path(30), np.ones((2, 2))))
         start = spectral_start(twins, 2, state())
         between = np.linalg.norm(start[::2] - start[1::2], axis=1)
@@ -160,7 +160,7 @@ class TestSpectralStart:
 
 
 class TestRescale:
-    def test_centres_a_map_and_keeps_its_shape(self, rng):
+    def test_centers_a_map_and_keeps_its_shape(self, rng):
         Y = rng.normal(size=(50, 3)) * [1.0, 7.0, 2.0] + 100.0
         copy = Y.copy()
         start = rescale(Y)

@@ -72,8 +72,8 @@ def test_values_are_a_scale(rng, page):
     assert document.select_one({"type": bokeh.models.Legend}) is None
 
 
-def test_names_that_are_too_many_for_colours_can_be_searched(rng, page):
-    with pytest.warns(UserWarning, match="30 classes are too many to colour"):
+def test_names_that_are_too_many_for_colors_can_be_searched(rng, page):
+    with pytest.warns(UserWarning, match="30 classes are too many to color"):
         EmbeddingDisplay(rng.normal(size=(90, 2)), [f"c{k % 30}" for k in range(90)]).to_html(page)
     boxes = content(page).select({"type": bokeh.models.TextInput})
     assert sorted(box.title for box in boxes) == ["Find label", "Find row"]
@@ -122,7 +122,7 @@ needs_browser = pytest.mark.skipif(find_browser() is None, reason="there is no C
 
 
 def is_near(picture, color):
-    """Return which pixels have a colour, but for smooth edges."""
+    """Return which pixels have a color, but for smooth edges."""
     return np.abs(picture - rgb(color)).max(axis=2) < 15
 
 
@@ -146,12 +146,12 @@ def test_seventy_thousand_points_in_a_browser(rng, page):
         frame = picture[120:, :880]
         found = [np.argwhere(is_near(frame, color)) for color in colors]
         assert min(map(len, found)) > 10_000
-        centres = np.array([pixels.mean(axis=0)[::-1] for pixels in found]) * [
+        centers = np.array([pixels.mean(axis=0)[::-1] for pixels in found]) * [
             1.0,
             -1.0,
         ]  # the first row is the highest
-        centres -= centres.mean(axis=0)
-        assert_allclose(centres / np.linalg.norm(centres, axis=1).mean(), places / 3.0, atol=0.02)
+        centers -= centers.mean(axis=0)
+        assert_allclose(centers / np.linalg.norm(centers, axis=1).mean(), places / 3.0, atol=0.02)
         assert shares(picture, FADED) < 0.005
 
         row, column = (int(place) for place in np.add(found[0].mean(axis=0), [120, 0]))

@@ -168,8 +168,8 @@ def test_offset_and_scale_of_rows_do_not_matter(rng):
 
 
 def test_near_pairs_keep_their_digits(rng):
-    centres = rng.normal(size=(10, 20))
-    X = np.repeat(centres, 20, axis=0) + 1e-9 * rng.normal(size=(200, 20))
+    centers = rng.normal(size=(10, 20))
+    X = np.repeat(centers, 20, axis=0) + 1e-9 * rng.normal(size=(200, 20))
     D = cdist(X, X)
     assert neighborhood_preservation(X, X[:, :2], n_neighbors=5) == neighborhood_preservation(
         D, X[:, :2], n_neighbors=5, metric="precomputed"

@@ -63,7 +63,7 @@ class CountingNeighbors(TransformerMixin, BaseEstimator):
 
 
 def classify(estimator=None, **parameters):
-    """Return a pipeline that classifies by neighbours in the map."""
+    """Return a pipeline that classifies by neighbors in the map."""
     estimator = TSNE(max_iter=60, random_state=0) if estimator is None else estimator
     steps = [("scale", StandardScaler()), ("pca", PCA(10, svd_solver="full")), ("map", estimator)]
     return Pipeline([*steps, ("vote", KNeighborsClassifier(5))]).set_params(**parameters)
@@ -188,7 +188,7 @@ def test_metadata_is_routed_past_the_map(data, searched):
 
 
 @pytest.mark.parametrize("by", ["neighbors", "precomputed"])
-def test_one_neighbour_search_serves_every_perplexity(by, data, tmp_path):
+def test_one_neighbor_search_serves_every_perplexity(by, data, tmp_path):
     X, y = data
     searching = CountingNeighbors(tmp_path / "searches", n_neighbors=int(3 * max(PERPLEXITIES) + 1))
     memory = str(tmp_path / "memory")

@@ -1,4 +1,4 @@
-"""The nearest-neighbour graph against plain differences, and as faiss, the user and the user's transformer find it."""
+"""The nearest-neighbor graph against plain differences, and as faiss, the user and the user's transformer find it."""
 
 import sys
 
@@ -195,7 +195,7 @@ def test_a_covariance_is_taken_for_its_inverse(rng):
 
 
 @pytest.mark.parametrize("metric", ["seuclidean", "mahalanobis"])
-def test_columns_that_do_not_vary_have_no_part_in_a_standardised_distance(metric, rng):
+def test_columns_that_do_not_vary_have_no_part_in_a_standardized_distance(metric, rng):
     X = rng.normal(size=(60, 3))
     expected = nearest_neighbors(X, 9, metric)
     wider = np.insert(X, 1, 7.0, axis=1)
@@ -235,7 +235,7 @@ def test_parameters_reach_a_callable(rng):
 
 
 @pytest.mark.parametrize("metric", sorted({*VALID_METRICS_SPARSE["brute"], "minkowski", "p"} - {"precomputed"}))
-def test_sparse_rows_have_the_dense_rows_neighbours(metric, rng):
+def test_sparse_rows_have_the_dense_rows_neighbors(metric, rng):
     X = np.maximum(rng.normal(size=(120, 15)), 0.0)
     dense, sparse = nearest_neighbors(X, 9, metric), nearest_neighbors(csr_array(X), 9, metric)
     assert_array_equal(sparse.indices, dense.indices)
@@ -308,7 +308,7 @@ class TestPrecomputedMatrix:
         expected = np.sort(D + np.diag(np.full(30, np.inf)), axis=1)[:, :5]
         assert_array_equal(nearest_neighbors(D, 5, "precomputed").distances, expected)
 
-    def test_of_equal_distances_has_others_for_neighbours(self):
+    def test_of_equal_distances_has_others_for_neighbors(self):
         graph = nearest_neighbors(np.zeros((12, 12)), 11, "precomputed")
         assert_array_equal(np.sort(graph.indices, axis=1), [[j for j in range(12) if j != i] for i in range(12)])
 
@@ -383,7 +383,7 @@ class TestPrecomputedGraph:
         graph = KNeighborsTransformer(mode="distance", n_neighbors=8).fit_transform(X)
         assert (nearest_neighbors(graph, 8, "precomputed").distances[:, :4] < 1e-7).all()
 
-    def test_with_too_few_neighbours_says_how_many_are_needed(self, rng):
+    def test_with_too_few_neighbors_says_how_many_are_needed(self, rng):
         _, graph = self.graph(rng, n_neighbors=5)
         with pytest.raises(ValueError, match=r"at least 9 neighbors in every row.* row 0 has 5.*n_neighbors=9"):
             nearest_neighbors(graph, 9, "precomputed")
@@ -423,7 +423,7 @@ def grid(rng):
     return np.stack(np.meshgrid(*[np.arange(18.0)] * 3), axis=-1).reshape(-1, 3)
 
 
-def lonely_rows(rng):  # whose own lists have too few neighbours
+def lonely_rows(rng):  # whose own lists have too few neighbors
     return np.vstack([rng.normal(size=(4000, 5)), 100 * rng.normal(size=(40, 5))])
 
 
@@ -452,7 +452,7 @@ class TestFaiss:
             graph = approximate_neighbors(X, k, "euclidean", workers)
         assert graph is not None
         expected = nearest_neighbors(X, k)
-        # Of neighbours at equal distances, any is right.
+        # Of neighbors at equal distances, any is right.
         assert np.mean(graph.distances <= expected.distances[:, -1:] * (1 + 1e-6)) >= 0.98
         assert graph.indices.min() >= 0
         assert graph.indices.max() < n
@@ -477,7 +477,7 @@ class TestFaiss:
     @pytest.mark.parametrize(
         "make",
         [
-            lambda rng: rng.normal(size=(3000, 50)),  # noise has neighbours everywhere
+            lambda rng: rng.normal(size=(3000, 50)),  # noise has neighbors everywhere
             lambda rng: np.vstack([blobs(rng), np.full((1, 20), 1e12)]),  # float32 sees but the outlier
         ],
     )
@@ -524,7 +524,7 @@ def test_without_faiss_the_error_says_how_to_get_it(monkeypatch, rng):
 class TestTransformer:
     @pytest.mark.parametrize("n_neighbors", [2, 12, 30])
     @pytest.mark.parametrize("k", [12, 49])
-    def test_gets_as_many_neighbours_as_are_needed(self, n_neighbors, k, rng):
+    def test_gets_as_many_neighbors_as_are_needed(self, n_neighbors, k, rng):
         X = rng.normal(size=(50, 3))
         transformer = KNeighborsTransformer(n_neighbors=n_neighbors)
         graph = neighbors_by_transformer(transformer, X, k)[0]

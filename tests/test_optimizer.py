@@ -1,4 +1,4 @@
-"""The optimiser on functions whose minimum is known."""
+"""The optimizer on functions whose minimum is known."""
 
 import numpy as np
 import pytest
@@ -157,7 +157,7 @@ class Watched(Quadratic):
         return super().__call__(Y, *args, **kwargs)
 
     def steps(self):
-        """Return the lengths of the steps, without the centring that each leaves to the next."""
+        """Return the lengths of the steps, without the centering that each leaves to the next."""
         return [
             np.linalg.norm(after - (before - before.mean(axis=0)), axis=1)
             for before, after in zip(self.seen[:-1], self.seen[1:-1], strict=False)

@@ -42,7 +42,7 @@ def cost_of(model):
 
 
 def own_spread(embedding):
-    """Return the mean distance of a point of two halves from the centre of its half."""
+    """Return the mean distance of a point of two halves from the center of its half."""
     halves = np.split(embedding, 2)
     return np.mean([np.linalg.norm(half - half.mean(axis=0), axis=1).mean() for half in halves])
 
@@ -81,7 +81,7 @@ def test_each_of_several_perplexities_is_checked(estimator, X):
 
 @pytest.mark.parametrize("kind", [Uniform(7), FixedBandwidth(1.5, 12)])
 @pytest.mark.parametrize("method", ["auto", "exact"])
-def test_other_affinities_are_of_the_nearest_neighbours_and_not_of_the_perplexity(estimator, kind, method, X):
+def test_other_affinities_are_of_the_nearest_neighbors_and_not_of_the_perplexity(estimator, kind, method, X):
     model = estimator(affinities=kind, perplexity=1000.0, max_iter=60, method=method).fit(X)
     distances = pairwise_distances(X)
     np.fill_diagonal(distances, np.inf)
@@ -343,7 +343,7 @@ def test_what_is_no_start_is_named(estimator, bad, X):
         estimator(init=bad).fit(X)
 
 
-# The optimisation
+# The optimization
 
 
 @pytest.mark.parametrize("exaggeration", [1.0, 4.0])
@@ -408,7 +408,7 @@ class TestPhases:
         assert {(phase.momentum, phase.learning_rate, phase.relative) for phase in phases} == {(0.3, 7.0, False)}
 
 
-def test_momentum_reaches_the_optimiser(estimator, X):
+def test_momentum_reaches_the_optimizer(estimator, X):
     # From rest the first step is the same; the second keeps part of it.
     params = {"perplexity": 5.0, "init": X[:, :2], "max_step_norm": None}
     maps = {m: estimator(momentum=m, max_iter=2, **params).fit_transform(X) for m in (0.0, 0.5)}
@@ -425,7 +425,7 @@ def test_a_limit_bounds_how_far_points_get(estimator, method, X):
     limited = estimator(max_step_norm=1e-3, **params).fit_transform(X)
     assert np.linalg.norm(free - start, axis=1).max() > 0.1
     lengths = np.linalg.norm(limited - start, axis=1)
-    assert 1e-3 < lengths.max() <= 2 * 10 * 1e-3  # and as much by the centring
+    assert 1e-3 < lengths.max() <= 2 * 10 * 1e-3  # and as much by the centering
     assert_array_equal(estimator(max_step_norm=1e9, **params).fit_transform(X), free)
 
 

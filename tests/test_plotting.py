@@ -1,4 +1,4 @@
-"""Displays: what is drawn where, in which colours, and how many points it takes."""
+"""Displays: what is drawn where, in which colors, and how many points it takes."""
 
 import re
 import time
@@ -43,7 +43,7 @@ def rgb(color):
 
 
 @pytest.mark.parametrize("n_classes", [1, 2, 8, 9, 10, 11, 20])
-def test_points_lie_at_the_embedding_in_the_colours_of_their_classes(rng, n_classes):
+def test_points_lie_at_the_embedding_in_the_colors_of_their_classes(rng, n_classes):
     Y, y = rng.normal(size=(100, 2)), np.arange(100) % n_classes
     display = EmbeddingDisplay.from_embedding(Y, y, label_name="kind")
     assert_array_equal(display.points_.get_offsets(), Y)
@@ -75,7 +75,7 @@ def test_axes_have_one_scale_and_no_ticks(rng):
     assert len(ax.get_xticks()) == len(ax.get_yticks()) == 0
 
 
-def test_numbers_are_a_scale_and_nan_is_grey(rng):
+def test_numbers_are_a_scale_and_nan_is_gray(rng):
     values = rng.normal(size=100)
     values[3] = np.nan
     display = EmbeddingDisplay.from_embedding(rng.normal(size=(100, 2)), values, label_name="a $ value")
@@ -91,8 +91,8 @@ def test_none_among_names_is_a_class(rng):
     assert [text.get_text() for text in display.legend_.get_texts()] == ["None", "a"]
 
 
-def test_too_many_classes_are_not_coloured(rng):
-    with pytest.warns(UserWarning, match="21 classes are too many to colour; the plot can show 20"):
+def test_too_many_classes_are_not_colored(rng):
+    with pytest.warns(UserWarning, match="21 classes are too many to color; the plot can show 20"):
         display = EmbeddingDisplay.from_embedding(rng.normal(size=(42, 2)), [f"c{i % 21}" for i in range(42)])
     assert display.legend_ is display.colorbar_ is None
     assert len(display.points_.get_facecolors()) == 1
@@ -137,10 +137,10 @@ def test_one_component_is_a_strip_and_three_a_space(rng):
 # Density
 
 
-@pytest.mark.parametrize("colours", ["none", "classes", "values"])
-def test_a_million_points_are_a_density(million, colours):
+@pytest.mark.parametrize("colors", ["none", "classes", "values"])
+def test_a_million_points_are_a_density(million, colors):
     Y, classes = million
-    y = {"none": None, "classes": classes, "values": Y[:, 0]}[colours]
+    y = {"none": None, "classes": classes, "values": Y[:, 0]}[colors]
     begin = time.perf_counter()
     display = EmbeddingDisplay.from_embedding(Y, y, label_name="label")
     display.figure_.canvas.draw()
@@ -151,11 +151,11 @@ def test_a_million_points_are_a_density(million, colours):
     assert left < Y[:, 0].min() < Y[:, 0].max() < right
     assert bottom < Y[:, 1].min() < Y[:, 1].max() < top
     assert (right - left) / image.shape[1] == pytest.approx((top - bottom) / image.shape[0])
-    if colours == "none":
+    if colors == "none":
         assert image.sum() == len(Y)
         assert isinstance(display.points_.norm, matplotlib.colors.LogNorm)
         assert display.colorbar_.ax.get_ylabel() == "points per pixel"
-    elif colours == "classes":
+    elif colors == "classes":
         assert len(display.legend_.get_texts()) == 10
     else:
         assert display.colorbar_.ax.get_ylabel() == "label"
@@ -163,7 +163,7 @@ def test_a_million_points_are_a_density(million, colours):
         assert np.abs(image - centers).max() < (right - left) / image.shape[1]
 
 
-def test_a_pixel_has_the_colour_of_the_majority():
+def test_a_pixel_has_the_color_of_the_majority():
     Y = np.repeat([[0.0, 0.0], [1.0, 0.5]], [5, 3], axis=0)
     display = EmbeddingDisplay.from_embedding(Y, ["b", "b", "b", "a", "a", "b", "a", "a"], density=True)
     image = display.points_.get_array()

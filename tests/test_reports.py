@@ -96,7 +96,7 @@ def test_cuml_2980_multicore_tsne_22_seeded_results_repeat_on_any_number_of_thre
 
 
 @both
-def test_scikit_learn_9691_a_graph_with_too_few_neighbours_says_how_many_are_needed(estimator, X):
+def test_scikit_learn_9691_a_graph_with_too_few_neighbors_says_how_many_are_needed(estimator, X):
     graph = KNeighborsTransformer(n_neighbors=7).fit_transform(X)
     with pytest.raises(ValueError, match=r"at least 16 neighbors .* row 0 has 7\. .*n_neighbors=16\) gives enough"):
         estimator(**PRECOMPUTED).fit(graph)

@@ -1,4 +1,4 @@
-"""Neighbours of new rows: the nearest by plain differences, and the same in every batch, to the last bit."""
+"""Neighbors of new rows: the nearest by plain differences, and the same in every batch, to the last bit."""
 
 import pickle
 
@@ -47,7 +47,7 @@ def differences(new, X):
 
 
 def assert_same_in_every_batch(search, rows, rng, sizes=BATCHES):
-    """Check neighbours and distances, bit for bit, for batches of several sizes, orders and numbers of threads."""
+    """Check neighbors and distances, bit for bit, for batches of several sizes, orders and numbers of threads."""
     expected = search.neighbors_of(rows, Workers())
     n = rows.shape[0]
     choices = [rng.integers(0, n, 1) for _ in range(3)] + [rng.permutation(n)]
@@ -92,7 +92,7 @@ class TestPairDistances:
         assert (results[:, :3] == -1.0).all()
         assert (results[:, 40:] == -1.0).all()
 
-    def test_many_neighbours_are_taken_in_blocks(self, rng, monkeypatch):
+    def test_many_neighbors_are_taken_in_blocks(self, rng, monkeypatch):
         monkeypatch.setattr("sktsne.search.PAIRS_AT_ONCE", 20)
         X, new, indices = rng.normal(size=(30, 3)), rng.normal(size=(50, 3)), rng.integers(0, 30, size=(50, 9))
         distances = np.empty((50, 9))
@@ -128,7 +128,7 @@ class TestKnownRows:
         assert not KnownRows(row).find(csr_array(np.array([[1.0, 2.0, 0.0, 0.0]])))[0].any()
 
     def test_zeros_of_a_graph_are_distances(self):
-        # Two groups of equal rows: the neighbours of each are its own, at distance 0.
+        # Two groups of equal rows: the neighbors of each are its own, at distance 0.
         graph = csr_array((np.zeros(8), np.array([0, 1, 0, 1, 2, 3, 2, 3]), np.arange(0, 9, 2)), shape=(4, 4))
         found, places = KnownRows(graph, zeros_count=True).find(graph[2:])
         assert found.all()
@@ -142,7 +142,7 @@ class TestExactSearch:
     @pytest.mark.parametrize("storage", [np.asarray, csr_array])
     def test_finds_the_nearest_by_differences(self, n_columns, storage, offset, rng):
         if storage is csr_array and offset:
-            pytest.skip("sparse rows are not centred")
+            pytest.skip("sparse rows are not centered")
         X, new = rng.normal(size=(300, n_columns)) + offset, rng.normal(size=(60, n_columns)) + offset
         new[:10] = X[:10] + 1e-9 * (1.0 + offset)
         graph = exact(storage(X), 12).neighbors_of(storage(new), Workers())
@@ -266,9 +266,9 @@ class TestEveryBatchFindsTheSame:
     @pytest.mark.parametrize("dtype", [np.float64, np.float32])
     def test_faiss(self, metric, n_columns, rounded, dtype, rng):
         pytest.importorskip("faiss")
-        centres = 20.0 * rng.normal(size=(20, n_columns))
+        centers = 20.0 * rng.normal(size=(20, n_columns))
         X, new = (
-            (centres[rng.integers(0, 20, n)] + rng.normal(size=(n, n_columns))).astype(dtype) for n in (2000, 1100)
+            (centers[rng.integers(0, 20, n)] + rng.normal(size=(n, n_columns))).astype(dtype) for n in (2000, 1100)
         )
         if rounded:
             X, new = np.round(X), np.round(new)
@@ -295,7 +295,7 @@ class TestGivenDistances:
         assert graph.distances.dtype == np.float64
 
     def test_a_row_of_a_graph_keeps_its_own_index(self, rng):
-        # New rows are none of the fit: an entry on the diagonal is a neighbour like any other.
+        # New rows are none of the fit: an entry on the diagonal is a neighbor like any other.
         D = rng.uniform(size=(4, 10))
         graph = GivenDistances(10).neighbors_of(csr_array(D), Workers())
         assert_array_equal(graph.indices, np.argsort(D, axis=1))

@@ -108,7 +108,7 @@ def test_grid_search_over_a_transformers_parameters(digits):
         cv=[(np.arange(100), np.arange(100))],
         error_score="raise",
     )
-    # More neighbours than needed are given, and the nearest used.
+    # More neighbors than needed are given, and the nearest used.
     euclidean, *others = search.fit(X).cv_results_["mean_test_score"]
     assert others[0] == euclidean
     assert others[1] == others[2] != euclidean

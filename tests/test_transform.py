@@ -70,11 +70,11 @@ class TestCost:
         return model._kind.probabilities(graph.distances, Workers()), graph.indices
 
     @staticmethod
-    def cost(model, P, neighbours, Y):
+    def cost(model, P, neighbors, Y):
         r2 = ((Y[:, None] - model.embedding_) ** 2).sum(axis=-1)
         log_w = -r2 if np.isinf(model.dof) else -model.dof * np.log1p(r2 / model.dof)
         entropy = -(P * np.log(np.where(P > 0.0, P, 1.0))).sum(axis=1)
-        attraction = (P * np.take_along_axis(log_w, neighbours, 1)).sum(axis=1)
+        attraction = (P * np.take_along_axis(log_w, neighbors, 1)).sum(axis=1)
         return -entropy - model.exaggeration * attraction + np.log(np.exp(log_w).sum(axis=1))
 
     @pytest.mark.parametrize(
@@ -103,14 +103,14 @@ class TestCost:
         X, new = blobs(200, 6, rng), blobs(40, 6, rng)
         model = estimator(n_components, method=method, perplexity=10.0, max_iter=150, random_state=0, **params).fit(X)
         Y = model.transform(new)
-        P, neighbours = self.probabilities(model, new)
+        P, neighbors = self.probabilities(model, new)
         assert_allclose(np.exp(-(P * np.log(np.maximum(P, 1e-300))).sum(axis=1)), 10.0, rtol=1e-5)
-        cost = self.cost(model, P, neighbours, Y)
+        cost = self.cost(model, P, neighbors, Y)
         exact = method in ("exact", OwnKernel)
 
         steps = 1e-4 * np.eye(n_components)
         gradient = np.transpose(
-            [self.cost(model, P, neighbours, Y + h) - self.cost(model, P, neighbours, Y - h) for h in steps]
+            [self.cost(model, P, neighbors, Y + h) - self.cost(model, P, neighbors, Y - h) for h in steps]
         )
         size = np.linalg.norm(gradient / 2e-4, axis=1) / model.exaggeration
         assert np.median(size) < (1e-6 if exact else 4e-3)
@@ -118,11 +118,11 @@ class TestCost:
         settled = size < (1e-3 if exact else 1e-2)
         assert settled.mean() >= 0.95
 
-        at_neighbours = [self.cost(model, P, neighbours, model.embedding_[j]) for j in neighbours[:, :STARTS].T]
-        assert (cost <= np.min(at_neighbours, axis=0) + (1e-9 if exact else 1e-3)).all()
+        at_neighbors = [self.cost(model, P, neighbors, model.embedding_[j]) for j in neighbors[:, :STARTS].T]
+        assert (cost <= np.min(at_neighbors, axis=0) + (1e-9 if exact else 1e-3)).all()
         for direction in rng.normal(size=(5, *Y.shape)):
             direction *= 0.1 / np.linalg.norm(direction, axis=1, keepdims=True)
-            assert (self.cost(model, P, neighbours, Y + direction) >= cost - (1e-6 if exact else 2e-3))[settled].all()
+            assert (self.cost(model, P, neighbors, Y + direction) >= cost - (1e-6 if exact else 2e-3))[settled].all()
 
     def test_kernels_agree(self, rng):
         X, new = blobs(600, 6, rng), blobs(60, 6, rng)
@@ -207,15 +207,15 @@ class TestEveryRowIsOnItsOwn:
 
     def test_given_affinities_are_filled_up_with_the_likeliest(self):
         # A start is sought among the first indices of a row: they must not hang on the others of the batch.
-        P, neighbours = given_affinities_of_others(csr_array([[0.0, 0.0, 2.0, 8.0], [1.0, 2.0, 3.0, 4.0]]))
-        assert neighbours.tolist() == [[3, 2, 3, 3], [3, 2, 1, 0]]
+        P, neighbors = given_affinities_of_others(csr_array([[0.0, 0.0, 2.0, 8.0], [1.0, 2.0, 3.0, 4.0]]))
+        assert neighbors.tolist() == [[3, 2, 3, 3], [3, 2, 1, 0]]
         assert_allclose(P, [[0.8, 0.2, 0.0, 0.0], [0.4, 0.3, 0.2, 0.1]])
 
     @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
     def test_faiss(self, metric, rng):
         pytest.importorskip("faiss")
-        centres = 20.0 * rng.normal(size=(20, 7))
-        X, new = (centres[rng.integers(0, 20, n)] + rng.normal(size=(n, 7)) for n in (2000, 300))
+        centers = 20.0 * rng.normal(size=(20, 7))
+        X, new = (centers[rng.integers(0, 20, n)] + rng.normal(size=(n, 7)) for n in (2000, 300))
         model = TSNE(neighbors="faiss", metric=metric, method="barnes_hut", **QUICK).fit(X)
         assert not isinstance(model._search, ExactSearch)
         assert_independent(model, np.concatenate([new, X[:5]]), rng)
@@ -332,7 +332,7 @@ class TestRowsOfTheFit:
         assert not (mixed[:30, None] == model.embedding_).all(axis=2).any()
 
     def test_with_a_graph_of_distances(self, X):
-        X[20:40], X[40:60] = X[20], X[40]  # more equal rows than neighbours: every distance of the graph is 0
+        X[20:40], X[40:60] = X[20], X[40]  # more equal rows than neighbors: every distance of the graph is 0
         search = KNeighborsTransformer(n_neighbors=16)
         graph = search.fit_transform(X)
         model = TSNE(metric="precomputed", **QUICK).fit(graph)

@@ -26,6 +26,6 @@ film = recorder.animation(digit, interval=150, ax=ax)
 # throughout.
 figure, ax = plt.subplots(figsize=(6, 3), layout="constrained")
 ax.plot(recorder.iterations, recorder.costs, "o-")
-ax.axvspan(0, 100, color="lightgrey", label="early exaggeration")
+ax.axvspan(0, 100, color="lightgray", label="early exaggeration")
 ax.set(xlabel="iteration", ylabel="cost")
 ax.legend(frameon=False)

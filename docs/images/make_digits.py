@@ -20,7 +20,7 @@ from sklearn.datasets import load_digits
 
 from sktsne import SNE, TSNE
 
-# Ten colours that stay apart in the common forms of colour blindness (M. A. Petroff, "Accessible color sequences for
+# Ten colors that stay apart in the common forms of color blindness (M. A. Petroff, "Accessible color sequences for
 # data visualization", arXiv:2107.02270, 2021), in an order that keeps the like of them apart on the maps.
 COLORS = np.array(
     [
@@ -61,7 +61,7 @@ def main() -> None:
         draw_map(axes, Y, digits, estimator.__name__)
     picture = BytesIO()
     figure.savefig(picture, format="png")
-    # 128 colours make the file a quarter as large, and look the same.
+    # 128 colors make the file a quarter as large, and look the same.
     indexed = Image.open(picture).convert("RGB").quantize(128, dither=Image.Dither.NONE)
     indexed.save(Path(__file__).with_name("digits.png"), optimize=True)
 

@@ -29,7 +29,7 @@ LARGE = 250_000  # bytes
 
 
 def save(name: str) -> None:
-    """Write the current figure beside this file; a large picture in 256 colours, which make it a third as large."""
+    """Write the current figure beside this file; a large picture in 256 colors, which make it a third as large."""
     picture = BytesIO()
     plt.savefig(picture, dpi=100)
     plt.close()

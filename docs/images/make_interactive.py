@@ -22,7 +22,7 @@ from browser import Browser
 
 
 def save(picture: Matrix, name: str) -> None:
-    """Write a picture beside this file, in 256 colours."""
+    """Write a picture beside this file, in 256 colors."""
     image = Image.fromarray(picture).quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE)
     image.save(Path(__file__).with_name(f"interactive_{name}.png"), optimize=True)
 

@@ -1,4 +1,4 @@
-"""Draw the figures of the page on the optimiser: costs against iterations, and the maps at the end.
+"""Draw the figures of the page on the optimizer: costs against iterations, and the maps at the end.
 
 python docs/images/make_optimizer.py
 """

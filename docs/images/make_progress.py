@@ -46,7 +46,7 @@ FLAGS = [
 
 
 def save(image: Image.Image, name: str) -> None:
-    """Write a picture beside this file, in few colours."""
+    """Write a picture beside this file, in few colors."""
     path = Path(__file__).with_name(f"progress_{name}.png")
     image.convert("RGB").quantize(64, dither=Image.Dither.NONE).save(path, optimize=True)
 

@@ -71,8 +71,8 @@ cdef inline double add_row_planar(
     const real_t* s, const index_t* index, Py_ssize_t length, const real_t* y, Py_ssize_t i, bint gaussian,
     bint with_cost, double* force, double* stiffness,
 ) noexcept nogil:
-    # The force of t-SNE and SNE in two components, a large part of most fits: neighbours are gathered first, a point at
-    # a time, so that the rest is vectorised. The cost of t-SNE is for float32 only.
+    # The force of t-SNE and SNE in two components, a large part of most fits: neighbors are gathered first, a point at
+    # a time, so that the rest is vectorized. The cost of t-SNE is for float32 only.
     cdef Py_ssize_t begin = 0, m, j
     cdef real_t near[2 * CHUNK]
     cdef real_t sa, dx, dy, x_i = y[2 * i], y_i = y[2 * i + 1], force_x = 0, force_y = 0, total = 0, cross = 0
@@ -106,7 +106,7 @@ cdef inline double add_row_planar(
 
 
 cdef inline float log_from_one(float x) noexcept nogil:
-    # log(x) for finite x >= 1, branch-free so that loops over it vectorise: x = 2^k m with m from sqrt(1/2) to sqrt(2),
+    # log(x) for finite x >= 1, branch-free so that loops over it vectorize: x = 2^k m with m from sqrt(1/2) to sqrt(2),
     # and log(m) = 2 artanh((m - 1) / (m + 1)), of whose series what follows five terms is below 1e-9.
     cdef int32_t bits, k
     cdef float m, t, t2, one = 1

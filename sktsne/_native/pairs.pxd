@@ -1,4 +1,4 @@
-# Sums over pairs: squared distances and similarities over one chunk of points, in loops that the compiler vectorises.
+# Sums over pairs: squared distances and similarities over one chunk of points, in loops that the compiler vectorizes.
 #
 # Chunks live in small buffers on the stack: every loop has one simple body, serves any number of components,
 # and a similarity is written once for all the routines that use it.
@@ -21,7 +21,7 @@ cdef extern from *:
 
 
 cdef inline double exp_negative(double x) noexcept nogil:
-    # exp(-x) for 0 <= x <= 708, branch-free so that loops over it vectorise: exp(-x) = 2^k exp(s),
+    # exp(-x) for 0 <= x <= 708, branch-free so that loops over it vectorize: exp(-x) = 2^k exp(s),
     # k = round(-x / log 2), |s| <= log(2) / 2, and a Taylor polynomial of degree 12. With one constant for log 2 the
     # relative error grows as x times the unit roundoff (2e-14 at 190), as does what the rounding of x itself costs.
     cdef int k = <int>(-x * 1.4426950408889634 - 0.5)
@@ -130,7 +130,7 @@ cdef inline void add_chunks(
     const double* y, const double* x, const double* c, Py_ssize_t n, Py_ssize_t d, double dof,
     Py_ssize_t first, Py_ssize_t last, double* phi, double* grad_phi,
 ) noexcept nogil:
-    # The same for any similarity and any number of components, in vectorised passes over a chunk of points.
+    # The same for any similarity and any number of components, in vectorized passes over a chunk of points.
     cdef double r2[CHUNK]
     cdef double w[CHUNK]
     cdef double aw[CHUNK]
@@ -158,7 +158,7 @@ cdef inline void add_run(
     Py_ssize_t first, Py_ssize_t last, double* phi, double* grad_phi,
 ) noexcept nogil:
     # Add what the points first to last contribute at y. `x` holds one coordinate after the other, (d, n).
-    # Literal d and dof let the compiler unroll the inner loops and vectorise over the points.
+    # Literal d and dof let the compiler unroll the inner loops and vectorize over the points.
     if dof == 1.0 and d == 1:
         add_fused(y, x, c, n, 1, 1.0, first, last, phi, grad_phi)
     elif dof == 1.0 and d == 2:

@@ -39,7 +39,7 @@ cdef void search_row(
             n_finite += 1
             nearest = min(nearest, distance[j])
             farthest = max(farthest, distance[j])
-    # p holds the squared distances beyond the nearest, in units of the largest; -1 marks a missing neighbour.
+    # p holds the squared distances beyond the nearest, in units of the largest; -1 marks a missing neighbor.
     for j in range(k):
         if not isfinite(distance[j]):
             p[j] = -1.0
@@ -91,7 +91,7 @@ cdef void search_row(
 
 
 cdef inline double kernel(double d, double beta) noexcept nogil:
-    # exp(-beta d), zero for a missing neighbour and where it would underflow
+    # exp(-beta d), zero for a missing neighbor and where it would underflow
     cdef double x = beta * d if beta * d < MAX_EXPONENT else MAX_EXPONENT
     x = x if x > 0.0 else 0.0
     return exp_negative(x) if 0.0 <= d and x < MAX_EXPONENT else 0.0

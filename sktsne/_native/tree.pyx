@@ -94,7 +94,7 @@ def tree_potential(
     const double[:, ::1] points,
     const double[::1] charges,
     const double[::1] masses,
-    const double[:, ::1] centres,
+    const double[:, ::1] centers,
     const double[::1] sizes,
     const double[:, ::1] lower,
     const double[:, ::1] upper,
@@ -112,7 +112,7 @@ def tree_potential(
     cdef double result[LEAF]
     cdef double gradient[LEAF * MAX_FUSED]
     cells.points, cells.charges = &points[0, 0], &charges[0]
-    cells.masses, cells.centres, cells.sizes = &masses[0], &centres[0, 0], &sizes[0]
+    cells.masses, cells.centers, cells.sizes = &masses[0], &centers[0, 0], &sizes[0]
     cells.n, cells.d, cells.depth, cells.angle, cells.dof = n, d, depth, angle, dof
     with nogil:
         for row in range(start, stop):
@@ -132,7 +132,7 @@ cdef struct Cells:
     const double* points
     const double* charges
     const double* masses
-    const double* centres
+    const double* centers
     const double* sizes
     Py_ssize_t n
     Py_ssize_t d
@@ -165,7 +165,7 @@ cdef void visit(
             distance2 = squared_gap(cells, k, low, high)
             if counts_as_point(cells.sizes[k], distance2, cells.angle, cells.dof, beyond):
                 for axis in range(d):
-                    x[axis * LIST + m] = cells.centres[k * d + axis]
+                    x[axis * LIST + m] = cells.centers[k * d + axis]
                 c[m] = cells.masses[k]
                 m += 1
             elif level < cells.depth:
@@ -198,7 +198,7 @@ cdef inline bint counts_as_point(double size, double distance2, double angle, do
 
 cdef double reach(const Cells* cells, const double* low, const double* high, Py_ssize_t own) noexcept nogil:
     # The distance from which points are negligible beside one that is known to be there: of the targets' own leaf, or
-    # of the leaf to which the nearer centres lead.
+    # of the leaf to which the nearer centers lead.
     cdef Py_ssize_t k = own, axis
     cdef double nearest, distance2, other
     if own > 0:
@@ -218,12 +218,12 @@ cdef double reach(const Cells* cells, const double* low, const double* high, Py_
 
 
 cdef inline double squared_gap(const Cells* cells, Py_ssize_t k, const double* low, const double* high) noexcept nogil:
-    # From the box to the centre of a cell.
+    # From the box to the center of a cell.
     cdef Py_ssize_t axis
-    cdef double centre, gap, total = 0.0
+    cdef double center, gap, total = 0.0
     for axis in range(cells.d):
-        centre = cells.centres[k * cells.d + axis]
-        gap = max(max(low[axis] - centre, centre - high[axis]), 0.0)
+        center = cells.centers[k * cells.d + axis]
+        gap = max(max(low[axis] - center, center - high[axis]), 0.0)
         total += gap * gap
     return total
 

@@ -1,6 +1,6 @@
 r"""The Barnes-Hut kernel: a potential by a tree of cells, in n log n time.
 
-Points that are far away, and near to each other, count as one at their centre: a cell of size s at the distance r does
+Points that are far away, and near to each other, count as one at their center: a cell of size s at the distance r does
 if s ≤ angle · r (Barnes & Hut 1986; for t-SNE van der Maaten 2014, section 4.2). That is small beside the distance over
 which Student's t with one degree of freedom changes. Lighter tails change faster, by d log w / dr = −2 r a, so that
 
@@ -73,7 +73,7 @@ def tree_potential_reference(
     points: NDArray[np.float64],
     charges: NDArray[np.float64],
     masses: NDArray[np.float64],
-    centres: NDArray[np.float64],
+    centers: NDArray[np.float64],
     sizes: NDArray[np.float64],
     lower: NDArray[np.float64],
     upper: NDArray[np.float64],
@@ -95,10 +95,10 @@ def tree_potential_reference(
         else:
             own, targets, rows = 0, at[row : row + 1], np.array([row])
             low, high = at[row], at[row]
-        beyond = _reach(centres, sizes, low, high, own, depth, dof)
+        beyond = _reach(centers, sizes, low, high, own, depth, dof)
         cells, nodes = [], np.array([1])
         for level in range(depth + 1):
-            small = _counts_as_point(sizes[nodes], _gap(centres[nodes], low, high), angle, dof, beyond)
+            small = _counts_as_point(sizes[nodes], _gap(centers[nodes], low, high), angle, dof, beyond)
             small &= nodes != own >> (depth - level)
             cells.append(nodes[small])
             nodes = nodes[~small] if level == depth else np.repeat(2 * nodes[~small], 2)
@@ -109,7 +109,7 @@ def tree_potential_reference(
             [np.empty(0, dtype=np.intp)]
             + [np.arange(n * (k - 2**depth) >> depth, n * (k + 1 - 2**depth) >> depth) for k in nodes]
         )
-        differences = targets[:, None] - np.concatenate([centres[far], points[near]])
+        differences = targets[:, None] - np.concatenate([centers[far], points[near]])
         c = np.concatenate([masses[far], charges[near]])
         r2 = np.einsum("ijk,ijk->ij", differences, differences)
         w = similarity.weight(r2)
@@ -119,9 +119,9 @@ def tree_potential_reference(
         grad_phi[rows] = -2.0 * np.einsum("ij,j,ijk->ik", w * similarity.decay(r2), c, differences)
 
 
-def _gap(centres: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the distances of centres from a box."""
-    distances: NDArray[np.float64] = np.linalg.norm(np.maximum(np.maximum(low - centres, centres - high), 0.0), axis=1)
+def _gap(centers: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the distances of centers from a box."""
+    distances: NDArray[np.float64] = np.linalg.norm(np.maximum(np.maximum(low - centers, centers - high), 0.0), axis=1)
     return distances
 
 
@@ -134,7 +134,7 @@ def _counts_as_point(
 
 
 def _reach(
-    centres: NDArray[np.float64],
+    centers: NDArray[np.float64],
     sizes: NDArray[np.float64],
     low: NDArray[np.float64],
     high: NDArray[np.float64],
@@ -144,14 +144,14 @@ def _reach(
 ) -> float:
     """Return the distance from which points are negligible beside one that is known to be there.
 
-    That is one of the targets' own leaf, or of the leaf to which the nearer centres lead.
+    That is one of the targets' own leaf, or of the leaf to which the nearer centers lead.
     """
     if dof <= 1.0:
         return math.inf
     k = own or 1
     while k < 2**depth:
-        k = 2 * k + int(np.argmin(_gap(centres[2 * k : 2 * k + 2], low, high)))
-    nearest = DIAGONAL * sizes[k] + (0.0 if own else _gap(centres[k : k + 1], low, high)[0])
+        k = 2 * k + int(np.argmin(_gap(centers[2 * k : 2 * k + 2], low, high)))
+    nearest = DIAGONAL * sizes[k] + (0.0 if own else _gap(centers[k : k + 1], low, high)[0])
     if math.isinf(dof):
         return math.sqrt(nearest**2 + NEGLIGIBLE)
     exponent = math.log1p(nearest**2 / dof) + NEGLIGIBLE / dof
@@ -219,13 +219,13 @@ class BarnesHutKernel:
         scale = HUGE if c.max() > HUGE else 1.0
         c = c / scale
         cells = self._unit_cells if charges is None else None
-        masses, centres = cells or self._cells(c)
+        masses, centers = cells or self._cells(c)
         if charges is None:  # kept: places are asked for many times
-            self._unit_cells = masses, centres
+            self._unit_cells = masses, centers
         targets = self._points if at is None else at
         phi, grad_phi = np.empty(len(targets)), np.empty(targets.shape)
         run = partial(
-            self._run, targets, at is None, self._order, self._points, c, masses, centres, self._sizes, self._lower,
+            self._run, targets, at is None, self._order, self._points, c, masses, centers, self._sizes, self._lower,
             self._upper, self._depth, self._angle, self._dof, phi, grad_phi,
         )  # fmt: skip
         if at is None:
@@ -237,7 +237,7 @@ class BarnesHutKernel:
         return phi, grad_phi
 
     def _cells(self, c: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return each node's charge and centre of charge."""
+        """Return each node's charge and center of charge."""
         leaves = 2**self._depth
         masses, moments = np.zeros(2 * leaves), np.zeros((2 * leaves, self._points.shape[1]))
         starts = len(c) * np.arange(leaves) >> self._depth
@@ -248,10 +248,10 @@ class BarnesHutKernel:
             masses[nodes] = masses[children].reshape(-1, 2).sum(axis=1)
             moments[nodes] = moments[children].reshape(2**level, 2, -1).sum(axis=1)
         with np.errstate(invalid="ignore", divide="ignore"):
-            centres = moments / masses[:, None]
+            centers = moments / masses[:, None]
         empty = masses == 0.0
-        centres[empty] = self._lower[empty]
-        return masses, centres
+        centers[empty] = self._lower[empty]
+        return masses, centers
 
 
 class BarnesHutFactory:

@@ -293,11 +293,11 @@ class Mesh:
     def _self_terms(self) -> NDArray[np.float32]:
         """Return what a unit charge adds at its own place: potential, outer and inner slope, over places in a cell."""
         unit = np.zeros(self.shape, dtype=np.float32)
-        centre = tuple(m // 2 for m in self.shape)
-        unit[centre] = 1.0
+        center = tuple(m // 2 for m in self.shape)
+        unit[center] = 1.0
         near = [
             np.arange(1 - SUPPORT, SUPPORT) + c if m > 1 else np.array([0])
-            for m, c in zip(self.shape, centre, strict=True)
+            for m, c in zip(self.shape, center, strict=True)
         ]
         response = self.convolve(unit)[np.ix_(*near)].astype(np.float64)
         _, values, slopes = splines((np.arange(TABLE) + 0.5) / TABLE)

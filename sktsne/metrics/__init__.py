@@ -1,4 +1,4 @@
-r"""How good an embedding is: neighbourhoods that it kept, its cost, and scorers for a grid search.
+r"""How good an embedding is: neighborhoods that it kept, its cost, and scorers for a grid search.
 
 n rows; ρ_ij is the rank of row j among the others by distance from row i (1 is the nearest), r_ij that among the points
 of the embedding; N_i^k and M_i^k are the k nearest of row i, by ρ and by r.

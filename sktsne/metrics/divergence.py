@@ -43,7 +43,7 @@ def kl_divergence(
     embedding : array-like of shape (n_samples, n_components)
         The positions.
     joint : bool, default=True
-        Whether the cost is that of t-SNE, of affinities that are symmetrised and scaled to the sum 1; otherwise that of
+        Whether the cost is that of t-SNE, of affinities that are symmetrized and scaled to the sum 1; otherwise that of
         SNE, of affinities whose rows are scaled to the sum 1, summed over the rows.
     dof : float, default=None
         Degrees of freedom of the similarity of points; ``None`` is 1 for t-SNE and ``inf``, the Gaussian, for SNE.

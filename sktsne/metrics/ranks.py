@@ -1,4 +1,4 @@
-"""Measures of neighbourhoods that a map kept: what they see is ranks of distances."""
+"""Measures of neighborhoods that a map kept: what they see is ranks of distances."""
 
 from __future__ import annotations
 
@@ -410,7 +410,7 @@ def _intrusions(
     random_state: Any,
     n_jobs: int | None,
 ) -> Estimate:
-    """Return 1 minus the mean, over rows, of how far true ranks of the judged neighbours exceed their number."""
+    """Return 1 minus the mean, over rows, of how far true ranks of the judged neighbors exceed their number."""
     check_number("n_neighbors", n_neighbors, Integral, 1, n - 2)
     rows = _judged(n, sample_size, random_state)
     excess = np.array(_compare_rows(partial(_excess_ranks, n_neighbors), true, judged, n, rows, n_jobs))

@@ -63,7 +63,7 @@ def draw_marks(ax: Any, Y: NDArray[Any], labels: Labels, kwargs: dict[str, Any])
 
 
 def _with_unknown(scale: Any) -> Any:
-    """Return a colour map in which what is no number is grey."""
+    """Return a color map in which what is no number is gray."""
     from matplotlib import colormaps
 
     return (colormaps[scale] if isinstance(scale, str) else scale).with_extremes(bad=UNKNOWN)

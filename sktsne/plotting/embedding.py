@@ -30,10 +30,10 @@ class EmbeddingDisplay:
 
     Make it by `from_estimator` or `from_embedding`, which draw it, too.
 
-    Up to 20 different labels are classes, each with a colour of a palette that is safe for the colour-blind up to ten;
+    Up to 20 different labels are classes, each with a color of a palette that is safe for the color-blind up to ten;
     more are a scale, if they are numbers. Marks get smaller and more transparent with the number of points. A flat
     map of more than 200,000 points is drawn as an image, in which a pixel shows how many points it has: by the
-    logarithm of their number, by its depth of the colour of the class that most of them are of, or by their mean value.
+    logarithm of their number, by its depth of the color of the class that most of them are of, or by their mean value.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class EmbeddingDisplay:
         The positions. One component is drawn as a strip, with the points scattered across; of more than three, the
         first two.
     y : array-like of shape (n_samples,), default=None
-        Labels or values that give the colours. Points whose value is NaN are grey, and left out of mean values.
+        Labels or values that give the colors. Points whose value is NaN are gray, and left out of mean values.
     label_name : str, default=None
         What they are called; by default the name of a pandas Series.
 
@@ -107,7 +107,7 @@ class EmbeddingDisplay:
         X : {array-like, sparse matrix} of shape (n_samples, n_features), default=None
             Rows to place by ``transform``; ``None`` draws those of the fit, the attribute ``embedding_``.
         y : array-like of shape (n_samples,), default=None
-            Labels or values that give the colours.
+            Labels or values that give the colors.
         label_name : str, default=None
             What they are called; by default the name of a pandas Series.
         ax, density, legend, **kwargs
@@ -150,7 +150,7 @@ class EmbeddingDisplay:
         embedding : array-like of shape (n_samples, n_components)
             The positions.
         y : array-like of shape (n_samples,), default=None
-            Labels or values that give the colours.
+            Labels or values that give the colors.
         label_name : str, default=None
             What they are called; by default the name of a pandas Series.
         ax, density, legend, **kwargs
@@ -184,7 +184,7 @@ class EmbeddingDisplay:
             Whether to draw an image of the density; "auto" does from 200,001 points on. Of a map with three components,
             which has no such image, "auto" draws as many points of a random sample, and warns.
         legend : bool, default=True
-            Whether to draw the legend or colour bar.
+            Whether to draw the legend or color bar.
         **kwargs
             Arguments for matplotlib's ``scatter``, or ``imshow`` for a density, in place of those chosen here: ``s``,
             ``alpha``, ``cmap``, ``vmin``, ``vmax`` or ``norm``, for example.
@@ -260,7 +260,7 @@ class EmbeddingDisplay:
         Warns
         -----
         UserWarning
-            Where the page leaves something out: components, the colours of more than 20 classes, or points. Of more
+            Where the page leaves something out: components, the colors of more than 20 classes, or points. Of more
             than 200,000 points it shows a random sample of as many.
 
         Examples
@@ -363,7 +363,7 @@ def plot_perplexities(
     perplexities : iterable of float
         The perplexities.
     y : array-like of shape (n_samples,), default=None
-        Labels or values that give the colours.
+        Labels or values that give the colors.
     n_columns : int, default=3
         Maps in a row of the picture.
     label_name : str, default=None
@@ -415,7 +415,7 @@ def draw(path: Path, embedding: NDArray[Any], labels: NDArray[Any] | None = None
     embedding : ndarray of shape (n, d)
         The positions.
     labels : ndarray of shape (n,), default=None
-        Give the colours.
+        Give the colors.
     label_name : str, default="label"
         What they are called.
 

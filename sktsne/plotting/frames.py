@@ -102,7 +102,7 @@ class FrameRecorder:
         Parameters
         ----------
         y : array-like of shape (n_samples,), default=None
-            Labels or values that give the colours.
+            Labels or values that give the colors.
         interval : float, default=100.0
             Milliseconds from frame to frame.
         ax : matplotlib Axes, default=None
@@ -142,7 +142,7 @@ class FrameRecorder:
 
 
 def _aligned(maps: list[NDArray[np.float32]]) -> list[NDArray[np.float64]]:
-    """Centre the maps, turn each to fit the next, and scale it to reach from -1 to 1."""
+    """Center the maps, turn each to fit the next, and scale it to reach from -1 to 1."""
     frames = [Y - Y.mean(axis=0, dtype=np.float64) for Y in maps]
     frames = [Y / (np.abs(Y).max() or 1.0) for Y in frames]
     for place in reversed(range(len(frames) - 1)):

@@ -99,7 +99,7 @@ def make_page(Y: NDArray[Any], labels: Labels, columns: dict[str, Column], title
     Y : ndarray of shape (n, 2)
         The positions.
     labels : Labels
-        The colours.
+        The colors.
     columns : dict of str to Column
         What the tooltips show: "row", "label" if there are labels, and others.
     title : str or None
@@ -221,7 +221,7 @@ def _tooltips(points: Any, columns: dict[str, Column]) -> Any:
 
 
 def _legend(points: Any, labels: Labels) -> Any:
-    """Name the classes; each has the colour of one of its points."""
+    """Name the classes; each has the color of one of its points."""
     from bokeh.models import Legend, LegendItem
 
     classes, codes = labels.classes or [], labels.codes

@@ -1,4 +1,4 @@
-"""Labels of points, read as classes or as values, and the colours of classes."""
+"""Labels of points, read as classes or as values, and the colors of classes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_CLASSES = 20
-# Colours that stay apart in the common forms of colour blindness, the palest last: those of M. Okabe and K. Ito (2008),
+# Colors that stay apart in the common forms of color blindness, the palest last: those of M. Okabe and K. Ito (2008),
 # and ten of M. A. Petroff ("Accessible color sequences for data visualization", arXiv:2107.02270, 2021). No twenty do;
 # these are matplotlib's tab20, the strong before the pale.
 UNKNOWN = "#cccccc"  # values that are NaN
@@ -26,7 +26,7 @@ PALETTES = (
 
 
 class Labels(NamedTuple):
-    """What gives the colours: classes, as codes and names, or values, or neither."""
+    """What gives the colors: classes, as codes and names, or values, or neither."""
 
     name: str | None
     codes: NDArray[np.intp] | None = None
@@ -42,13 +42,13 @@ class Labels(NamedTuple):
 
     @property
     def palette(self) -> tuple[str, ...]:
-        """The colours of the classes."""
+        """The colors of the classes."""
         n_classes = len(self.classes or ())
         return next(palette[:n_classes] for palette in PALETTES if len(palette) >= n_classes)
 
     @property
     def colors(self) -> NDArray[np.float64]:
-        """The colours of the classes, RGBA."""
+        """The colors of the classes, RGBA."""
         from matplotlib.colors import to_rgba_array
 
         return np.array(to_rgba_array(self.palette))
@@ -65,7 +65,7 @@ def read_labels(y: NDArray[Any], name: str) -> Labels:
         return Labels(name, codes.ravel(), names)
     if numbers is not None:
         return Labels(name, values=numbers)
-    message = f"{len(classes)} classes are too many to colour; the plot can show {MAX_CLASSES}, or numbers"
+    message = f"{len(classes)} classes are too many to color; the plot can show {MAX_CLASSES}, or numbers"
     warnings.warn(message, UserWarning, stacklevel=4)
     return Labels(None)
 

@@ -1,4 +1,4 @@
-"""The display of how well a map keeps neighbourhoods of all sizes."""
+"""The display of how well a map keeps neighborhoods of all sizes."""
 
 from __future__ import annotations
 
