@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import warnings
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from scipy.sparse import issparse
 from sklearn.neighbors import VALID_METRICS
 from sklearn.utils import check_array
 
+from ._checks import check_choice, check_dof, check_number
 from ._faiss import FAISS_METRICS
 from .affinities import Affinities, Perplexity
 from .kernels import KERNELS, KernelFactory, fastest_kernel
@@ -35,28 +35,6 @@ NEIGHBORS = ("auto", "exact", "faiss")
 FAISS_FROM = 20_000
 
 
-def check_number(
-    name: str, value: Any, kind: Any, low: float, high: float = math.inf, *, low_included: bool = True
-) -> None:
-    """Raise unless ``value`` is a finite number of the kind from ``low`` to ``high``."""
-    wanted = "an integer" if kind is Integral else "a number"
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, kind):
-        raise TypeError(f"{name} == {value!r}, must be {wanted}, not {type(value).__name__}.")
-    number = float(value)
-    above = low <= number if low_included else low < number
-    if not (above and number <= high and math.isfinite(number)):
-        bounds = f"{'at least' if low_included else 'above'} {low:g}" + (
-            f" and at most {high:g}" if high < math.inf else ""
-        )
-        raise ValueError(f"{name} == {value!r}, must be {wanted} {bounds}{'' if high < math.inf else ' and finite'}.")
-
-
-def check_choice(name: str, value: Any, choices: Any, others: str) -> None:
-    if not isinstance(value, str) or value not in choices:
-        accepted = ", ".join(repr(choice) for choice in choices)
-        raise ValueError(f"{name} == {value!r}, must be one of {accepted}{others}.")
-
-
 def check_parameters(estimator: Any) -> None:
     """Raise a ValueError or TypeError for the first parameter that is out of its range.
 
@@ -70,8 +48,7 @@ def check_parameters(estimator: Any) -> None:
     for perplexity in _perplexities(e.perplexity):
         check_number("perplexity", perplexity, Real, 1)
     _check_affinities(e)
-    if not (isinstance(e.dof, Real) and e.dof == math.inf):
-        check_number("dof", e.dof, Real, 0, low_included=False)
+    check_dof(e.dof)
     check_number("early_exaggeration", e.early_exaggeration, Real, 1)
     check_number("early_exaggeration_iter", e.early_exaggeration_iter, Integral, 0)
     # Below 1 there is no minimum: a map of any shape costs the less the larger it is.

@@ -12,8 +12,9 @@ from scipy.sparse import csr_array, issparse
 from scipy.special import xlogy
 from sklearn.utils import check_array
 
+from .._checks import check_dof, check_number
 from .._native.parallel import Workers, effective_n_threads
-from .._parameters import check_number, choose_method
+from .._parameters import choose_method
 from .._pipeline import embedder_of
 from ..affinities import normalize_rows, symmetrize
 from ..kernels import ExactKernel
@@ -69,8 +70,7 @@ def kl_divergence(
     """
     Y = check_array(embedding, dtype=np.float64, order="C", ensure_min_samples=2, input_name="embedding")
     dof = (1.0 if joint else math.inf) if dof is None else dof
-    if not (isinstance(dof, Real) and dof == math.inf):
-        check_number("dof", dof, Real, 0, low_included=False)
+    check_dof(dof)
     P = _check_affinities(affinities, len(Y), joint)
     similarity = similarity_of(dof)
     with Workers(effective_n_threads(n_jobs)) as workers:

@@ -16,8 +16,9 @@ from scipy.spatial.distance import cdist
 from sklearn.metrics import pairwise_distances
 from sklearn.utils import check_array, check_consistent_length, check_random_state
 
+from .._checks import check_choice, check_number
 from .._native.parallel import Workers, effective_n_threads, one_blas_thread
-from .._parameters import METRICS, check_choice, check_number
+from .._parameters import METRICS
 from ..neighbors import CANCELLATION, Metric, errors_that_name, resolve, rows_of
 
 # Elements of a block of distances, for each thread.

@@ -13,7 +13,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
 
-from .._parameters import check_number
+from .._checks import check_number
 from .._pipeline import place_of_embedding
 from .ranks import continuity, neighborhood_preservation, rnx_auc, trustworthiness
 

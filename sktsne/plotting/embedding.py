@@ -15,7 +15,7 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 
-from .._parameters import check_choice
+from .._checks import check_choice
 from .._pipeline import embedder_of, place_of_embedding
 from .drawing import axes_for, draw_image, draw_legend, draw_marks, new_figure, prepare
 from .interactive import Column, make_page
