@@ -23,11 +23,11 @@ from openTSNE import affinity
 from scipy.sparse import csr_array
 
 from sktsne import TSNE
-from sktsne._native.parallel import Workers
 from sktsne.affinities import Uniform
 from sktsne.initialization import pca_start
 from sktsne.kernels import ExactKernel
 from sktsne.objectives import JointKL
+from sktsne.parallel import Workers
 from sktsne.similarities import similarity_of
 
 EARLY = 12.0

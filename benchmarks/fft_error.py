@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
 from sktsne import SNE, TSNE
-from sktsne._native.parallel import Workers, effective_n_threads
 from sktsne.kernels import ExactKernel, FFTKernel, GradientKernel
+from sktsne.parallel import Workers, effective_n_threads
 from sktsne.similarities import Gaussian, Similarity, StudentT
 
 SPACINGS = (0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.7)

@@ -11,9 +11,9 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from sktsne import SNE
-from sktsne._native.parallel import Workers, effective_n_threads
 from sktsne.kernels import ExactKernel
 from sktsne.objectives import ConditionalKL
+from sktsne.parallel import Workers, effective_n_threads
 from sktsne.similarities import Gaussian
 
 

@@ -23,8 +23,8 @@ from fft_error import data_sets
 from numpy.typing import NDArray
 
 from sktsne import TSNE
-from sktsne._native.parallel import Workers
 from sktsne.kernels import BarnesHutKernel, ExactKernel
+from sktsne.parallel import Workers
 from sktsne.similarities import StudentT
 
 ANGLES = (0.2, 0.3, 0.5, 0.7, 0.9)

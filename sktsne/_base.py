@@ -23,7 +23,6 @@ from ._checkpoint import fingerprint, load
 from ._faiss import ApproximateSearch
 from ._memory import check_memory
 from ._native import warn_if_not_compiled
-from ._native.parallel import Workers, effective_n_threads
 from ._parameters import (
     check_parameters,
     check_start,
@@ -39,6 +38,7 @@ from .initialization import pca_start, random_start, separate, space_filling_ord
 from .kernels import GradientKernel
 from .neighbors import Conditioning, all_distances, nearest_neighbors, neighbors_by_transformer, numbering
 from .optimizer import Objective, Phase, State, minimize
+from .parallel import Workers, effective_n_threads
 from .placement import FrozenMap
 from .search import AllRows, ExactSearch, GivenDistances, KnownRows, TransformerSearch
 from .similarities import Similarity, similarity_of

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.preprocessing import normalize
 
-from ._native.parallel import Workers
 from .neighbors import PAIRS_AT_ONCE, Conditioning, NeighborGraph, exact_index, kneighbors, restore_small_distances
+from .parallel import Workers
 from .search import Caching
 
 FAISS_METRICS = ("euclidean", "l2", "cosine")

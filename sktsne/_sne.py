@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._base import BaseEmbedding
-from ._native.parallel import Workers
 from .affinities import normalize_rows
 from .kernels import GradientKernel, KernelFactory
 from .objectives import ConditionalKL
 from .optimizer import Objective
+from .parallel import Workers
 from .similarities import Similarity
 
 

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._base import BaseEmbedding
-from ._native.parallel import Workers
 from .affinities import joint_affinities, symmetrize
 from .kernels import GradientKernel, KernelFactory
 from .objectives import JointKL
 from .optimizer import Objective
+from .parallel import Workers
 from .similarities import Similarity
 
 

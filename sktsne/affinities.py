@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse
 from sklearn.base import BaseEstimator
 
-from ._native.parallel import Workers
 from .neighbors import NeighborGraph, RowError
+from .parallel import Workers
 from .perplexity import conditional_probabilities
 
 
@@ -84,7 +84,7 @@ class Perplexity:
     Examples
     --------
     >>> import numpy as np
-    >>> from sktsne._native.parallel import Workers
+    >>> from sktsne.parallel import Workers
     >>> from sktsne.affinities import Perplexity
     >>> kind = Perplexity([2.0])
     >>> kind.count_neighbors(n_samples=1000)
@@ -310,7 +310,7 @@ def conditional_affinities(
     Examples
     --------
     >>> import numpy as np
-    >>> from sktsne._native.parallel import Workers
+    >>> from sktsne.parallel import Workers
     >>> from sktsne.affinities import Uniform, conditional_affinities
     >>> from sktsne.neighbors import nearest_neighbors
     >>> graph = nearest_neighbors(np.array([[0.0], [1.0], [3.0], [7.0]]), n_neighbors=2)

@@ -13,7 +13,7 @@ from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 from sklearn.decomposition import PCA
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
-from ._native.parallel import one_blas_thread
+from ._process import one_blas_thread
 from .neighbors import scale_exponent, scaled
 
 # Standard deviation of a start's first component: small, so that early exaggeration can rearrange clusters freely

@@ -17,7 +17,8 @@ from sklearn.metrics import pairwise_distances
 from sklearn.neighbors import VALID_METRICS_SPARSE, NearestNeighbors
 from sklearn.preprocessing import normalize
 
-from ._native.parallel import Workers, one_blas_thread, sklearn_on_threads
+from ._process import one_blas_thread, sklearn_on_threads
+from .parallel import Workers
 
 Metric = str | Callable[[ArrayLike, ArrayLike], float]
 

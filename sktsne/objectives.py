@@ -28,11 +28,11 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.special import xlogy
 
-from ._native.parallel import Workers
 from .affinities import symmetrize
 from .kernels import GradientKernel
 from .kernels.attraction import Attraction
 from .optimizer import Evaluation
+from .parallel import Workers
 from .similarities import Similarity
 
 # The least curvature of a point that counts, as a part of that of an average point whose neighbors are all where it
@@ -65,7 +65,7 @@ class JointKL:
     Examples
     --------
     >>> import numpy as np
-    >>> from sktsne._native.parallel import Workers
+    >>> from sktsne.parallel import Workers
     >>> from sktsne.kernels import ExactKernel
     >>> from sktsne.objectives import JointKL
     >>> from sktsne.similarities import StudentT
@@ -124,7 +124,7 @@ class ConditionalKL:
     Examples
     --------
     >>> import numpy as np
-    >>> from sktsne._native.parallel import Workers
+    >>> from sktsne.parallel import Workers
     >>> from sktsne.kernels import ExactKernel
     >>> from sktsne.objectives import ConditionalKL
     >>> from sktsne.similarities import Gaussian

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._native import choose
-from ._native.parallel import Workers
+from .parallel import Workers
 
 GAIN_INCREASE = 0.2
 GAIN_DECREASE = 0.8

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._native import choose
-from ._native.parallel import Workers
+from .parallel import Workers
 from .similarities import MAX_EXPONENT
 
 # On the logarithm of the perplexity. Users are promised 1e-5; the last step cubes the error, so that this costs a
@@ -130,7 +130,7 @@ def conditional_probabilities(
     Examples
     --------
     >>> import numpy as np
-    >>> from sktsne._native.parallel import Workers
+    >>> from sktsne.parallel import Workers
     >>> P = conditional_probabilities(np.array([[1.0, 2.0, 3.0]]), 2.0, Workers())
     >>> entropy = -np.sum(P * np.log(P))
     >>> print(f"{np.exp(entropy):.4f}")

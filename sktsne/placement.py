@@ -21,9 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from ._native.parallel import Workers, in_forked_processes
+from ._process import call_in_forked_processes
 from .kernels import GradientKernel, KernelFactory
 from .kernels.attraction import Attraction
+from .parallel import Workers
 from .search import Caching
 from .similarities import similarity_of
 
@@ -43,7 +44,7 @@ def _renew_lock() -> None:
     _PREPARING = RLock()
 
 
-in_forked_processes(_renew_lock)
+call_in_forked_processes(_renew_lock)
 
 
 class FrozenMap(Caching):

@@ -23,7 +23,7 @@ from sklearn.metrics import pairwise_distances
 from sklearn.preprocessing import normalize
 
 from ._native import choose
-from ._native.parallel import Workers, in_forked_processes, sklearn_on_threads
+from ._process import call_in_forked_processes, sklearn_on_threads
 from .neighbors import (
     BY_PRODUCTS,
     PAIRS_AT_ONCE,
@@ -40,6 +40,7 @@ from .neighbors import (
     resolve,
     rows_of,
 )
+from .parallel import Workers
 
 # Candidates beyond the neighbors.
 SPARE = 8
@@ -53,7 +54,7 @@ class Search(Protocol):
     Examples
     --------
     >>> import numpy as np
-    >>> from sktsne._native.parallel import Workers
+    >>> from sktsne.parallel import Workers
     >>> from sktsne.neighbors import Conditioning
     >>> from sktsne.search import ExactSearch, Search
     >>> X = np.array([[0.0], [1.0], [3.0], [7.0]])
@@ -88,7 +89,7 @@ def _renew_locks() -> None:
                 value.lock = RLock()
 
 
-in_forked_processes(_renew_locks)
+call_in_forked_processes(_renew_locks)
 
 
 def pair_distances_reference(
@@ -182,7 +183,7 @@ class ExactSearch(Caching):
     Examples
     --------
     >>> import numpy as np
-    >>> from sktsne._native.parallel import Workers
+    >>> from sktsne.parallel import Workers
     >>> from sktsne.neighbors import Conditioning
     >>> from sktsne.search import ExactSearch
     >>> X = np.array([[0.0], [1.0], [3.0], [7.0]])
@@ -286,7 +287,7 @@ class AllRows:
     Examples
     --------
     >>> import numpy as np
-    >>> from sktsne._native.parallel import Workers
+    >>> from sktsne.parallel import Workers
     >>> from sktsne.neighbors import Conditioning
     >>> from sktsne.search import AllRows
     >>> X = np.array([[0.0], [1.0], [3.0], [7.0]])
@@ -325,7 +326,7 @@ class GivenDistances:
     Examples
     --------
     >>> import numpy as np
-    >>> from sktsne._native.parallel import Workers
+    >>> from sktsne.parallel import Workers
     >>> from sktsne.search import GivenDistances
     >>> GivenDistances(n_neighbors=2).neighbors_of(np.array([[6.0, 5.0, 3.0, 1.0]]), Workers()).indices
     array([[3, 2]])
@@ -359,7 +360,7 @@ class TransformerSearch:
     --------
     >>> import numpy as np
     >>> from sklearn.neighbors import KNeighborsTransformer
-    >>> from sktsne._native.parallel import Workers
+    >>> from sktsne.parallel import Workers
     >>> from sktsne.search import TransformerSearch
     >>> transformer = KNeighborsTransformer(n_neighbors=2).fit(np.array([[0.0], [1.0], [3.0], [7.0]]))
     >>> search = TransformerSearch(transformer, n_neighbors=2, n_samples=4)

@@ -7,7 +7,6 @@ from scipy.sparse import coo_array, coo_matrix, csc_array, csr_array, csr_matrix
 from sklearn.manifold import TSNE as SklearnTSNE  # noqa: N811
 
 from sktsne import SNE, TSNE
-from sktsne._native.parallel import Workers
 from sktsne.affinities import (
     FixedBandwidth,
     Perplexity,
@@ -20,6 +19,7 @@ from sktsne.affinities import (
 from sktsne.kernels import ExactKernel
 from sktsne.neighbors import all_distances, nearest_neighbors
 from sktsne.objectives import JointKL
+from sktsne.parallel import Workers
 from sktsne.perplexity import conditional_probabilities, search_precisions_reference
 from sktsne.similarities import StudentT
 

@@ -8,9 +8,9 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sktsne import SNE, TSNE
-from sktsne._native.parallel import Workers
 from sktsne.kernels import BarnesHutKernel, ExactKernel
 from sktsne.kernels.barnes_hut import LEAF
+from sktsne.parallel import Workers
 from sktsne.similarities import similarity_of
 
 COMPONENTS = [1, 2, 3]

@@ -22,10 +22,10 @@ from sklearn.metrics import pairwise_distances
 from sklearn.neighbors import KNeighborsTransformer, kneighbors_graph
 
 from sktsne import SNE, TSNE
-from sktsne._native.parallel import Workers
 from sktsne._parameters import choose_method
 from sktsne.affinities import FixedBandwidth, Uniform
 from sktsne.kernels import ExactKernel
+from sktsne.parallel import Workers
 from sktsne.similarities import similarity_of
 
 PAGE = Path(__file__).parents[1] / "docs" / "combinations.rst"

@@ -7,10 +7,10 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sktsne import SNE, TSNE
-from sktsne._native.parallel import Workers
 from sktsne.kernels import ExactKernel, FFTKernel
 from sktsne.kernels.fft import MAX_NODES
 from sktsne.kernels.mesh import COARSENING, FAR_WIDTH, Mesh, far_weight, splines
+from sktsne.parallel import Workers
 from sktsne.similarities import Gaussian, StudentT, similarity_of
 
 DOFS = [1.0, math.inf, 0.5, 3.0]

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from sktsne._native.parallel import Workers
 from sktsne.affinities import Perplexity, conditional_affinities, joint_affinities
 from sktsne.kernels import ExactKernel
 from sktsne.neighbors import all_distances, nearest_neighbors
 from sktsne.objectives import ConditionalKL, JointKL
+from sktsne.parallel import Workers
 from sktsne.similarities import similarity_of
 
 N = 14

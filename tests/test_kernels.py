@@ -10,9 +10,9 @@ from scipy.sparse import csr_array
 from scipy.sparse import random as random_sparse
 
 from sktsne import SNE, TSNE, _native
-from sktsne._native.parallel import Workers, effective_n_threads
 from sktsne.kernels import KERNELS, ExactKernel
 from sktsne.kernels.attraction import Attraction
+from sktsne.parallel import Workers, effective_n_threads
 from sktsne.similarities import Gaussian, StudentT, similarity_of
 
 DOFS = [1.0, math.inf, 0.5, 7.0]

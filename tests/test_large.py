@@ -18,8 +18,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sktsne import SNE, TSNE, large
-from sktsne._native.parallel import effective_n_threads
 from sktsne.large import embed_large, sample_rows, transform_blocks
+from sktsne.parallel import effective_n_threads
 
 try:
     import dask

@@ -17,7 +17,6 @@ from sklearn.neighbors import (
 )
 
 from sktsne._faiss import approximate_neighbors
-from sktsne._native.parallel import Workers
 from sktsne._parameters import METRICS
 from sktsne.neighbors import (
     ALIASES,
@@ -27,6 +26,7 @@ from sktsne.neighbors import (
     nearest_neighbors,
     neighbors_by_transformer,
 )
+from sktsne.parallel import Workers
 
 
 def conditioned(X):

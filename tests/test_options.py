@@ -10,12 +10,12 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsTransformer, RadiusNeighborsTransformer
 
 from sktsne import SNE, TSNE
-from sktsne._native.parallel import Workers
 from sktsne._parameters import METRICS
 from sktsne.affinities import FixedBandwidth, Uniform
 from sktsne.initialization import rescale
 from sktsne.kernels import ExactKernel
 from sktsne.objectives import ConditionalKL, JointKL
+from sktsne.parallel import Workers
 from sktsne.similarities import Gaussian, StudentT
 
 ESTIMATORS = [TSNE, SNE]

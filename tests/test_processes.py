@@ -22,12 +22,13 @@ from scipy.sparse import csr_array, csr_matrix
 from sklearn.datasets import make_blobs
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from sktsne import SNE, TSNE
-from sktsne._native import COMPILED, parallel
-from sktsne._native.parallel import SharedSetting, Workers, one_blas_thread
+from sktsne import SNE, TSNE, parallel
+from sktsne._native import COMPILED
+from sktsne._process import SharedSetting, one_blas_thread
 from sktsne.affinities import conditional_affinities
 from sktsne.kernels.attraction import Attraction
 from sktsne.neighbors import NeighborGraph, resolve
+from sktsne.parallel import Workers
 from sktsne.similarities import similarity_of
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked there")

@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array, issparse
 
-from sktsne import SNE, TSNE
-from sktsne._native import COMPILED, parallel
-from sktsne._native.parallel import Workers
+from sktsne import SNE, TSNE, parallel
+from sktsne._native import COMPILED
 from sktsne.affinities import FixedBandwidth, Uniform
+from sktsne.parallel import Workers
 
 EXAMPLES = int(os.environ.get("SKTSNE_EXAMPLES", "0"))
 SETTINGS = settings(

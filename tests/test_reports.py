@@ -11,11 +11,10 @@ from sklearn.metrics import pairwise_distances
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsTransformer
 from sklearn.pipeline import make_pipeline
 
-from sktsne import SNE, TSNE
-from sktsne._native import parallel
-from sktsne._native.parallel import Workers
+from sktsne import SNE, TSNE, parallel
 from sktsne.kernels import FFTKernel
 from sktsne.kernels.fft import MAX_NODES
+from sktsne.parallel import Workers
 from sktsne.similarities import StudentT
 
 QUICK = {"perplexity": 5.0, "max_iter": 40, "early_exaggeration_iter": 20, "random_state": 0}

@@ -12,9 +12,9 @@ from sklearn.neighbors import VALID_METRICS_SPARSE, KNeighborsTransformer
 
 from sktsne import _native
 from sktsne._faiss import ApproximateSearch
-from sktsne._native.parallel import Workers
 from sktsne._parameters import METRICS
 from sktsne.neighbors import BOOLEAN, Conditioning, resolve
+from sktsne.parallel import Workers
 from sktsne.search import (
     AllRows,
     ExactSearch,

@@ -15,9 +15,9 @@ from sklearn.neighbors import KNeighborsClassifier, KNeighborsTransformer, Neare
 from sklearn.pipeline import make_pipeline
 
 from sktsne import SNE, TSNE
-from sktsne._native.parallel import Workers
 from sktsne.affinities import FixedBandwidth, Uniform, given_affinities_of_others
 from sktsne.kernels import KERNELS, BarnesHutKernel, ExactKernel, FFTKernel
+from sktsne.parallel import Workers
 from sktsne.placement import STARTS
 from sktsne.search import ExactSearch
 from sktsne.similarities import similarity_of

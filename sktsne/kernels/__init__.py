@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _native
-from .._native.parallel import Workers
+from ..parallel import Workers
 from ..similarities import Similarity
 from .barnes_hut import BarnesHutKernel
 from .exact import ExactKernel
@@ -37,7 +37,7 @@ class GradientKernel(Protocol):
     What the user guide's *A kernel of your own* writes out; the kernels of the package meet it, too.
 
     >>> import numpy as np
-    >>> from sktsne._native.parallel import Workers
+    >>> from sktsne.parallel import Workers
     >>> from sktsne.kernels import ExactKernel, GradientKernel
     >>> from sktsne.similarities import Gaussian
     >>> kernel: GradientKernel = ExactKernel(Gaussian(), Workers())

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from .._native import choose
-from .._native.parallel import Workers
+from ..parallel import Workers
 from ..similarities import Similarity, similarity_of
 
 # Elements of a temporary (rows × columns) in the references: they fit in the cache.

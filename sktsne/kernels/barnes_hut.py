@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._native import choose
-from .._native.parallel import Workers
+from ..parallel import Workers
 from ..similarities import Similarity, similarity_of
 
 # Points of a leaf, at most.
@@ -175,7 +175,7 @@ class BarnesHutKernel:
     Examples
     --------
     >>> import numpy as np
-    >>> from sktsne._native.parallel import Workers
+    >>> from sktsne.parallel import Workers
     >>> from sktsne.kernels import BarnesHutKernel
     >>> from sktsne.similarities import StudentT
     >>> kernel = BarnesHutKernel(StudentT(), Workers(), angle=0.2)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._native import choose
-from .._native.parallel import Workers
+from ..parallel import Workers
 from ..similarities import Similarity, similarity_of
 from .attraction import REFERENCE_BLOCK
 
@@ -59,7 +59,7 @@ class ExactKernel:
     Examples
     --------
     >>> import numpy as np
-    >>> from sktsne._native.parallel import Workers
+    >>> from sktsne.parallel import Workers
     >>> from sktsne.kernels import ExactKernel
     >>> from sktsne.similarities import StudentT
     >>> kernel = ExactKernel(StudentT(), Workers())

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from .._native import choose
-from .._native.parallel import Workers
+from ..parallel import Workers
 from ..similarities import Similarity
 from .exact import ExactKernel
 from .mesh import SUPPORT, Mesh, read_reference, spread_reference
@@ -66,7 +66,7 @@ class FFTKernel:
     Examples
     --------
     >>> import numpy as np
-    >>> from sktsne._native.parallel import Workers
+    >>> from sktsne.parallel import Workers
     >>> from sktsne.kernels import FFTKernel
     >>> from sktsne.similarities import StudentT
     >>> kernel = FFTKernel(StudentT(), Workers())

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from .._native import choose
-from .._native.parallel import Workers
+from ..parallel import Workers
 from ..similarities import Similarity
 
 SUPPORT = 4

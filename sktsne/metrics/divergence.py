@@ -13,13 +13,13 @@ from scipy.special import xlogy
 from sklearn.utils import check_array
 
 from .._checks import check_dof, check_number
-from .._native.parallel import Workers, effective_n_threads
 from .._parameters import choose_method
 from .._pipeline import embedder_of
 from ..affinities import normalize_rows, symmetrize
 from ..kernels import ExactKernel
 from ..kernels.attraction import Attraction
 from ..objectives import ConditionalKL, JointKL
+from ..parallel import Workers, effective_n_threads
 from ..similarities import similarity_of
 
 

@@ -17,9 +17,10 @@ from sklearn.metrics import pairwise_distances
 from sklearn.utils import check_array, check_consistent_length, check_random_state
 
 from .._checks import check_choice, check_number
-from .._native.parallel import Workers, effective_n_threads, one_blas_thread
 from .._parameters import METRICS
+from .._process import one_blas_thread
 from ..neighbors import CANCELLATION, Metric, errors_that_name, resolve, rows_of
+from ..parallel import Workers, effective_n_threads
 
 # Elements of a block of distances, for each thread.
 DISTANCES_AT_ONCE = 2**20
