@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,7 +19,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._checkpoint import fingerprint, load
+from ._checkpoint import fingerprint, load, save
 from ._faiss import ApproximateSearch
 from ._memory import check_memory
 from ._native import warn_if_not_compiled
@@ -35,47 +35,66 @@ from ._parameters import (
 from ._reports import CallbackSupportMixin, Reports, Tasks, with_callbacks
 from .affinities import conditional_affinities, given_affinities, given_affinities_of_others, reorder
 from .initialization import pca_start, random_start, separate, space_filling_order, spectral_start
-from .kernels import GradientKernel
-from .neighbors import Conditioning, all_distances, nearest_neighbors, neighbors_by_transformer, numbering
-from .optimizer import Objective, Phase, State, minimize
+from .kernels.contract import KernelFactory, make_kernel
+from .neighbors import (
+    Conditioning,
+    NeighborGraph,
+    all_distances,
+    errors_that_name,
+    nearest_neighbors,
+    neighbors_by_transformer,
+    numbering,
+)
+from .objectives import ConditionalKL, JointKL
+from .optimizer import Phase, State, minimize
 from .parallel import Workers, effective_n_threads
 from .placement import FrozenMap
 from .search import AllRows, ExactSearch, GivenDistances, KnownRows, TransformerSearch
-from .similarities import Similarity, similarity_of
+from .similarities import similarity_of
 
-# A row is one of the fit if it differs by rounding only, as `PCA.transform` and `PCA.fit_transform` round differently.
-# This is its distance in units of the last place, as a part of that to the last neighbor.
+# `PCA.transform` and `PCA.fit_transform` round differently. A new row counts as a training row if its nearest distance
+# is below ROUNDINGS · eps times the distance to its k-th neighbor.
 ROUNDINGS = 1000
+
+
+@dataclass
+class InputKind:
+    """What the X of a fit holds, which the X of `transform` has to hold, too.
+
+    Parameters
+    ----------
+    distances : bool
+        Whether X holds distances in place of rows.
+    all_pairs : bool
+        Whether the method takes the distances of all pairs of rows.
+    sparse : bool
+        Whether X is sparse.
+    """
+
+    distances: bool
+    all_pairs: bool
+    sparse: bool
 
 
 class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Template of an embedding estimator.
 
-    A subclass has the parameters of `TSNE`, and says what it minimizes (`_affinities`, `_objective`) and how
-    fast (`_relative_rate`, `_largest_gain`).
+    A subclass has the parameters of `TSNE`, and states what it minimizes (`_objective`) and how fast
+    (`_relative_rate`, `_largest_gain`).
     """
 
-    # Rows placed at once, and pairs with their neighbors: bounds the memory of their affinities.
+    _objective: ClassVar[type[JointKL] | type[ConditionalKL]]
+    # The most rows that `transform` places at once, and the most pairs of such rows with neighbors: together they bound
+    # the memory of the new rows' affinities.
     _rows_at_once: ClassVar[int] = 2**14
     _pairs_at_once: ClassVar[int] = 2**22
     _label: ClassVar[str]
     _relative_rate: ClassVar[float]
     _largest_gain: ClassVar[float]
     embedding_: NDArray[np.floating]
+    _affinity_rule: Any
     _map: FrozenMap
-
-    def _affinities(self, conditional: Any) -> Any:
-        """Return the affinities that the method compares with, from conditional probabilities."""
-        raise NotImplementedError
-
-    def _normalize(self, affinities: Any) -> Any:
-        """Return the affinities that the method compares with, from a user's."""
-        raise NotImplementedError
-
-    def _objective(
-        self, affinities: Any, similarity: Similarity, kernel: GradientKernel, workers: Workers
-    ) -> Objective:
-        raise NotImplementedError
+    _search: Any
 
     def _phases(self) -> list[Phase]:
         """Return early exaggeration, held and then released geometrically, and what follows it."""
@@ -155,7 +174,7 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
         """
         check_is_fitted(self, "embedding_")
         rows = self._validate(X, reset=False)
-        if self._known_rows.are(rows):
+        if self._known_rows.match(rows):
             return self.embedding_.astype(rows.dtype)
         known, places = self._known_rows.find(rows)
         positions = np.empty((rows.shape[0], self.embedding_.shape[1]), dtype=rows.dtype)
@@ -176,16 +195,16 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
         n = len(self.embedding_)
         if self._search is None and issparse(rows):
             return max(1, int(np.diff(rows.indptr).max()))
-        if self._search is None or self._input["all_pairs"] or (self._input["distances"] and not issparse(rows)):
+        if self._search is None or self._input_kind.all_pairs or (self._input_kind.distances and not issparse(rows)):
             return n
-        return self._kind.count_neighbors(n)
+        return int(self._affinity_rule.count_neighbors(n))
 
     def _place(self, X: Any, workers: Workers) -> NDArray[np.floating]:
         """Return the positions of rows of other values than those of the fit."""
         if self._search is None:
             return self._map.place(*given_affinities_of_others(X))
         graph = self._search.neighbors_of(X, workers)
-        positions = self._map.place(self._kind.probabilities(graph.distances, workers), graph.indices)
+        positions = self._map.place(self._affinity_rule.probabilities(graph.distances, workers), graph.indices)
         nearest, farthest = graph.distances[:, 0], graph.distances[:, -1]
         same = nearest <= ROUNDINGS * np.finfo(X.dtype).eps * farthest
         positions[same] = self.embedding_[graph.indices[same, 0]]
@@ -213,34 +232,34 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
         start = None
         if not isinstance(self.init, str):
             start = separate(check_start(self.init, n_samples, self.n_components), random_state)
+        given = isinstance(self.affinities, str) and self.affinities == "precomputed"
         search = choose_neighbors(self, X)
+        # A copy, because the user may set the parameters of the rule later.
+        self._affinity_rule = None if given else deepcopy(choose_affinities(self, n_samples))
         self._check_memory(X)
         warn_if_not_compiled()
 
         self.timings_: dict[str, float] = {}
-        given = isinstance(self.affinities, str) and self.affinities == "precomputed"
         self._tasks = Tasks(self, (1 if given else 2) + (start is None) + 1, rows, y)
-        self._input = self._describe_input(X)
         with Workers(effective_n_threads(self.n_jobs)) as workers:
-            self._known_rows = KnownRows(X, zeros_count=self._input["distances"])
+            self._known_rows = KnownRows(X, explicit_zeros=self._input_kind.distances)
             resumed = self._resumed()
-            if given:
+            if self._affinity_rule is None:
                 self._search = None
                 with self._stage("affinities"):
-                    self.affinities_ = self._normalize(given_affinities(X))
+                    self.affinities_ = self._objective.from_given(given_affinities(X))
             else:
-                self._kind = deepcopy(choose_affinities(self, n_samples))  # its parameters may be set later
-                conditioning = Conditioning(X, self.metric, rescale=not self._kind.uses_scale)
+                conditioning = Conditioning(X, self.metric, rescale=not self._affinity_rule.uses_scale)
                 original, X = X, conditioning(X)
-                graph, self._search = self._neighbors(search, original, X, conditioning, workers)
+                graph = self._find_neighbors(search, original, X, conditioning, workers)
                 if isinstance(self.init, str) and self.init == "pca":
                     with self._stage("initialization"):
                         start = pca_start(X, self.n_components, random_state)
                 del original, X  # a million rows make gigabytes of each matrix here
                 with self._stage("affinities"):
-                    conditional = conditional_affinities(graph, self._kind, workers)
+                    conditional = conditional_affinities(graph, self._affinity_rule, workers)
                     del graph
-                    self.affinities_ = self._affinities(conditional)
+                    self.affinities_ = self._objective.from_conditional(conditional)
                     del conditional
             if start is None:
                 start = self._start(n_samples, random_state)
@@ -252,8 +271,8 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
         del self._tasks
 
     def _validate(self, X: Any, reset: bool = True) -> Any:
-        """Return X as a float32 or float64 array, or CSR matrix."""
-        with np.errstate(over="ignore", invalid="ignore"):  # the sum by which it looks for NaN
+        """Return X as a float32 or float64 array, or CSR matrix, of the kind that the fit had."""
+        with np.errstate(over="ignore", invalid="ignore"):  # in the sum by which scikit-learn looks for NaN
             X = validate_data(
                 self,
                 X,
@@ -263,66 +282,70 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
                 order="C",
                 ensure_min_samples=2 if reset else 1,
             )
-        expected = self._describe_input(X) if reset else self._input  # parameters may have been set since the fit
-        if expected["distances"]:
+        if reset:  # kept, because the user may set the parameters after the fit
+            distances = isinstance(self.metric, str) and self.metric == "precomputed"
+            self._input_kind = InputKind(distances, all_pairs=takes_all_pairs(self), sparse=issparse(X))
+        kind = self._input_kind
+        if kind.distances:
             if reset and X.shape[0] != X.shape[1]:
                 raise ValueError(
                     f"With metric='precomputed' X must be a square matrix of distances, got shape {X.shape}."
                 )
-            if issparse(X) and expected["all_pairs"]:
+            if issparse(X) and kind.all_pairs:
                 raise TypeError(
                     "method == 'exact' uses the distances of all pairs, and a sparse precomputed X has only some; "
                     "method must be 'auto', or X dense."
                 )
             if (X.data if issparse(X) else X).min(initial=0.0) < 0.0:
                 raise ValueError("With metric='precomputed' X must hold distances, got negative values.")
-        elif issparse(X) != expected["sparse"]:
+        elif issparse(X) != kind.sparse:
             X = X.toarray() if issparse(X) else csr_array(X)
         return X
 
-    def _describe_input(self, X: Any) -> dict[str, bool]:
-        """Return whether X holds distances, of which the method takes all pairs, and whether it is sparse."""
-        return {
-            "distances": isinstance(self.metric, str) and self.metric == "precomputed",
-            "all_pairs": takes_all_pairs(self),
-            "sparse": issparse(X),
-        }
+    def _find_neighbors(
+        self, search: Any, original: Any, X: Any, conditioning: Conditioning, workers: Workers
+    ) -> NeighborGraph | NDArray[np.float64]:
+        """Return the neighbors of the conditioned rows X, and keep in `_search` what finds those of new rows.
 
-    def _neighbors(self, search: Any, given: Any, X: Any, conditioning: Conditioning, workers: Workers) -> Any:
-        """Return the neighbors of the rows and what finds those of others.
-
-        Where the method is exact by the user's wish, they are the distances of all pairs.
+        Where the method takes all pairs, the neighbors are an array of all distances.
         """
-        metric, params, n_threads = self.metric, self.metric_params, workers.n_threads
-        given_distances = isinstance(metric, str) and metric == "precomputed"
-        if takes_all_pairs(self):
+        metric, params, n_samples = self.metric, self.metric_params, X.shape[0]
+        if self._input_kind.all_pairs:
             with self._stage("neighbors"):
-                distances = all_distances(X, metric, params, n_threads)
-                others = GivenDistances(X.shape[0]) if given_distances else AllRows(given, conditioning, metric, params)
-                return distances, others
-        n_neighbors = self._kind.count_neighbors(X.shape[0])
+                if self._input_kind.distances:
+                    self._search = GivenDistances(n_samples)
+                    return all_distances(X, metric, params)
+                with errors_that_name(metric, params):
+                    everything = self._search = AllRows(original, conditioning, metric, params)
+                    return everything.distances(X, workers)
+        n_neighbors = self._affinity_rule.count_neighbors(n_samples)
         name = search if isinstance(search, str) else type(search).__name__
         self._log(f"Computing {n_neighbors} nearest neighbors ({name})...")
         with self._stage("neighbors"):
             if not isinstance(search, str):
-                graph, fitted = neighbors_by_transformer(search, given, n_neighbors)
-                return graph, TransformerSearch(fitted, n_neighbors, X.shape[0])
+                graph, fitted = neighbors_by_transformer(search, original, n_neighbors)
+                self._search = TransformerSearch(fitted, n_neighbors, n_samples)
+                return graph
+            if self._input_kind.distances:
+                self._search = GivenDistances(n_neighbors)
+                return nearest_neighbors(X, n_neighbors, metric, params)
             if search == "faiss":
-                approximate = ApproximateSearch(given, conditioning, n_neighbors, metric)
+                approximate = self._search = ApproximateSearch(original, conditioning, n_neighbors, metric)
                 if (found := approximate.graph(X, workers)) is not None:
-                    return found, approximate
+                    return found
                 self._log("faiss does not serve these rows: searching exactly...")
-            graph = nearest_neighbors(X, n_neighbors, metric, params, n_threads)
-            if given_distances:
-                return graph, GivenDistances(n_neighbors)
-            return graph, ExactSearch(given, conditioning, n_neighbors, metric, params)
+            with errors_that_name(metric, params):
+                exact = self._search = ExactSearch(original, conditioning, n_neighbors, metric, params)
+                return exact.graph(X, workers)
 
     def _check_memory(self, X: Any) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the perplexity, which the fit will say
-            n_neighbors = choose_affinities(self, X.shape[0]).count_neighbors(X.shape[0])
-        n_features = 0 if issparse(X) else X.shape[1]
-        check_memory(X.shape[0], n_features, n_neighbors, takes_all_pairs(self) and not precomputed(self))
+        n_samples, n_features = X.shape
+        if self._affinity_rule is not None:
+            n_neighbors = self._affinity_rule.count_neighbors(n_samples)
+        else:
+            n_neighbors = X.nnz // n_samples if issparse(X) else 0  # a dense X is there already
+        all_pairs = self._input_kind.all_pairs and not precomputed(self)
+        check_memory(n_samples, 0 if issparse(X) else n_features, n_neighbors, all_pairs)
 
     def _start(self, n_samples: int, random_state: np.random.RandomState) -> NDArray[np.float64]:
         """Return a start that needs no rows."""
@@ -350,7 +373,7 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
         n_samples = len(start)
         self.method_, factory = choose_method(self, n_samples)
         similarity = similarity_of(self.dof)
-        kernel = factory(similarity, workers)
+        kernel = make_kernel(factory, similarity, workers)
         phases = self._phases()
         self.learning_rate_ = phases[-1].learning_rate
         affinities, order = self.affinities_, np.arange(n_samples)
@@ -358,7 +381,16 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
             order = space_filling_order(start) if resumed is None else resumed[1]
             affinities = reorder(affinities, order, kernel.dtype)
         state = State.at(start[order]) if resumed is None else resumed[0]
-        reports = Reports(self, order, state, partial(self._fitted, dtype))
+        reports = Reports(
+            order,
+            state,
+            partial(self._fitted, dtype, factory),
+            tasks=self._tasks,
+            log=self._log,
+            save=partial(self._save, state, order),
+            callback=self.callback,
+            callback_every=self.callback_every,
+        )
         result = minimize(
             self._objective(affinities, similarity, kernel, workers),
             state,
@@ -378,10 +410,19 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
             self._resumable = state, order, self._known_rows.hashes
         self._log(f"KL divergence after {result.n_iter} iterations: {result.cost:f} (stopped by {result.reason})")
 
-    def _fitted(self, dtype: Any, n_iter: int, cost: float, Y: NDArray[np.float64]) -> dict[str, Any]:
-        """Return the attributes of a fit that ends with this map."""
+    def _save(self, state: State, order: NDArray[np.intp]) -> None:
+        """Keep the state of the optimization where a later fit looks for a state to resume."""
+        if self.warm_start:
+            self._resumable = state.copy(), order, self._known_rows.hashes
+        if self.checkpoint is not None:
+            save(Path(self.checkpoint), state, order, fingerprint(self, self._known_rows.hashes))
+
+    def _fitted(
+        self, dtype: Any, factory: KernelFactory, n_iter: int, cost: float, Y: NDArray[np.float64]
+    ) -> dict[str, Any]:
+        """Return the attributes of a fit that ends with the map ``Y``."""
         Y = Y.astype(dtype, copy=False)
-        frozen = FrozenMap(Y, self.dof, choose_method(self, len(Y))[1], self.exaggeration)
+        frozen = FrozenMap(Y, self.dof, factory, self.exaggeration)
         return {"embedding_": Y, "kl_divergence_": cost, "n_iter_": n_iter, "_map": frozen}
 
     @contextmanager

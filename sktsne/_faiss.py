@@ -19,7 +19,7 @@ from .neighbors import PAIRS_AT_ONCE, Conditioning, NeighborGraph, exact_index, 
 from .parallel import Workers
 from .search import Caching
 
-FAISS_METRICS = ("euclidean", "l2", "cosine")
+FAISS_METRICS = ("euclidean", "cosine")
 
 RECALL = 0.98
 SAMPLE = 500
@@ -57,7 +57,7 @@ def approximate_neighbors(
         The rows.
     n_neighbors : int
         How many, at most n - 1.
-    metric : {"euclidean", "l2", "cosine"}
+    metric : {"euclidean", "cosine"}
         The distance.
     workers : Workers
         The threads to use. The result does not depend on them.
@@ -89,7 +89,7 @@ class ApproximateSearch(Caching):
         That of the fit.
     n_neighbors : int
         How many.
-    metric : {"euclidean", "l2", "cosine"}
+    metric : {"euclidean", "cosine"}
         The distance.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import warnings
 from collections.abc import Sequence
@@ -21,91 +22,120 @@ from sklearn.utils import check_array
 from ._checks import check_choice, check_dof, check_number
 from ._faiss import FAISS_METRICS
 from .affinities import Affinities, Perplexity
-from .kernels import KERNELS, KernelFactory, fastest_kernel
-from .kernels.barnes_hut import BarnesHutFactory
-from .neighbors import ALIASES, TREE_FEATURES
+from .kernels import KERNELS, fastest_kernel
+from .kernels.contract import KernelFactory, KernelWithOptions
+from .neighbors import ALIASES, TREE_FEATURES, canonical
 
 METHODS = ("auto", *KERNELS)
 METRICS = sorted({*VALID_METRICS["brute"], *ALIASES, "precomputed"})
 INITS = ("pca", "spectral", "random")
 AFFINITIES = ("perplexity", "precomputed")
 NEIGHBORS = ("auto", "exact", "faiss")
-# Rows from which "auto" prefers faiss: on 50 components of MNIST it takes less than half of the exact search's time
-# there, and a fifth with 70,000 rows. With fewer rows the exact search is done in a second or two.
+# Rows from which "auto" prefers faiss. On 50 components of MNIST faiss takes less than half of the exact search's time
+# for 20,000 rows, and a fifth for 70,000. With fewer rows the exact search takes a second or two.
 FAISS_FROM = 20_000
 
 
+# For each number among the parameters: its kind, the least and the largest value, and whether the least is accepted.
+# Exaggeration below 1 has no minimum: any map costs the less the larger it is.
+NUMBERS: dict[str, tuple[Any, float, float, bool]] = {
+    "n_components": (Integral, 1, math.inf, True),
+    "early_exaggeration": (Real, 1, math.inf, True),
+    "early_exaggeration_iter": (Integral, 0, math.inf, True),
+    "exaggeration": (Real, 1, math.inf, True),
+    "momentum": (Real, 0, 1, True),
+    "max_iter": (Integral, 1, math.inf, True),
+    "n_iter_without_progress": (Integral, -1, math.inf, True),
+    "tol": (Real, 0, math.inf, True),
+    "min_grad_norm": (Real, 0, math.inf, True),
+    "callback_every": (Integral, 1, math.inf, True),
+    "angle": (Real, 0, 1, True),
+}
+
+
 def check_parameters(estimator: Any) -> None:
-    """Raise a ValueError or TypeError for the first parameter that is out of its range.
+    """Raise a ValueError or TypeError for a parameter that is out of its range.
 
     Parameters
     ----------
     estimator : SNE or TSNE
         Checked before any work is done and without its data.
     """
-    e = estimator
-    check_number("n_components", e.n_components, Integral, 1)
-    for perplexity in _perplexities(e.perplexity):
+    for name, (kind, low, high, low_included) in NUMBERS.items():
+        check_number(name, getattr(estimator, name), kind, low, high, low_included=low_included)
+    for perplexity in _perplexities(estimator.perplexity):
         check_number("perplexity", perplexity, Real, 1)
-    _check_affinities(e)
-    check_dof(e.dof)
-    check_number("early_exaggeration", e.early_exaggeration, Real, 1)
-    check_number("early_exaggeration_iter", e.early_exaggeration_iter, Integral, 0)
-    # Below 1 there is no minimum: a map of any shape costs the less the larger it is.
-    check_number("exaggeration", e.exaggeration, Real, 1)
-    check_number("momentum", e.momentum, Real, 0, 1)
-    if e.momentum == 1:
-        raise ValueError(f"momentum == {e.momentum!r}, must be below 1: otherwise nothing slows the points down.")
-    if e.max_step_norm is not None:
-        check_number("max_step_norm", e.max_step_norm, Real, 0, low_included=False)
-    if isinstance(e.learning_rate, str):
-        check_choice("learning_rate", e.learning_rate, ("auto",), " or a positive number")
+    check_dof(estimator.dof)
+    _check_affinities(estimator)
+    _check_optimization(estimator)
+    _check_reports(estimator)
+    _check_metric(estimator)
+    _check_method(estimator)
+    n_jobs = estimator.n_jobs
+    if n_jobs is not None:
+        if not isinstance(n_jobs, Integral) or isinstance(n_jobs, bool):
+            raise TypeError(f"n_jobs == {n_jobs!r}, must be an integer or None, not {type(n_jobs).__name__}.")
+        if n_jobs == 0:
+            raise ValueError("n_jobs == 0, must be None or an integer other than 0.")
+    _check_neighbors(estimator)
+
+
+def _check_optimization(estimator: Any) -> None:
+    if estimator.momentum == 1:
+        raise ValueError(
+            f"momentum == {estimator.momentum!r}, must be below 1: otherwise nothing slows the points down."
+        )
+    if estimator.max_step_norm is not None:
+        check_number("max_step_norm", estimator.max_step_norm, Real, 0, low_included=False)
+    if isinstance(estimator.learning_rate, str):
+        check_choice("learning_rate", estimator.learning_rate, ("auto",), " or a positive number")
     else:
-        check_number("learning_rate", e.learning_rate, Real, 0, low_included=False)
-    check_number("max_iter", e.max_iter, Integral, 1)
-    check_number("n_iter_without_progress", e.n_iter_without_progress, Integral, -1)
-    check_number("tol", e.tol, Real, 0)
-    check_number("min_grad_norm", e.min_grad_norm, Real, 0)
-    if e.callback is not None and not callable(e.callback):
-        raise TypeError(f"callback == {e.callback!r}, must be callable or None.")
-    check_number("callback_every", e.callback_every, Integral, 1)
-    if not isinstance(e.warm_start, (bool, np.bool_)):
-        raise TypeError(f"warm_start == {e.warm_start!r}, must be True or False, not {type(e.warm_start).__name__}.")
-    if e.checkpoint is not None and not isinstance(e.checkpoint, (str, PathLike)):
-        raise TypeError(f"checkpoint == {e.checkpoint!r}, must be a path or None.")
-    if not callable(e.metric):
-        check_choice("metric", e.metric, METRICS, " or a callable")
-    if e.metric_params is not None and not isinstance(e.metric_params, dict):
-        raise TypeError(f"metric_params must be a dict or None, not {e.metric_params!r}.")
-    if isinstance(e.init, str):
-        check_choice("init", e.init, INITS, " or an array of shape (n_samples, n_components)")
-        if e.init == "pca" and precomputed(e):
+        check_number("learning_rate", estimator.learning_rate, Real, 0, low_included=False)
+    if isinstance(estimator.init, str):
+        check_choice("init", estimator.init, INITS, " or an array of shape (n_samples, n_components)")
+        if estimator.init == "pca" and precomputed(estimator):
             raise ValueError(
-                f"init == 'pca' needs the rows, and {precomputed(e)} does not have them; "
+                f"init == 'pca' needs the rows, and {precomputed(estimator)} does not have them; "
                 "init must be 'spectral', 'random' or an array of shape (n_samples, n_components)."
             )
-    if not callable(e.method):
-        check_choice("method", e.method, METHODS, " or a kernel factory")
-        limit = KERNELS[e.method].max_components if e.method in KERNELS else None
-        if limit is not None and e.n_components > limit:
-            raise ValueError(
-                f"method == {e.method!r} takes at most {limit} components, and n_components == {e.n_components}: "
-                f"method must be 'auto' or {' or '.join(_kernels_for(e.n_components))}."
-            )
-    check_number("angle", e.angle, Real, 0, 1)
-    if not isinstance(e.verbose, bool):
-        check_number("verbose", e.verbose, Integral, 0)
-    if e.n_jobs is not None:
-        if not isinstance(e.n_jobs, Integral) or isinstance(e.n_jobs, bool):
-            raise TypeError(f"n_jobs == {e.n_jobs!r}, must be an integer or None, not {type(e.n_jobs).__name__}.")
-        if e.n_jobs == 0:
-            raise ValueError("n_jobs == 0, must be None or an integer other than 0.")
-    _check_neighbors(e)
 
 
-def _kernels_for(n_components: int) -> list[str]:
-    limits = {repr(name): kernel.max_components for name, kernel in KERNELS.items()}
-    return [name for name, limit in limits.items() if limit is None or limit >= n_components]
+def _check_reports(estimator: Any) -> None:
+    callback, warm_start, checkpoint = estimator.callback, estimator.warm_start, estimator.checkpoint
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback == {callback!r}, must be callable or None.")
+    if not isinstance(warm_start, (bool, np.bool_)):
+        raise TypeError(f"warm_start == {warm_start!r}, must be True or False, not {type(warm_start).__name__}.")
+    if checkpoint is not None and not isinstance(checkpoint, (str, PathLike)):
+        raise TypeError(f"checkpoint == {checkpoint!r}, must be a path or None.")
+    if not isinstance(estimator.verbose, bool):
+        check_number("verbose", estimator.verbose, Integral, 0)
+
+
+def _check_metric(estimator: Any) -> None:
+    if not callable(estimator.metric):
+        check_choice("metric", estimator.metric, METRICS, " or a callable")
+    if estimator.metric_params is not None and not isinstance(estimator.metric_params, dict):
+        raise TypeError(f"metric_params must be a dict or None, not {estimator.metric_params!r}.")
+
+
+def _check_method(estimator: Any) -> None:
+    method, n_components = estimator.method, estimator.n_components
+    if not callable(method):
+        check_choice("method", method, METHODS, " or a kernel factory")
+    factory = KERNELS.get(method) if isinstance(method, str) else method
+    unknown = set(getattr(factory, "options", ())) - set(estimator.get_params(deep=False))
+    if unknown:
+        raise ValueError(f"method == {method!r} has options that are no parameters: {', '.join(sorted(unknown))}.")
+    limit = getattr(factory, "max_components", None)
+    if limit is None or n_components <= limit:
+        return
+    limits = {repr(name): getattr(kernel, "max_components", None) for name, kernel in KERNELS.items()}
+    others = [name for name, most in limits.items() if most is None or most >= n_components]
+    raise ValueError(
+        f"method == {method!r} takes at most {limit} components, and n_components == {n_components}: "
+        f"method must be 'auto' or {' or '.join(others)}."
+    )
 
 
 def _perplexities(value: Any) -> list[Any]:
@@ -117,56 +147,60 @@ def _perplexities(value: Any) -> list[Any]:
     return list(value)
 
 
-def _check_affinities(e: Any) -> None:
-    value = e.affinities
+def _check_affinities(estimator: Any) -> None:
+    value = estimator.affinities
     if hasattr(value, "count_neighbors") and hasattr(value, "probabilities") and not isinstance(value, type):
         value.count_neighbors(2)  # raises where its own parameters are out of range
         return
     check_choice("affinities", value, AFFINITIES, ", or an object such as sktsne.affinities.Uniform(15)")
     if value == "precomputed" and not (
-        isinstance(e.metric, str) and e.metric == "euclidean" and not e.metric_params and e.neighbors == "auto"
+        isinstance(estimator.metric, str)
+        and estimator.metric == "euclidean"
+        and not estimator.metric_params
+        and estimator.neighbors == "auto"
     ):
         raise ValueError(
             "affinities == 'precomputed' leaves nothing to metric, metric_params and neighbors, which must keep their "
-            f"defaults, got metric == {e.metric!r}, metric_params == {e.metric_params!r}, neighbors == {e.neighbors!r}."
+            f"defaults, got metric == {estimator.metric!r}, metric_params == {estimator.metric_params!r}, "
+            f"neighbors == {estimator.neighbors!r}."
         )
 
 
-def precomputed(e: Any) -> str:
-    """Return what makes X a square matrix and not rows, "" where nothing does."""
+def precomputed(estimator: Any) -> str:
+    """Return the parameter that makes X a square matrix in place of rows, as "name == value", or an empty string."""
     for name in "affinities", "metric":
-        value = getattr(e, name)
+        value = getattr(estimator, name)
         if isinstance(value, str) and value == "precomputed":
             return f"{name} == 'precomputed'"
     return ""
 
 
-def takes_all_pairs(e: Any) -> bool:
+def takes_all_pairs(estimator: Any) -> bool:
     """Return whether the affinities are those of all pairs of rows, and not of nearest neighbors."""
-    return isinstance(e.method, str) and e.method == "exact" and isinstance(e.affinities, str)
+    return isinstance(estimator.method, str) and estimator.method == "exact" and isinstance(estimator.affinities, str)
 
 
-def _check_neighbors(e: Any) -> None:
-    value, metric = e.neighbors, e.metric
+def _check_neighbors(estimator: Any) -> None:
+    value, metric, params = estimator.neighbors, estimator.metric, estimator.metric_params
     name = f"neighbors == {value!r}"
     transforms = hasattr(value, "fit_transform") and hasattr(value, "get_params") and not isinstance(value, type)
     if not transforms:
         check_choice("neighbors", value, NEIGHBORS, " or a transformer that returns a graph of distances")
         if value != "faiss":
             return
-    if takes_all_pairs(e):
+    if takes_all_pairs(estimator):
         raise ValueError(
             f"{name} finds some of the neighbors, and method == 'exact' takes all pairs: neighbors must be 'auto' or "
             "'exact', or method another."
         )
-    if not transforms and not _faiss_serves(metric, e.metric_params):
+    if not transforms and not _faiss_serves(metric, params):
         raise ValueError(
             f"{name} has the metrics {', '.join(map(repr, FAISS_METRICS))}, without metric_params, and metric == "
-            f"{metric!r}, metric_params == {e.metric_params!r}: neighbors must be 'auto' or 'exact'."
+            f"{metric!r}, metric_params == {params!r}: neighbors must be 'auto' or 'exact'."
         )
-    if transforms and not (isinstance(metric, str) and metric == "euclidean" and not e.metric_params):
+    if transforms and not (isinstance(metric, str) and metric == "euclidean" and not params):
         raise ValueError(
-            f"{name} has a metric of its own, and metric == {metric!r}, metric_params == {e.metric_params!r}: metric "
+            f"{name} has a metric of its own, and metric == {metric!r}, metric_params == {params!r}: metric "
             "must be 'euclidean', the default, and metric_params None."
         )
     if transforms and value.get_params().get("mode") == "connectivity":
@@ -175,11 +209,11 @@ def _check_neighbors(e: Any) -> None:
 
 def _faiss_serves(metric: Any, metric_params: dict[str, Any] | None) -> bool:
     """Return whether faiss can search with the metric."""
-    return isinstance(metric, str) and metric in FAISS_METRICS and not metric_params
+    return canonical(metric) in FAISS_METRICS and not metric_params
 
 
 def choose_neighbors(estimator: Any, X: Any) -> Any:
-    """Return how the neighbors of X are searched: "exact", "faiss" or a transformer; raise where that can't be."""
+    """Return how to search the neighbors of X, "exact", "faiss" or a transformer; raise where X does not allow that."""
     value = estimator.neighbors
     if not isinstance(value, str):
         return value
@@ -193,16 +227,16 @@ def choose_neighbors(estimator: Any, X: Any) -> Any:
 
 
 def choose_affinities(estimator: Any, n_samples: int) -> Affinities:
-    """Return what gives the rows their probabilities; warn where ``n_samples`` do not allow what was asked for."""
-    kind = estimator.affinities
-    if not isinstance(kind, str):
-        wanted = getattr(kind, "n_neighbors", 0)
+    """Return the rule that gives rows their affinities; warn where ``n_samples`` are too few for the parameters."""
+    rule = estimator.affinities
+    if not isinstance(rule, str):
+        wanted = getattr(rule, "n_neighbors", 0)
         if wanted > n_samples - 1:
             _warn(
-                f"affinities == {kind!r} takes {wanted} neighbors, and X has {n_samples} samples: using all "
+                f"affinities == {rule!r} takes {wanted} neighbors, and X has {n_samples} samples: using all "
                 f"{n_samples - 1} others."
             )
-        chosen: Affinities = kind
+        chosen: Affinities = rule
         return chosen
     return Perplexity([_effective_perplexity(p, n_samples) for p in _perplexities(estimator.perplexity)])
 
@@ -219,7 +253,7 @@ def _effective_perplexity(perplexity: float, n_samples: int) -> float:
 
 
 def _warn(message: str) -> None:
-    """Warn of the user's line: how many frames lie between depends on Python's version and on who calls."""
+    """Warn with the line of the user's code, at a stack level that depends on Python's version and on the caller."""
     frames = walk_stack(sys._getframe())
     names = (frame.f_globals.get("__name__", "").partition(".")[0] for frame, _ in frames)
     level = sum(1 for _ in takewhile(lambda name: name in ("sktsne", "sklearn"), names))
@@ -241,12 +275,11 @@ def check_start(init: Any, n_samples: int, n_components: int) -> NDArray[np.floa
 
 
 def choose_method(estimator: Any, n_samples: int) -> tuple[str, KernelFactory]:
-    """Return the name and the factory of the kernel that ``method`` stands for."""
+    """Return the name and the factory of the kernel that ``method`` stands for, with the options that it declares."""
     method = estimator.method
-    if callable(method):
-        return getattr(method, "__name__", type(method).__name__), method
     if method == "auto":
         method = fastest_kernel(n_samples, estimator.n_components, estimator.dof)
-    if method == "barnes_hut":
-        return method, BarnesHutFactory(estimator.angle)
-    return method, KERNELS[method]
+    factory = method if callable(method) else KERNELS[method]
+    name = getattr(method, "__name__", type(method).__name__) if callable(method) else method
+    options = {option: getattr(estimator, option) for option in getattr(factory, "options", ())}
+    return name, KernelWithOptions(factory, options) if options else factory

@@ -1,35 +1,54 @@
-"""What a fit tells while it runs: lines on the terminal, a user's callback, scikit-learn's callbacks, a checkpoint."""
+"""What a fit reports while it runs: lines on the terminal, callbacks of the user and of scikit-learn, a checkpoint."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._checkpoint import fingerprint, save
 from .optimizer import CHECK_EVERY, Progress, Result, State
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
-except ImportError:  # scikit-learn before 1.9 knows no callbacks
+except ImportError:  # scikit-learn before 1.9 has no callbacks
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
-        """In the place of scikit-learn's."""
+        """An empty class in place of scikit-learn's."""
 
     def with_callbacks(method: Any) -> Any:
-        """Return the method as it is."""
+        """Return the method unchanged."""
         return method
 
 
-__all__ = ["CallbackSupportMixin", "Reports", "Tasks", "with_callbacks"]
+__all__ = ["Callback", "CallbackSupportMixin", "Reports", "Tasks", "with_callbacks"]
+
+
+class Callback(Protocol):
+    """What the parameter ``callback`` takes: a function, or an object that is called like one.
+
+    A callback may have a method ``stage(name, estimator)`` that returns a context manager. Each stage of the fit, named
+    as in ``timings_``, runs in that context.
+    """
+
+    def __call__(self, iteration: int, cost: float, embedding: NDArray[np.float64]) -> bool | None:
+        """Hear of a fit, and return whether the fit should end.
+
+        Parameters
+        ----------
+        iteration : int
+            Iterations done.
+        cost : float
+            The cost of the true affinities.
+        embedding : ndarray of shape (n_samples, n_components)
+            A copy of the map.
+        """
 
 
 class Tasks:
-    """The tasks of a fit, of which scikit-learn's callbacks hear: its stages, and in the last stretches of iterations.
+    """The tasks of a fit that scikit-learn's callbacks hear of: the stages, and within the last stage the iterations.
 
     Without such callbacks nothing is done.
     """
@@ -42,15 +61,15 @@ class Tasks:
             self._open[-1].call_on_fit_task_begin(**self._arguments)
 
     def begin(self, name: str, n_subtasks: int = 0) -> None:
-        """Begin a part of the task that was begun last and not ended, itself of at most so many parts."""
+        """Begin a task within the innermost open task; the new one has at most ``n_subtasks`` tasks within."""
         if self._open:
             self._open.append(self._open[-1].subcontext(name, max_subtasks=n_subtasks))
             self._open[-1].call_on_fit_task_begin(**self._arguments)
 
     def end(self, fitted: Callable[[], dict[str, Any]] | None = None) -> bool:
-        """End the task that was begun last, and return whether a callback wants no more of its kind.
+        """End the innermost open task, and return whether a callback wants the fit to stop.
 
-        ``fitted`` returns the attributes that the estimator would have if it ended here.
+        ``fitted`` returns the attributes that the estimator would have if the fit ended here.
         """
         if not self._open:
             return False
@@ -58,62 +77,82 @@ class Tasks:
 
 
 class Reports:
-    """Tells from time to time how far the optimization is: the ``report`` of `minimize`.
+    """Reports the progress of an optimization: the ``report`` of `minimize`.
 
-    ``fitted(n_iter, cost, embedding)`` returns the attributes of the estimator if it ended there.
+    Parameters
+    ----------
+    order : ndarray of shape (n,)
+        The rows that the points of ``state`` stand for.
+    state : State
+        The optimization's, which changes while it runs.
+    fitted : callable
+        ``fitted(n_iter, cost, embedding)`` returns the attributes of the estimator if the fit ended there.
+    tasks : Tasks
+        Those of the fit.
+    log : callable
+        Prints a message: ``log(message, level=2)``.
+    save : callable
+        ``save()`` keeps the state for a later fit.
+    callback : Callback or None
+        The user's.
+    callback_every : int
+        Iterations between two calls of the callback.
     """
 
     def __init__(
-        self, estimator: Any, order: NDArray[np.intp], state: State, fitted: Callable[..., dict[str, Any]]
+        self,
+        order: NDArray[np.intp],
+        state: State,
+        fitted: Callable[[int, float, NDArray[np.float64]], dict[str, Any]],
+        *,
+        tasks: Tasks,
+        log: Callable[..., None],
+        save: Callable[[], None],
+        callback: Callback | None,
+        callback_every: int,
     ) -> None:
-        self.estimator = estimator
-        self.order = order
-        self.state = state
-        self.fitted = fitted
-        self._checked = self._told = state.iteration
+        self._order, self._state, self._fitted = order, state, fitted
+        self._tasks, self._log, self._save = tasks, log, save
+        self._callback, self._callback_every = callback, callback_every
+        self._checked = self._reported = state.iteration
         self._time = time.perf_counter()
-        estimator._tasks.begin("iterations")
+        tasks.begin("iterations")
 
-    @property
-    def embedding(self) -> NDArray[np.float64]:
-        """The map as it is, centered, with its points in the order of the rows."""
-        Y = np.empty_like(self.state.Y)
-        Y[self.order] = self.state.Y - self.state.Y.mean(axis=0)
+    def _embedding(self) -> NDArray[np.float64]:
+        """Return the current map, centered, with its points in the order of the rows."""
+        Y = np.empty_like(self._state.Y)
+        Y[self._order] = self._state.Y - self._state.Y.mean(axis=0)
         return Y
 
     def __call__(self, progress: Progress) -> bool:
-        """Tell, save, and return whether the user wants the fit to stop."""
-        estimator, (iteration, cost, gradient_norm, _) = self.estimator, progress
+        """Report and save, and return whether the user wants the fit to stop."""
+        iteration, cost, gradient_norm, _ = progress
         if iteration % CHECK_EVERY == 0:
             self._check(iteration, cost, gradient_norm)
-        if iteration % estimator.callback_every:
+        if iteration % self._callback_every:
             return False
         stop = False
-        if iteration > self._told:  # not where a fit goes on
-            stop = estimator._tasks.end(lambda: self.fitted(iteration, cost, self.embedding))
-            estimator._tasks.begin("iterations")
-            self._told = iteration
-        if estimator.callback is not None:
-            stop |= bool(estimator.callback(iteration, cost, self.embedding))
+        if iteration > self._reported:  # a resumed fit has reported its first iteration before
+            stop = self._tasks.end(lambda: self._fitted(iteration, cost, self._embedding()))
+            self._tasks.begin("iterations")
+            self._reported = iteration
+        if self._callback is not None:
+            stop |= bool(self._callback(iteration, cost, self._embedding()))
         return stop
 
     def end(self, result: Result) -> dict[str, Any]:
-        """Tell the end, and return the attributes of the fit."""
-        attributes = self.fitted(result.n_iter, result.cost, self.embedding)
-        new = result.n_iter > self._told
-        self.estimator._tasks.end((lambda: attributes) if new else None)  # the last stretch may be empty
+        """Report the end, and return the attributes of the fit."""
+        attributes = self._fitted(result.n_iter, result.cost, self._embedding())
+        new = result.n_iter > self._reported
+        self._tasks.end((lambda: attributes) if new else None)  # the last task may have no iterations
         return attributes
 
     def _check(self, iteration: int, cost: float, gradient_norm: float) -> None:
-        estimator, hashes = self.estimator, self.estimator._known_rows.hashes
         before, self._time = self._time, time.perf_counter()
         done, self._checked = iteration - self._checked, iteration
-        estimator._log(
+        self._log(
             f"Iteration {iteration}: error = {cost:.7f}, gradient norm = {gradient_norm:.7f} "
             f"({done} iterations in {self._time - before:.3f}s)",
             level=2,
         )
-        if estimator.warm_start:
-            estimator._resumable = self.state.copy(), self.order, hashes
-        if estimator.checkpoint is not None:
-            save(Path(estimator.checkpoint), self.state, self.order, fingerprint(estimator, hashes))
+        self._save()

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from os import PathLike
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ._base import BaseEmbedding
-from .affinities import normalize_rows
-from .kernels import GradientKernel, KernelFactory
+from ._reports import Callback
+from .kernels.contract import KernelFactory
 from .objectives import ConditionalKL
-from .optimizer import Objective
-from .parallel import Workers
-from .similarities import Similarity
 
 
 class SNE(BaseEmbedding):
@@ -216,6 +210,7 @@ class SNE(BaseEmbedding):
     True
     """
 
+    _objective = ConditionalKL
     _label = "SNE"
     # Neighbors that move against each other feel springs twice as stiff: 2 · 1.2 · 1.5 is just below 2 (1 + momentum),
     # above which the steps would not be stable.
@@ -248,7 +243,7 @@ class SNE(BaseEmbedding):
         early_exaggeration_iter: int = 100,
         momentum: float = 0.9,
         max_step_norm: float | None = 1.0,
-        callback: Callable[[int, float, NDArray[np.float64]], bool | None] | None = None,
+        callback: Callback | None = None,
         callback_every: int = 50,
         warm_start: bool = False,
         checkpoint: str | PathLike[str] | None = None,
@@ -280,14 +275,3 @@ class SNE(BaseEmbedding):
         self.callback_every = callback_every
         self.warm_start = warm_start
         self.checkpoint = checkpoint
-
-    def _affinities(self, conditional: Any) -> Any:
-        return conditional
-
-    def _normalize(self, affinities: Any) -> Any:
-        return normalize_rows(affinities)
-
-    def _objective(
-        self, affinities: Any, similarity: Similarity, kernel: GradientKernel, workers: Workers
-    ) -> Objective:
-        return ConditionalKL(affinities, similarity, kernel, workers)

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from os import PathLike
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ._base import BaseEmbedding
-from .affinities import joint_affinities, symmetrize
-from .kernels import GradientKernel, KernelFactory
+from ._reports import Callback
+from .kernels.contract import KernelFactory
 from .objectives import JointKL
-from .optimizer import Objective
-from .parallel import Workers
-from .similarities import Similarity
 
 
 class TSNE(BaseEmbedding):
@@ -227,6 +221,7 @@ class TSNE(BaseEmbedding):
     array(['tsne0', 'tsne1'], dtype=object)
     """
 
+    _objective = JointKL
     _label = "t-SNE"
     _relative_rate = 1.75
     _largest_gain = 2.0
@@ -257,7 +252,7 @@ class TSNE(BaseEmbedding):
         early_exaggeration_iter: int = 100,
         momentum: float = 0.9,
         max_step_norm: float | None = 5.0,
-        callback: Callable[[int, float, NDArray[np.float64]], bool | None] | None = None,
+        callback: Callback | None = None,
         callback_every: int = 50,
         warm_start: bool = False,
         checkpoint: str | PathLike[str] | None = None,
@@ -289,16 +284,3 @@ class TSNE(BaseEmbedding):
         self.callback_every = callback_every
         self.warm_start = warm_start
         self.checkpoint = checkpoint
-
-    def _affinities(self, conditional: Any) -> Any:
-        return joint_affinities(conditional)
-
-    def _normalize(self, affinities: Any) -> Any:
-        joint = symmetrize(affinities)
-        joint /= joint.sum()
-        return joint
-
-    def _objective(
-        self, affinities: Any, similarity: Similarity, kernel: GradientKernel, workers: Workers
-    ) -> Objective:
-        return JointKL(affinities, similarity, kernel, workers)

@@ -24,15 +24,15 @@ Metric = str | Callable[[ArrayLike, ArrayLike], float]
 
 # Metrics that see no translation, and follow the scale of the rows by some power. Affinities don't see the scale.
 TRANSLATION_INVARIANT = {
-    "euclidean", "l2", "sqeuclidean", "minkowski", "p", "cityblock", "manhattan", "l1", "chebyshev", "infinity",
+    "euclidean", "sqeuclidean", "minkowski", "cityblock", "manhattan", "l1", "chebyshev",
 }  # fmt: skip
 # These follow the scale too, or do not see it at all, and take squares of the rows as they are.
 FOLLOW_SCALE = TRANSLATION_INVARIANT | {
     "cosine", "correlation", "canberra", "braycurtis", "seuclidean", "mahalanobis", "nan_euclidean",
 }  # fmt: skip
 
-# Names that only some of scikit-learn's searches know.
-ALIASES = {"infinity": "chebyshev", "p": "minkowski", "sokalmichener": "rogerstanimoto"}
+# Names that only some of scikit-learn's searches know, and other names of a metric.
+ALIASES = {"l2": "euclidean", "infinity": "chebyshev", "p": "minkowski", "sokalmichener": "rogerstanimoto"}
 # They are of rows that are true or false, and warn about others.
 BOOLEAN = {"dice", "jaccard", "kulsinski", "matching", "rogerstanimoto", "russellrao", "sokalsneath", "yule"}
 # scikit-learn would search a tree with these, which loses neighbors where the triangle inequality does not hold.
@@ -41,7 +41,7 @@ NOT_METRIC = {"braycurtis", "dice"}
 # scikit-learn's tree returns wrong neighbors with it on several threads (scikit-learn issue 32753).
 ONE_THREAD = {"mahalanobis"}
 
-BY_PRODUCTS = ("euclidean", "l2", "sqeuclidean", "cosine")
+BY_PRODUCTS = ("euclidean", "sqeuclidean", "cosine")
 # Ctrl-C has to wait for a call to end: pairs times columns of one, of matrix products and of others. Both take some
 # tenths of a second. With fewer rows at once products are slower, and calls that prepare all rows, or search a tree.
 PRODUCTS_AT_ONCE, TERMS_AT_ONCE = 2**31, 2**26
@@ -168,6 +168,7 @@ class Conditioning:
         self._offset: NDArray[np.float64] | None = None
         self._exponent, self._rest = 0, 0
         self._farthest = math.inf
+        metric = canonical(metric)
         if not isinstance(metric, str) or metric not in FOLLOW_SCALE:
             return
         if rescale:
@@ -256,22 +257,22 @@ def nearest_neighbors(
     >>> graph.indices.tolist()
     [[1, 2], [0, 2], [1, 0], [2, 1]]
     """
-    with errors_that_name(metric, metric_params):
+    with errors_that_name(metric, metric_params), Workers(n_threads) as workers:
         metric, params = resolve(X, metric, metric_params)
         if metric == "precomputed":
             return nearest_of_graph(X, n_neighbors) if issparse(X) else _nearest_of_matrix(X, n_neighbors)
-        return _search(X, n_neighbors, metric, params, n_threads)
+        return search_all(X, n_neighbors, metric, params, workers)
 
 
-def _search(X: Any, n_neighbors: int, metric: Metric, params: dict[str, Any], n_threads: int) -> NeighborGraph:
+def search_all(X: Any, n_neighbors: int, metric: Metric, params: dict[str, Any], workers: Workers) -> NeighborGraph:
+    """Return the nearest neighbors of all rows, under a metric and parameters as `resolve` returns them."""
     rows = rows_of(X, metric)
     search = exact_index(rows, n_neighbors + 1, metric, params)  # the row itself is mostly among them
-    with Workers(1 if needs_one_thread(metric) else n_threads) as workers:
-        distances, indices = kneighbors(search, rows, rows, metric, workers)
+    distances, indices = kneighbors(search, rows, rows, metric, Workers() if needs_one_thread(metric) else workers)
     others = indices != np.arange(X.shape[0])[:, None]
     others[others.all(axis=1), -1] = False  # nearer duplicates have displaced it
     distances, indices = distances[others].reshape(-1, n_neighbors), indices[others].reshape(-1, n_neighbors)
-    if metric in ("euclidean", "l2"):
+    if metric == "euclidean":
         restore_small_distances(X, indices, distances)
     check_distances(distances, indices)
     return NeighborGraph(indices, distances)
@@ -360,13 +361,18 @@ def nearest(distances: NDArray[np.float64], n_neighbors: int) -> tuple[NDArray[n
     return np.take_along_axis(distances, near, 1), near
 
 
+def canonical(metric: Metric) -> Metric:
+    """Return the one name of a metric that has several."""
+    return ALIASES.get(metric, metric) if isinstance(metric, str) else metric
+
+
 def resolve(X: Any, metric: Metric, metric_params: dict[str, Any] | None) -> tuple[Metric, dict[str, Any]]:
     """Return the metric as every search of scikit-learn knows it, with parameters that it would take from the rows."""
     params = dict(metric_params or {})
     if not isinstance(metric, str):
         return metric, params
-    metric = ALIASES.get(metric, metric)
-    if metric in ("euclidean", "l2", "cosine", "precomputed") and params:
+    metric = canonical(metric)
+    if metric in ("euclidean", "cosine", "precomputed") and params:
         raise ValueError(f"{metric} takes no parameters; metric_params must be None.")
     if metric == "minkowski" and not (isinstance(params.get("p", 2), Real) and params.get("p", 2) > 0):
         raise ValueError("p must be a number above 0.")
@@ -431,7 +437,7 @@ def search_algorithm(X: Any, metric: Metric) -> str:
     """Return the algorithm for :class:`sklearn.neighbors.NearestNeighbors`."""
     if callable(metric) or metric in NOT_METRIC:
         return "brute"
-    if metric not in ("euclidean", "l2") or issparse(X):
+    if metric != "euclidean" or issparse(X):
         return "auto"
     return "kd_tree" if X.shape[1] <= TREE_FEATURES else "brute"
 
@@ -571,25 +577,29 @@ def all_distances(
     n_threads: int = 1,
 ) -> NDArray[np.float64]:
     """Return the distances of all pairs of rows, an array of shape (n, n), float64; see `nearest_neighbors`."""
-    with errors_that_name(metric, metric_params):
+    with errors_that_name(metric, metric_params), Workers(n_threads) as workers:
         metric, params = resolve(X, metric, metric_params)
         if metric == "precomputed":
             return np.asarray(X)
-        if metric in ("euclidean", "l2") and not issparse(X):
-            # The same metric by differences, not by |x|² + |y|² − 2x·y: near pairs keep their digits.
-            metric, params = "minkowski", {"p": 2}
-        rows = rows_of(X, metric)
-        if callable(metric):  # of each pair once
-            with sklearn_on_threads(1):
-                distances = np.asarray(pairwise_distances(rows, metric=metric, **params))
-        else:
-            distances = np.empty((X.shape[0], X.shape[0]))
+        return distances_of_all(X, metric, params, workers)
 
-            def fill(start: int, stop: int) -> None:
-                distances[start:stop] = pairwise_distances(rows[start:stop], rows, metric=metric, **params)
 
-            with Workers(1 if needs_one_thread(metric) else n_threads) as workers:
-                in_blocks(fill, X, X.shape[0], metric, workers)
-        np.fill_diagonal(distances, 0.0)  # some metrics have none from a row of zeros to itself
-        check_distances(distances)
+def distances_of_all(X: Any, metric: Metric, params: dict[str, Any], workers: Workers) -> NDArray[np.float64]:
+    """Return the distances of all pairs of rows, under a metric and parameters as `resolve` returns them."""
+    if metric == "euclidean" and not issparse(X):
+        # The same metric by differences, not by |x|² + |y|² − 2x·y: near pairs keep their digits.
+        metric, params = "minkowski", {"p": 2}
+    rows = rows_of(X, metric)
+    if callable(metric):  # of each pair once
+        with sklearn_on_threads(1):
+            distances = np.asarray(pairwise_distances(rows, metric=metric, **params))
+    else:
+        distances = np.empty((X.shape[0], X.shape[0]))
+
+        def fill(start: int, stop: int) -> None:
+            distances[start:stop] = pairwise_distances(rows[start:stop], rows, metric=metric, **params)
+
+        in_blocks(fill, X, X.shape[0], metric, Workers() if needs_one_thread(metric) else workers)
+    np.fill_diagonal(distances, 0.0)  # some metrics have none from a row of zeros to itself
+    check_distances(distances)
     return distances

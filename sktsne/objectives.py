@@ -12,37 +12,57 @@ cost          Σ p log(p/w) + log Z                    Σ p log(p/w) + Σ_i log 
 
 These are the true gradients, with their factors 4 (van der Maaten & Hinton 2008, eq. 5) and 2 (Hinton & Roweis 2002,
 eq. 6); the mathematics page of the documentation derives them as equations (6) and (12). Exaggeration multiplies A
-alone, so the cost is that of the true affinities at every time; what is minimized is that with Σ −p log w exaggerated.
+alone: the reported cost is always that of the true affinities, and the minimized cost has Σ −p log w exaggerated.
 
-Beside the gradient an objective says how stiff the springs are that hold each point: 4 k_i for t-SNE and 2 k_i for SNE,
-with the attraction's k_i and exaggerated like it. That is the diagonal of the Hessian of the attraction with the a_ij
-held fixed, and an optimizer whose steps are inversely proportional to it needs no scale from elsewhere.
+Beside the gradient an objective states the stiffness of the springs that hold each point: 4 k_i for t-SNE and 2 k_i for
+SNE, with the attraction's k_i, exaggerated like A. The stiffness is the diagonal of the Hessian of the attraction with
+the a_ij held fixed. An optimizer whose steps are inversely proportional to the stiffness needs no other scale.
+
+A point's own cost is the part of the cost in its row of affinities: Σ_j p_ij log(p_ij / q_ij) for t-SNE and
+Σ_j p_{j|i} log(p_{j|i} / q_{j|i}) for SNE. The own costs of all points sum to the cost.
 """
 
 from __future__ import annotations
 
 import math
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.special import xlogy
 
-from .affinities import symmetrize
+from ._checks import as_affinities
+from .affinities import joint_affinities, normalize_rows, symmetrize
 from .kernels import GradientKernel
 from .kernels.attraction import Attraction
+from .kernels.contract import potential_of
 from .optimizer import Evaluation
 from .parallel import Workers
 from .similarities import Similarity
 
-# The least curvature of a point that counts, as a part of that of an average point whose neighbors are all where it
-# is: far from them its springs get soft, and repulsion alone would decide on its steps. With more than one degree of
-# freedom repulsion is stronger beside the springs of a map that grows: points of t-SNE flew off, and did not come back.
+Matrix: TypeAlias = csr_array | NDArray[np.float64]
+
+# The least curvature of a point, as a part of that of an average point whose neighbors are all at its place. Far from
+# its neighbors a point's springs get soft, and repulsion alone would decide on its steps. Under a similarity with light
+# tails (more than one degree of freedom) each objective has a `least_curvature_light` instead, because repulsion is
+# stronger beside the springs of a growing map there: points of t-SNE flew off, and did not come back.
 LEAST_CURVATURE = 1.0 / 8.0
-LEAST_CURVATURE_LIGHT = {"joint": 1.0, "conditional": 1.0 / 2.0}  # a point's own p_{j|i} are half of SNE's springs
 
 
-def _negative_entropy(affinities: csr_array | NDArray[np.float64]) -> float:
+def _row_sums(affinities: Matrix) -> NDArray[np.float64]:
+    return np.asarray(affinities.sum(axis=1, dtype=np.float64)).ravel()
+
+
+def _times_log(affinities: Matrix) -> Matrix:
+    """Return the matrix of p log p."""
+    if isinstance(affinities, np.ndarray):
+        return np.asarray(xlogy(affinities, affinities))
+    logarithms = xlogy(affinities.data, affinities.data)
+    return csr_array((logarithms, affinities.indices, affinities.indptr), shape=affinities.shape)
+
+
+def _negative_entropy(affinities: Matrix) -> float:
     """Return Σ p log p."""
     p = affinities if isinstance(affinities, np.ndarray) else affinities.data
     return float(xlogy(p, p).sum(dtype=np.float64))
@@ -78,25 +98,45 @@ class JointKL:
     True
     """
 
+    least_curvature_light = 1.0
+
     def __init__(
         self,
-        affinities: csr_array | NDArray[np.float64],
+        affinities: Matrix,
         similarity: Similarity,
         kernel: GradientKernel,
         workers: Workers,
     ) -> None:
-        self.gradient_scale = math.sqrt(affinities.shape[0])
-        part = LEAST_CURVATURE if similarity.dof <= 1.0 else LEAST_CURVATURE_LIGHT["joint"]
-        self._least_curvature = part / affinities.shape[0]
-        self._attraction = Attraction(affinities, similarity, workers, kernel.dtype)
+        self._affinities = as_affinities("affinities", affinities)
+        n = self._affinities.shape[0]
+        self.gradient_scale = math.sqrt(n)
+        self._least_curvature = (LEAST_CURVATURE if similarity.dof <= 1.0 else self.least_curvature_light) / n
+        self._attraction = Attraction(self._affinities, similarity, workers, kernel.dtype)
         self._kernel = kernel
-        self._negative_entropy = _negative_entropy(affinities)
+        self._negative_entropy = _negative_entropy(self._affinities)
+
+    @staticmethod
+    def from_conditional(conditional: Matrix) -> Matrix:
+        """Return the joint probabilities of conditional ones, see :func:`sktsne.affinities.joint_affinities`."""
+        return joint_affinities(conditional)
+
+    @staticmethod
+    def from_given(affinities: Matrix) -> Matrix:
+        """Return affinities that a user computed as joint probabilities: symmetrized and scaled to the sum 1."""
+        joint = symmetrize(affinities)
+        joint /= joint.sum()
+        return joint
+
+    @staticmethod
+    def count_distributions(n_samples: int) -> int:
+        """Return how many probability distributions the cost compares: one, of all pairs."""
+        return 1
 
     def __call__(self, Y: NDArray[np.float64], exaggeration: float = 1.0, with_cost: bool = False) -> Evaluation:
         """Return gradient, curvature and costs; see :class:`sktsne.optimizer.Objective`."""
         gradient, curvature, cross = self._attraction(Y, with_cost)
         self._kernel.set_points(Y)
-        phi, grad_phi = self._kernel.potential()
+        phi, grad_phi = potential_of(self._kernel, gradient.shape)
         Z = phi.sum()
         gradient *= 4.0 * exaggeration
         grad_phi *= 2.0 / Z
@@ -105,6 +145,15 @@ class JointKL:
         curvature *= 4.0 * exaggeration
         cost = self._negative_entropy + cross + math.log(Z) if with_cost else math.nan
         return Evaluation(gradient, curvature, cost, cost + (exaggeration - 1.0) * cross)
+
+    def point_costs(self, Y: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return each point's own cost, an array of shape (n,); a few may be negative."""
+        force, _, _ = self._attraction(Y, with_cost=True)
+        self._kernel.set_points(Y)
+        Z = potential_of(self._kernel, force.shape)[0].sum()
+        p = self._affinities
+        costs: NDArray[np.float64] = self._attraction.costs + _row_sums(p) * math.log(Z) + _row_sums(_times_log(p))
+        return costs
 
 
 class ConditionalKL:
@@ -137,32 +186,61 @@ class ConditionalKL:
     True
     """
 
+    least_curvature_light = 1.0 / 2.0  # a point's own p_{j|i} are half of its springs
+
     def __init__(
         self,
-        affinities: csr_array | NDArray[np.float64],
+        affinities: Matrix,
         similarity: Similarity,
         kernel: GradientKernel,
         workers: Workers,
     ) -> None:
-        self.gradient_scale = 1.0 / math.sqrt(affinities.shape[0])
-        part = LEAST_CURVATURE if similarity.dof <= 1.0 else LEAST_CURVATURE_LIGHT["conditional"]
+        self._affinities = as_affinities("affinities", affinities)
+        self.gradient_scale = 1.0 / math.sqrt(self._affinities.shape[0])
+        part = LEAST_CURVATURE if similarity.dof <= 1.0 else self.least_curvature_light
         self._least_curvature = 2.0 * part  # a row of affinities sums to 1, and so does a column on average
-        self._attraction = Attraction(symmetrize(affinities), similarity, workers, kernel.dtype)
-        self._kernel = kernel
-        self._negative_entropy = _negative_entropy(affinities)
+        self._attraction = Attraction(symmetrize(self._affinities), similarity, workers, kernel.dtype)
+        self._similarity, self._kernel, self._workers = similarity, kernel, workers
+        self._negative_entropy = _negative_entropy(self._affinities)
+
+    @staticmethod
+    def from_conditional(conditional: Matrix) -> Matrix:
+        """Return the conditional probabilities, which are what SNE compares with."""
+        return conditional
+
+    @staticmethod
+    def from_given(affinities: Matrix) -> Matrix:
+        """Return affinities that a user computed as conditional probabilities: with rows that sum to 1."""
+        return normalize_rows(affinities)
+
+    @staticmethod
+    def count_distributions(n_samples: int) -> int:
+        """Return how many probability distributions the cost compares: one for each row."""
+        return n_samples
 
     def __call__(self, Y: NDArray[np.float64], exaggeration: float = 1.0, with_cost: bool = False) -> Evaluation:
         """Return gradient, curvature and costs; see :class:`sktsne.optimizer.Objective`."""
         gradient, curvature, cross = self._attraction(Y, with_cost)
         self._kernel.set_points(Y)
-        Z, grad_phi = self._kernel.potential()
+        Z, grad_phi = potential_of(self._kernel, gradient.shape)
         inverse_Z = 1.0 / Z
         gradient *= 2.0 * exaggeration
         np.maximum(curvature, self._least_curvature, out=curvature)
         curvature *= 2.0 * exaggeration
-        for part in np.multiply(grad_phi, inverse_Z[:, None], out=grad_phi), self._kernel.potential(inverse_Z)[1]:
-            gradient += part
-        # The attraction's affinities hold every pair in both directions: half of its cross entropy.
+        grad_phi *= inverse_Z[:, None]
+        gradient += grad_phi
+        gradient += potential_of(self._kernel, gradient.shape, inverse_Z)[1]
+        # The attraction's affinities hold every pair in both directions, so the cross entropy is half of its sum.
         cross *= 0.5
         cost = float(self._negative_entropy + cross + np.log(Z).sum()) if with_cost else math.nan
         return Evaluation(gradient, curvature, cost, cost + (exaggeration - 1.0) * cross)
+
+    def point_costs(self, Y: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return each point's own cost, an array of shape (n,)."""
+        p = self._affinities
+        attraction = Attraction(p, self._similarity, self._workers, self._kernel.dtype)  # without the symmetric p_{i|j}
+        force, _, _ = attraction(Y, with_cost=True)
+        self._kernel.set_points(Y)
+        Z = potential_of(self._kernel, force.shape)[0]
+        costs: NDArray[np.float64] = attraction.costs + _row_sums(p) * np.log(Z) + _row_sums(_times_log(p))
+        return costs

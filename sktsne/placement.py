@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from ._process import call_in_forked_processes
-from .kernels import GradientKernel, KernelFactory
 from .kernels.attraction import Attraction
+from .kernels.contract import GradientKernel, KernelFactory
 from .parallel import Workers
 from .search import Caching
 from .similarities import similarity_of

@@ -33,12 +33,14 @@ from .neighbors import (
     NeighborGraph,
     check_distances,
     check_graph,
+    distances_of_all,
     exact_index,
     kneighbors,
     nearest_of_graph,
     needs_one_thread,
     resolve,
     rows_of,
+    search_all,
 )
 from .parallel import Workers
 
@@ -117,7 +119,7 @@ class KnownRows:
     ----------
     X : ndarray or csr_matrix of shape (n, n_features)
         The rows.
-    zeros_count : bool, default=False
+    explicit_zeros : bool, default=False
         Whether the explicit zeros of a sparse X say more than none, as in a graph of distances.
 
     Examples
@@ -128,30 +130,30 @@ class KnownRows:
     (array([ True, False]), array([1]))
     """
 
-    def __init__(self, X: Any, zeros_count: bool = False) -> None:
-        self._zeros_count = zeros_count
-        self.hashes = _hashes(X, zeros_count)
+    def __init__(self, X: Any, explicit_zeros: bool = False) -> None:
+        self._explicit_zeros = explicit_zeros
+        self.hashes = _hashes(X, explicit_zeros)
         self._order = np.argsort(self.hashes, kind="stable")
 
-    def are(self, X: Any) -> bool:
+    def match(self, X: Any) -> bool:
         """Return whether X is the rows of the fit, in their order."""
-        return bool(X.shape[0] == len(self.hashes) and np.array_equal(_hashes(X, self._zeros_count), self.hashes))
+        return bool(X.shape[0] == len(self.hashes) and np.array_equal(_hashes(X, self._explicit_zeros), self.hashes))
 
     def find(self, X: Any) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
         """Return which rows are known, and of these which they are; of equal rows of the fit, the first."""
-        hashes = _hashes(X, self._zeros_count)
+        hashes = _hashes(X, self._explicit_zeros)
         ordered = self.hashes[self._order]
         place = np.minimum(np.searchsorted(ordered, hashes), len(ordered) - 1)
         known = ordered[place] == hashes
         return known, self._order[place[known]]
 
 
-def _hashes(X: Any, zeros_count: bool) -> NDArray[np.bytes_]:
+def _hashes(X: Any, explicit_zeros: bool) -> NDArray[np.bytes_]:
     """Return 16 bytes for each row, the same for rows of the same values."""
     if issparse(X):
         X = csr_array(X, dtype=np.float64, copy=True)
         X.sum_duplicates()
-        if zeros_count:
+        if explicit_zeros:
             X.data += 0.0  # one kind of zero
         else:
             X.eliminate_zeros()
@@ -198,6 +200,10 @@ class ExactSearch(Caching):
         self._given, self._conditioning, self._n_neighbors = X, conditioning, n_neighbors
         self._metric, self._params = resolve(conditioning.scaled(X), metric, metric_params)
 
+    def graph(self, X: Any, workers: Workers) -> NeighborGraph:
+        """Return the neighbors of the rows of the fit, which are given conditioned."""
+        return search_all(X, self._n_neighbors, self._metric, self._params, workers)
+
     @cached_property
     def _rows(self) -> Any:
         return self._prepare(self._given)
@@ -229,7 +235,7 @@ class ExactSearch(Caching):
         order = np.lexsort((indices, distances), axis=1)
         distances, indices = np.take_along_axis(distances, order, 1), np.take_along_axis(indices, order, 1)
         if indices.shape[1] < self._rows.shape[0]:
-            power = 2 if self._metric in ("euclidean", "l2") else 1
+            power = 2 if self._metric == "euclidean" else 1
             doubtful = np.flatnonzero(distances[:, -1] ** power - distances[:, k - 1] ** power <= slack)
             with sklearn_on_threads(1), config_context(assume_finite=True):
                 for row in doubtful:
@@ -302,11 +308,15 @@ class AllRows:
         self._rows, self._conditioning = X, conditioning
         self._metric, self._params = resolve(conditioning.scaled(X), metric, metric_params)
 
+    def distances(self, X: Any, workers: Workers) -> NDArray[np.float64]:
+        """Return the distances of all pairs of rows of the fit, which are given conditioned."""
+        return distances_of_all(X, self._metric, self._params, workers)
+
     def neighbors_of(self, rows: Any, workers: Workers) -> NeighborGraph:
         """Return all rows of the fit; see :class:`Search`."""
         X, rows = (rows_of(self._conditioning(part), self._metric) for part in (self._rows, rows))
         metric, params = self._metric, self._params
-        if metric in ("euclidean", "l2") and not issparse(X):
+        if metric == "euclidean" and not issparse(X):
             metric, params = "minkowski", {"p": 2}  # by differences
         with sklearn_on_threads(1):  # one by one, as a matrix product rounds a row differently in another batch
             parts = [pairwise_distances(rows[i : i + 1], X, metric=metric, **params) for i in range(rows.shape[0])]

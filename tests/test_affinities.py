@@ -6,7 +6,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import coo_array, coo_matrix, csc_array, csr_array, csr_matrix, lil_array
 from sklearn.manifold import TSNE as SklearnTSNE  # noqa: N811
 
-from sktsne import SNE, TSNE
 from sktsne.affinities import (
     FixedBandwidth,
     Perplexity,
@@ -18,7 +17,7 @@ from sktsne.affinities import (
 )
 from sktsne.kernels import ExactKernel
 from sktsne.neighbors import all_distances, nearest_neighbors
-from sktsne.objectives import JointKL
+from sktsne.objectives import ConditionalKL, JointKL
 from sktsne.parallel import Workers
 from sktsne.perplexity import conditional_probabilities, search_precisions_reference
 from sktsne.similarities import StudentT
@@ -288,7 +287,7 @@ class TestGivenAffinities:
             A if isinstance(A, np.ndarray) else A.toarray(), copy if isinstance(A, np.ndarray) else copy.toarray()
         )
 
-    @pytest.mark.parametrize("normalize", [TSNE()._normalize, SNE()._normalize])
+    @pytest.mark.parametrize("normalize", [JointKL.from_given, ConditionalKL.from_given])
     def test_unsorted_indices_duplicates_and_zeros_count_as_what_they_are(self, normalize, rng):
         A = self.matrix(rng)
         A[0, 1:3] = 1.0
@@ -314,7 +313,7 @@ class TestGivenAffinities:
     @pytest.mark.parametrize("storage", [np.asarray, csr_array])
     def test_joint_ones_are_symmetric_and_sum_to_one(self, storage, rng):
         A = self.matrix(rng)
-        joint = TSNE()._normalize(given_affinities(storage(7.0 * A)))
+        joint = JointKL.from_given(given_affinities(storage(7.0 * A)))
         joint = joint if storage is np.asarray else joint.toarray()
         np.fill_diagonal(A, 0.0)
         assert_allclose(joint, (A + A.T) / (A + A.T).sum(), rtol=1e-12)
@@ -322,7 +321,7 @@ class TestGivenAffinities:
     @pytest.mark.parametrize("storage", [np.asarray, csr_array])
     def test_conditional_ones_have_rows_that_sum_to_one(self, storage, rng):
         A = self.matrix(rng) * 10.0 ** rng.integers(-200, 100, size=(12, 1))
-        conditional = SNE()._normalize(given_affinities(storage(A)))
+        conditional = ConditionalKL.from_given(given_affinities(storage(A)))
         conditional = conditional if storage is np.asarray else conditional.toarray()
         np.fill_diagonal(A, 0.0)
         assert_allclose(conditional, A / A.sum(axis=1, keepdims=True), rtol=1e-12)
@@ -337,10 +336,10 @@ class TestGivenAffinities:
             given_affinities(storage(A))
         A[2, 3] = 1e-3
         A[5, :] = 0.0
-        received = TSNE()._normalize(given_affinities(storage(A)))
+        received = JointKL.from_given(given_affinities(storage(A)))
         assert received.sum(axis=1)[5] > 0.0
         with pytest.raises(ValueError, match="every row of X must have an affinity to another row for SNE, and row 5"):
-            SNE()._normalize(given_affinities(storage(A)))
+            ConditionalKL.from_given(given_affinities(storage(A)))
         A[:, 5] = 0.0
         A[5, 5] = 1.0
         with pytest.raises(ValueError, match="affinities='precomputed' X must hold affinities, and row 5 has none"):

@@ -366,7 +366,10 @@ class TestWarningsAndErrors:
     @pytest.mark.parametrize(
         ("params", "message"),
         [
-            ({"neighbors": "faiss", "metric": "manhattan"}, "neighbors == 'faiss' has the metrics 'euclidean', 'l2', "),
+            (
+                {"neighbors": "faiss", "metric": "manhattan"},
+                "neighbors == 'faiss' has the metrics 'euclidean', 'cosine', ",
+            ),
             ({"neighbors": "faiss", "metric": "precomputed", "init": "random"}, "'faiss' .* metric == 'precomputed'"),
             ({"neighbors": "faiss", "metric_params": {"p": 3}}, r"'faiss' .* metric_params == \{'p': 3\}"),
             ({"neighbors": "faiss", "method": "exact"}, "neighbors == 'faiss' finds some .* method == 'exact' takes"),

@@ -108,21 +108,21 @@ class TestKnownRows:
         found, places = known.find(storage(np.array([[0.0, 2.0], [1.0, -0.0], [2.0, 0.0], [-0.0, 0.0]])))
         assert found.tolist() == [True, True, False, True]
         assert places.tolist() == [1, 0, 3]
-        assert known.are(storage(-0.0 + X))
-        assert not known.are(storage(X[:3]))
-        assert not known.are(storage(X[::-1]))
+        assert known.match(storage(-0.0 + X))
+        assert not known.match(storage(X[:3]))
+        assert not known.match(storage(X[::-1]))
 
     def test_precision_is_no_part_of_a_row(self, rng):
         X = rng.normal(size=(20, 3)).astype(np.float32)
         known = KnownRows(X)
-        assert known.are(X.astype(np.float64))
+        assert known.match(X.astype(np.float64))
         assert not known.find(X + np.float32(1e-6))[0].any()
 
     def test_sparse_rows_are_told_by_their_values(self):
         row = csr_array((np.array([2.0, 1.0]), np.array([3, 0]), np.array([0, 2])), shape=(1, 4))
         zeros = csr_array((np.array([1.0, 0.0, 2.0]), np.array([0, 2, 3]), np.array([0, 3])), shape=(1, 4))
-        assert KnownRows(row).are(zeros)
-        assert KnownRows(row).are(csr_array(row.toarray()))
+        assert KnownRows(row).match(zeros)
+        assert KnownRows(row).match(csr_array(row.toarray()))
         assert row.indices.tolist() == [3, 0]
         assert zeros.nnz == 3
         assert not KnownRows(row).find(csr_array(np.array([[1.0, 2.0, 0.0, 0.0]])))[0].any()
@@ -130,10 +130,10 @@ class TestKnownRows:
     def test_zeros_of_a_graph_are_distances(self):
         # Two groups of equal rows: the neighbors of each are its own, at distance 0.
         graph = csr_array((np.zeros(8), np.array([0, 1, 0, 1, 2, 3, 2, 3]), np.arange(0, 9, 2)), shape=(4, 4))
-        found, places = KnownRows(graph, zeros_count=True).find(graph[2:])
+        found, places = KnownRows(graph, explicit_zeros=True).find(graph[2:])
         assert found.all()
         assert places.tolist() == [2, 2]
-        assert KnownRows(graph, zeros_count=True).are(-1.0 * graph)
+        assert KnownRows(graph, explicit_zeros=True).match(-1.0 * graph)
 
 
 class TestExactSearch:

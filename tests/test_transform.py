@@ -67,7 +67,7 @@ class TestCost:
     @staticmethod
     def probabilities(model, new):
         graph = model._search.neighbors_of(new, Workers())
-        return model._kind.probabilities(graph.distances, Workers()), graph.indices
+        return model._affinity_rule.probabilities(graph.distances, Workers()), graph.indices
 
     @staticmethod
     def cost(model, P, neighbors, Y):

@@ -2,9 +2,9 @@ r"""The attractive force: a sum over the affinities.
 
     A_i = Σ_j s_ij a_ij (y_i − y_j)         k_i = Σ_j s_ij a_ij         cross = Σ_i Σ_j −s_ij log w_ij
 
-with ``s`` the symmetric affinities, sparse or dense, and the similarity's ``w`` and ``a`` at r²_ij; ``k_i``, the
-stiffness, is that of the springs that pull at point i. Exaggeration is the caller's: it multiplies ``A`` and ``k``, and
-the affinities stay as they are.
+with the symmetric affinities ``s``, sparse or dense, and the similarity's ``w`` and ``a`` at r²_ij. The stiffness
+``k_i`` is that of the springs that pull at point i. The caller exaggerates by multiplying ``A`` and ``k``; the
+affinities stay as they are.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from .._checks import as_affinities, as_floats
 from .._native import choose
 from ..parallel import Workers
 from ..similarities import Similarity, similarity_of
+from .contract import check_parts, check_points
 
-# Elements of a temporary (rows × columns) in the references: they fit in the cache.
+# Elements of a temporary array (rows × columns) in the references, so that it fits in the cache.
 REFERENCE_BLOCK = 100_000
 
 
@@ -79,8 +81,8 @@ class Attraction:
 
     Parameters
     ----------
-    affinities : csr_array or ndarray of shape (n, n), or csr_array of shape (n, m); float64
-        Symmetric, with a zero diagonal. A dense array must be C-contiguous.
+    affinities : csr_array or ndarray of shape (n, n), or csr_array of shape (n, m)
+        Symmetric, with a zero diagonal; finite and not negative.
     similarity : Similarity
         Its ``dof`` gives w and a.
     workers : Workers
@@ -88,8 +90,8 @@ class Attraction:
     dtype : type, default=numpy.float64
         Of the arithmetic with sparse affinities: float32 halves the memory that every iteration reads.
     fixed : ndarray of shape (m, d), default=None
-        Points that do not move, and pull at those that do: the columns of the affinities. By default the points pull at
-        each other.
+        Points that do not move, and pull at the points that do: the columns of the affinities. By default the points
+        pull at each other.
     """
 
     def __init__(
@@ -100,6 +102,12 @@ class Attraction:
         dtype: type[np.floating] = np.float64,
         fixed: NDArray[np.float64] | None = None,
     ) -> None:
+        check_parts(similarity, workers)
+        if dtype not in (np.float32, np.float64):
+            raise TypeError(f"dtype == {dtype!r}, must be numpy.float32 or numpy.float64.")
+        if fixed is not None:
+            fixed = check_points(fixed, None)
+        affinities = as_affinities("affinities", affinities, None if fixed is None else len(fixed))
         self._n = affinities.shape[0]
         self._dof = similarity.dof
         self._workers = workers
@@ -110,11 +118,13 @@ class Attraction:
             routine = choose("attraction", "sparse_attraction", sparse_attraction_reference, *types)
             indices = affinities.indices if fixed is None else affinities.indices + self._n  # they follow the others
             self._run = partial(routine, affinities.data.astype(dtype, copy=False), indices, affinities.indptr)
-            self._row_cost = 4 * max(1, affinities.nnz // self._n)
-        else:
+            self._row_cost = 4 * max(1, affinities.nnz // max(1, self._n))
+        elif fixed is None:
             routine = choose("attraction", "dense_attraction", dense_attraction_reference)
             self._run = partial(routine, affinities)
             self._row_cost = self._n
+        else:
+            raise TypeError("affinities must be a csr_array where there are fixed points.")
         self._force = np.empty((0, 0))
         self._stiffness, self.costs = np.empty((2, self._n))
         self._points: NDArray[np.floating] | None = None
@@ -126,16 +136,20 @@ class Attraction:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
         """Return the force ``A`` (n, d), the stiffness ``k`` (n,) and the sum ``cross``, 0 unless ``with_cost``.
 
-        The attribute ``costs`` (n,) has each point's part of it.
+        The attribute ``costs`` (n,) holds each point's part of ``cross``. The next call reuses all arrays.
 
-        ``Y`` is the embedding, C-contiguous float64 of shape (n, d). The arrays are those of the call before.
+        ``Y`` is the embedding, of shape (n, d).
         """
+        Y = as_floats("Y", Y, (self._n, "d" if self._points is None else self._points.shape[1]))
+        if Y.shape[1] == 0:
+            raise ValueError(f"Y has shape {Y.shape}, must have at least one column.")
         if self._force.shape != Y.shape:
             self._force = np.empty_like(Y)
-        points = Y.astype(self._dtype, copy=False) if self._sparse else np.ascontiguousarray(Y.T)
         if self._points is not None:
             self._points[: self._n] = Y
             points = self._points
+        else:
+            points = Y.astype(self._dtype, copy=False) if self._sparse else np.ascontiguousarray(Y.T)
         run = partial(self._run, points, self._dof, with_cost, self._force, self._stiffness, self.costs)
         self._workers.run(run, self._n, self._row_cost)
         return self._force, self._stiffness, float(self.costs.sum()) if with_cost else 0.0

@@ -1,45 +1,49 @@
 r"""The Barnes-Hut kernel: a potential by a tree of cells, in n log n time.
 
-Points that are far away, and near to each other, count as one at their center: a cell of size s at the distance r does
-if s ≤ angle · r (Barnes & Hut 1986; for t-SNE van der Maaten 2014, section 4.2). That is small beside the distance over
-which Student's t with one degree of freedom changes. Lighter tails change faster, by d log w / dr = −2 r a, so that
+Points that are far away, and near to each other, count as one point at their center: the points of a cell of size s at
+the distance r do if s ≤ angle · r (Barnes & Hut 1986; for t-SNE van der Maaten 2014, section 4.2). Such a cell is small
+beside the distance over which Student's t with one degree of freedom changes. Lighter tails change faster, by
+d log w / dr = −2 r a, so that
 
     s · max(1/r, r a(r²)) ≤ angle
 
-is the rule for every similarity; the second term counts for more than one degree of freedom only. Then cells whose
-weights are nothing beside that of a point nearby count as points, too. With charges,
+is the rule for every similarity; the second term is the larger one for more than one degree of freedom only. Cells
+whose weights are negligible beside the weight of a point nearby count as points, too. With charges,
 
     φ_c(y) ≈ Σ_cells M w(|y − m|²),     M = Σ c_j,   m = Σ c_j y_j / M        and its gradient
 
-A quadtree halves its cells' sides, and is as deep as the smallest distance of two points asks for. This tree halves
-their *points*, at the median along the longest side: it is balanced whatever the points are, duplicates and outliers
-among them, has log₂(n / 32) levels, and serves any number of components. It needs no pointers either: node k has the
-children 2k and 2k + 1. One walk serves all the points of a leaf, with their box in place of y, which is stricter than
-the rule asks for.
+A quadtree halves the sides of its cells, and is as deep as the smallest distance of two points demands. This tree
+halves the *points* of its cells, at the median along the longest side: the tree is balanced whatever the points are,
+duplicates and outliers among them, has log₂(n / LEAF) levels, and needs no pointers: node k has the children 2k and
+2k + 1. One walk serves all points of a leaf, with their box in place of y, which is stricter than the rule.
 """
 
 from __future__ import annotations
 
 import math
 from functools import partial
+from numbers import Real
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .._checks import check_number
 from .._native import choose
 from ..parallel import Workers
 from ..similarities import Similarity, similarity_of
+from .contract import check_parts, check_points, check_request
 
-# Points of a leaf, at most.
+# The largest number of points in a leaf. The compiled loops have arrays of this size, and of MAX_COMPONENTS columns.
 LEAF = 32
-# Of a cube; at least that of any box of side 1.
+MAX_COMPONENTS = 3
+# The diagonal of a cube of side 1, which bounds the diagonal of any box whose longest side is 1.
 DIAGONAL = math.sqrt(3.0)
-# Points whose weights are exp(-35) of another's are nothing beside it: there are no 1e12 of them.
+# Points whose weights are exp(-35) of the weight of another point are negligible: no map has 1e12 points.
 NEGLIGIBLE = 35.0
-# Charges beyond this are made smaller by it: SNE's, the inverse potentials of isolated points, go up to 1e307, and
-# times coordinates they would overflow.
+# If a charge is larger than HUGE, all charges are divided by HUGE. SNE's charges, the inverse potentials, go up to
+# 1e307 for isolated points, and would overflow when they are multiplied by coordinates.
 HUGE = 2.0**500
-# Cells and points that act on one, roughly: sets the size of a block of work.
+# Roughly the number of cells and points in the sum for one point: sets the size of a block of work.
 LIST_LENGTH = 500
 
 
@@ -142,9 +146,9 @@ def _reach(
     depth: int,
     dof: float,
 ) -> float:
-    """Return the distance from which points are negligible beside one that is known to be there.
+    """Return the distance from which points are negligible beside a point that is certainly nearer.
 
-    That is one of the targets' own leaf, or of the leaf to which the nearer centers lead.
+    The nearer point is one of the targets' own leaf, or of the leaf that a walk to the nearer center ends at.
     """
     if dof <= 1.0:
         return math.inf
@@ -170,7 +174,8 @@ class BarnesHutKernel:
     workers : Workers
         The threads to use.
     angle : float, default=0.5
-        The largest size of a cell, over its distance, that counts as a point. 0 is exact.
+        The largest size of a cell, divided by its distance, up to which its points count as one point, from 0 (exact)
+        to 1.
 
     Examples
     --------
@@ -185,26 +190,29 @@ class BarnesHutKernel:
     (array([0.7 , 0.67, 0.37]), (3, 2))
     """
 
-    max_components: int | None = 3
+    max_components: int | None = MAX_COMPONENTS
+    options = ("angle",)
     dtype: type[np.floating] = np.float32
 
     def __init__(self, similarity: Similarity, workers: Workers, angle: float = 0.5) -> None:
+        check_parts(similarity, workers)
+        check_number("angle", angle, Real, 0, 1)
         self._dof = similarity.dof
         self._workers = workers
         self._angle = angle
+        self._points: NDArray[np.float64] | None = None
         self._split = choose("tree", "split_nodes", split_nodes_reference)
         self._run = choose("tree", "tree_potential", tree_potential_reference)
 
     def set_points(self, Y: NDArray[np.float64]) -> None:
         """Place the sources: ``Y`` of shape (n, d)."""
-        n, d = Y.shape
+        points = check_points(Y, self.max_components).copy()
+        n, d = points.shape
         self._depth = max(0, math.ceil(math.log2(n / LEAF)))
-        self._points, self._order = Y.copy(), np.arange(n)
+        self._points, self._order = points, np.arange(n)
         self._lower, self._upper = np.zeros((2, 2 ** (self._depth + 1), d))
         for level in range(self._depth + 1):
-            split = partial(
-                self._split, self._points, self._order, self._lower, self._upper, level, level == self._depth
-            )
+            split = partial(self._split, points, self._order, self._lower, self._upper, level, level == self._depth)
             self._workers.run(split, 2**level, 10 * n >> level)
         self._unit_cells: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
         self._sizes = np.ascontiguousarray((self._upper - self._lower).max(axis=1))
@@ -215,34 +223,39 @@ class BarnesHutKernel:
         at: NDArray[np.float64] | None = None,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return φ (m,) and ∇φ (m, d) of the points, at themselves (without the self-term) or ``at``."""
-        c = np.ones(len(self._points)) if charges is None else charges[self._order]
+        points, given, places = check_request(self._points, charges, at)
+        if given is not None and given.min() < 0.0:
+            raise ValueError(f"charges must not be negative, got {given.min()}.")
+        c = np.ones(len(points)) if given is None else given[self._order]
         scale = HUGE if c.max() > HUGE else 1.0
         c = c / scale
-        cells = self._unit_cells if charges is None else None
-        masses, centers = cells or self._cells(c)
-        if charges is None:  # kept: places are asked for many times
+        cells = self._unit_cells if given is None else None
+        masses, centers = cells or self._cells(points, c)
+        if given is None:  # kept, because `place` asks for potentials of unit charges many times
             self._unit_cells = masses, centers
-        targets = self._points if at is None else at
+        targets = points if places is None else places
         phi, grad_phi = np.empty(len(targets)), np.empty(targets.shape)
         run = partial(
-            self._run, targets, at is None, self._order, self._points, c, masses, centers, self._sizes, self._lower,
+            self._run, targets, places is None, self._order, points, c, masses, centers, self._sizes, self._lower,
             self._upper, self._depth, self._angle, self._dof, phi, grad_phi,
         )  # fmt: skip
-        if at is None:
+        if places is None:
             self._workers.run(run, 2**self._depth, LEAF * LIST_LENGTH)
         else:
-            self._workers.run(run, len(at), 4 * LIST_LENGTH)
+            self._workers.run(run, len(places), 4 * LIST_LENGTH)
         phi *= scale
         grad_phi *= scale
         return phi, grad_phi
 
-    def _cells(self, c: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _cells(
+        self, points: NDArray[np.float64], c: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return each node's charge and center of charge."""
         leaves = 2**self._depth
-        masses, moments = np.zeros(2 * leaves), np.zeros((2 * leaves, self._points.shape[1]))
+        masses, moments = np.zeros(2 * leaves), np.zeros((2 * leaves, points.shape[1]))
         starts = len(c) * np.arange(leaves) >> self._depth
         masses[leaves:] = np.add.reduceat(c, starts)
-        moments[leaves:] = np.add.reduceat(c[:, None] * self._points, starts, axis=0)
+        moments[leaves:] = np.add.reduceat(c[:, None] * points, starts, axis=0)
         for level in reversed(range(self._depth)):
             nodes, children = slice(2**level, 2 ** (level + 1)), slice(2 ** (level + 1), 2 ** (level + 2))
             masses[nodes] = masses[children].reshape(-1, 2).sum(axis=1)
@@ -252,20 +265,3 @@ class BarnesHutKernel:
         empty = masses == 0.0
         centers[empty] = self._lower[empty]
         return masses, centers
-
-
-class BarnesHutFactory:
-    """Makes kernels of one angle; skops loads it, unlike a partial, without having to trust that.
-
-    Parameters
-    ----------
-    angle : float
-        That of the kernels.
-    """
-
-    def __init__(self, angle: float) -> None:
-        self._angle = angle
-
-    def __call__(self, similarity: Similarity, workers: Workers) -> BarnesHutKernel:
-        """Return a kernel."""
-        return BarnesHutKernel(similarity, workers, self._angle)

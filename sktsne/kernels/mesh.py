@@ -1,13 +1,14 @@
 r"""The mesh of the FFT kernel: cubic B-splines at its nodes, and the convolution of charges with a weight.
 
-A transform is periodic, and padding with zeros keeps the periods apart: as far as w reaches, which for the heavy tails
-of Student's t is the whole mesh once more. So those are convolved in two parts, with u = r²:
+A discrete transform is periodic, and a padding with zeros as wide as w reaches keeps the periods apart. Student's t
+reaches over the whole mesh, so that its padding would double the mesh along each axis. Therefore such weights are
+convolved in two parts, with u = r²:
 
     w(u) = near + far,      far(u) = Σ_{m<4} (−c)^m / m! · w⁽ᵐ⁾(u + c),      c = (6² − 1) α
 
-The far part, a Taylor series of w at u + c, differs from w by a remainder that falls by r⁸ faster than w itself, and is
-six times as wide: a mesh of four times the spacing resolves it, whose B-splines are sums of those of the fine mesh,
-exactly. The near part takes a padding of some 26 units only.
+The far part is a Taylor series of w at u + c. Its difference from w, the near part, falls by r⁸ faster than w itself,
+and needs a padding of some 26 units only. The far part is six times as wide as w, so that a mesh of four times the
+spacing resolves it; the B-splines of the coarse mesh are exact sums of those of the fine mesh.
 
 Rows of a transform that are padding, or not needed, are left out. Mesh and transforms are float32.
 """
@@ -26,13 +27,15 @@ from .._native import choose
 from ..parallel import Workers
 from ..similarities import Similarity
 
+# Nodes along an axis where a cubic B-spline is not 0, and the spacing of the coarse mesh in units of the fine one. The
+# compiled loops are written for these numbers.
 SUPPORT = 4
 COARSENING = 4
 FAR_WIDTH = 6.0
 FAR_TERMS = 4
-# Where the near part is below this it is left out.
+# Beyond the distance where the near part falls below this value, the near part is left out.
 NEGLIGIBLE = 1e-8
-# Places within a cell, along each axis, at which the term of a point itself is tabulated.
+# Places within a cell, along each axis, at which a point's effect on itself is tabulated; also in the compiled loops.
 TABLE = 64
 Weight = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
@@ -118,31 +121,37 @@ def far_weight(dof: float, r2: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def near_weight(similarity: Similarity, r2: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return what the far part leaves of ``w``."""
+    """Return the near part of ``w``: the difference from the far part."""
     return similarity.weight(r2) - far_weight(similarity.dof, r2)
 
 
 def _coarse_splines() -> NDArray[np.float32]:
-    """Return how coarse nodes count on the fine mesh: entry (r, s) is node q + s - 1 of the coarse one at 4q + r.
+    """Return the values of the coarse mesh's splines at fine nodes.
 
-    A cubic B-spline is a sum of five of half its width, with 1, 4, 6, 4 and 1 eighths: here of such sums.
+    Entry (r, s) is the value at the fine node COARSENING · q + r of the spline around the coarse node q + s - 1.
+
+    A cubic B-spline is the sum of five splines of half its width, with the factors 1, 4, 6, 4 and 1 eighths. Applying
+    that sum twice gives the factors for a quarter of the width.
     """
     half = np.array([1.0, 4.0, 6.0, 4.0, 1.0]) / 8.0
-    spread = np.zeros(9)
+    spread = np.zeros(2 * len(half) - 1)
     spread[::2] = half
-    taps = np.pad(np.convolve(spread, half), 4)  # from node -10 to 10
-    r, s = np.indices((COARSENING, SUPPORT))
-    return np.ascontiguousarray(taps[14 + r - COARSENING * s], dtype=np.float32)
+    factors = np.convolve(spread, half)
+    center = len(factors) // 2
+    node, coarse_node = np.indices((COARSENING, SUPPORT))
+    distance = node - COARSENING * (coarse_node - 1)
+    padded = np.pad(factors, 2 * COARSENING)  # distances go from -2 to 2 coarse nodes
+    return np.ascontiguousarray(padded[2 * COARSENING + center + distance], dtype=np.float32)
 
 
 def _reach(weight: Weight) -> float:
-    """Return the distance beyond which a weight that falls is negligible."""
+    """Return the distance beyond which a decreasing weight is negligible."""
     distances = np.arange(0.0, 1000.0, 0.25)
     return float(distances[np.abs(weight(distances**2)) > NEGLIGIBLE].max(initial=0.0)) + 0.25
 
 
 def _refinement(n_fine: int, n_coarse: int, weights: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the matrix (n_fine, n_coarse) that takes a function's splines on the coarse mesh to the fine one."""
+    """Return the matrix (n_fine, n_coarse) from spline coefficients on the coarse mesh to those on the fine mesh."""
     if n_fine == 1:
         return np.ones((1, 1), dtype=np.float32)
     node = np.arange(n_fine)[:, None]
@@ -158,7 +167,7 @@ def coarsen_reference(
     start: int,
     stop: int,
 ) -> None:
-    """Fill rows ``start`` to ``stop`` of ``coarse`` with the charges that its splines see."""
+    """Fill rows ``start`` to ``stop`` of ``coarse`` with the charges of ``fine``, weighted by the coarse splines."""
     outer, inner = (_refinement(m, c, weights) for m, c in zip(fine.shape, coarse.shape, strict=True))
     coarse[start:stop] = outer[:, start:stop].T @ fine @ inner
 
@@ -181,13 +190,13 @@ class Convolution:
     Parameters
     ----------
     shape : tuple of int
-        Of the mesh; one row for one component.
+        The nodes along each axis of the mesh; one row for one component.
     spacing : float
         The distance of two nodes.
     weight : callable
-        The weight of squared distances.
+        The weight as a function of squared distances.
     reach : float
-        The distance beyond which the weight is nothing.
+        The distance beyond which the weight is negligible.
     workers : Workers
         The threads to use.
     """
@@ -207,22 +216,22 @@ class Convolution:
         )
         offsets = [np.minimum(np.arange(size), size - np.arange(size)) * spacing for size in self._padded]
         w = weight(offsets[0][:, None] ** 2 + offsets[1][None, :] ** 2)
-        # Divided by the transforms of the splines; both are real and even.
+        # Both splines' transforms are divided out; they are real and even, like that of the weight.
         transform = fft.rfft2(w, workers=workers.n_threads).real
         for axis, size in enumerate(self._padded):
             if size > 1:
                 theta = 2.0 * np.pi * np.arange(transform.shape[axis]) / size
                 factor = (3.0 / (2.0 + np.cos(theta))) ** 2
                 transform *= factor[:, None] if axis == 0 else factor
-        # Twice each, for real and imaginary parts: a product of complex and real numbers is slow in NumPy.
+        # Each factor stands twice, for real and imaginary parts: NumPy multiplies complex by real numbers slowly.
         self._transform = np.repeat(transform.astype(np.float32), 2, axis=1)
         self._spectrum = np.empty((shape[0], transform.shape[1]), dtype=np.complex64)
         self._potential = np.empty(shape, dtype=np.float32)
 
     def __call__(self, mesh: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the potential of charges on the mesh, at its nodes; the array is that of the call before."""
-        # Blocks of rows, of columns, and of rows again: a block stays in the cache, and the padding's rows, which are
-        # zero before and not needed after, are never stored. SciPy's own threads would share one array instead.
+        """Return the potential of charges on the mesh, at its nodes, in an array that the next call reuses."""
+        # Blocks of rows, of columns, and of rows again stay in the cache. The padding's rows, which are zero before and
+        # not needed after, are never stored. SciPy's own threads would need the whole padded array.
         rows, width = self._padded
         self._workers.run(partial(self._forward, mesh), len(mesh), width)
         self._workers.run(self._multiply, self._spectrum.shape[1], 2 * rows)
@@ -248,9 +257,9 @@ class Convolution:
 
 
 class Mesh:
-    """A mesh, and the convolution with w on it.
+    """A mesh, and the convolution with w on the mesh.
 
-    The attribute ``corner`` is a position, and ``corner_place`` is where that is, in nodes from the first one.
+    ``corner`` (a position) lies at mesh coordinate ``corner_place``. Mesh coordinates count nodes from the first one.
 
     Parameters
     ----------
@@ -291,7 +300,7 @@ class Mesh:
         self.self_terms = self._self_terms()
 
     def _self_terms(self) -> NDArray[np.float32]:
-        """Return what a unit charge adds at its own place: potential, outer and inner slope, over places in a cell."""
+        """Return the potential and the two slopes of a unit charge at its own place, for places within a cell."""
         unit = np.zeros(self.shape, dtype=np.float32)
         center = tuple(m // 2 for m in self.shape)
         unit[center] = 1.0
@@ -307,7 +316,7 @@ class Mesh:
         return np.ascontiguousarray(terms, dtype=np.float32)
 
     def on_mesh(self, coordinates: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Return for each place whether its splines end on the mesh."""
+        """Return for each place whether all of its splines' nodes are on the mesh."""
         last = np.array(self.shape[-coordinates.shape[1] :]) - SUPPORT // 2
         inside: NDArray[np.bool_] = np.all((coordinates >= 1.0) & (coordinates < last), axis=1)
         return inside
@@ -315,7 +324,7 @@ class Mesh:
     def coordinates(self, Y: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return positions in units of the mesh."""
         result = np.empty_like(Y)
-        for k, x in enumerate(self.corner):  # column by column, which NumPy does several times faster
+        for k, x in enumerate(self.corner):  # column by column because NumPy is several times faster so
             np.subtract(Y[:, k], x, out=result[:, k])
         result /= self.spacing
         for k, x in enumerate(self.corner_place):
@@ -323,7 +332,7 @@ class Mesh:
         return result
 
     def convolve(self, mesh: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the potential of charges on the mesh, at its nodes; the array is that of the call before."""
+        """Return the potential of charges on the mesh, at its nodes, in an array that the next call reuses."""
         potential = self._near(mesh)
         if self._far is not None:
             self._workers.run(

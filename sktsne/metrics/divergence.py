@@ -9,15 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array, issparse
-from scipy.special import xlogy
 from sklearn.utils import check_array
 
 from .._checks import check_dof, check_number
 from .._parameters import choose_method
 from .._pipeline import embedder_of
-from ..affinities import normalize_rows, symmetrize
 from ..kernels import ExactKernel
-from ..kernels.attraction import Attraction
+from ..kernels.contract import make_kernel
 from ..objectives import ConditionalKL, JointKL
 from ..parallel import Workers, effective_n_threads
 from ..similarities import similarity_of
@@ -69,13 +67,13 @@ def kl_divergence(
     True
     """
     Y = check_array(embedding, dtype=np.float64, order="C", ensure_min_samples=2, input_name="embedding")
+    objective = JointKL if joint else ConditionalKL
     dof = (1.0 if joint else math.inf) if dof is None else dof
     check_dof(dof)
-    P = _check_affinities(affinities, len(Y), joint)
+    P = objective.from_given(_check_affinities(affinities, len(Y), joint))
     similarity = similarity_of(dof)
     with Workers(effective_n_threads(n_jobs)) as workers:
-        objective = (JointKL if joint else ConditionalKL)(P, similarity, ExactKernel(similarity, workers), workers)
-        return float(objective(Y, with_cost=True).cost)
+        return float(objective(P, similarity, ExactKernel(similarity, workers), workers)(Y, with_cost=True).cost)
 
 
 def point_costs(estimator: Any) -> NDArray[np.float64]:
@@ -114,26 +112,13 @@ def point_costs(estimator: Any) -> NDArray[np.float64]:
     >>> display = EmbeddingDisplay.from_estimator(tsne, y=costs, label_name="cost")
     """
     estimator = embedder_of(estimator)
-    Y = np.ascontiguousarray(estimator.embedding_, dtype=np.float64)
-    Y = Y - Y.mean(axis=0)
-    P = estimator.affinities_.astype(np.float64)
-    mass = np.asarray(P.sum(axis=1)).ravel()
-    joint = mass.sum() < 1.5  # the sum is 1, or n for conditional affinities
+    Y = estimator.embedding_.astype(np.float64)
+    Y -= Y.mean(axis=0)
     similarity = similarity_of(estimator.dof)
     with Workers(effective_n_threads(estimator.n_jobs)) as workers:
-        kernel = choose_method(estimator, len(Y))[1](similarity, workers)
-        kernel.set_points(Y)
-        Z = kernel.potential()[0].astype(np.float64)
-        attraction = Attraction(P, similarity, workers)
-        attraction(Y, with_cost=True)
-        costs: NDArray[np.float64] = attraction.costs
-    costs += mass * np.log(Z.sum() if joint else Z)
-    if issparse(P):
-        P.data = xlogy(P.data, P.data)
-        costs += np.asarray(P.sum(axis=1)).ravel()
-    else:
-        costs += xlogy(P, P).sum(axis=1)
-    return costs
+        kernel = make_kernel(choose_method(estimator, len(Y))[1], similarity, workers)
+        objective: JointKL | ConditionalKL = estimator._objective(estimator.affinities_, similarity, kernel, workers)
+        return objective.point_costs(Y)
 
 
 def pbic(estimator: Any) -> float:
@@ -179,8 +164,8 @@ def pbic(estimator: Any) -> float:
         raise ValueError(f"perplexity == {estimator.perplexity!r}, must be below n_samples - 1 == {n - 1}.")
     if not (isinstance(estimator.affinities, str) and estimator.affinities == "perplexity"):
         raise ValueError(f"affinities == {estimator.affinities!r}, must be 'perplexity': others do not have one.")
-    mass = float(estimator.affinities_.sum())  # 1 for joint affinities, n for conditional ones
-    return float(2.0 * estimator.kl_divergence_ / mass + math.log(n) * estimator.perplexity / n)
+    mean = estimator.kl_divergence_ / estimator._objective.count_distributions(n)
+    return float(2.0 * mean + math.log(n) * estimator.perplexity / n)
 
 
 def _check_affinities(affinities: Any, n: int, joint: bool) -> csr_array | NDArray[np.float64]:
@@ -197,8 +182,4 @@ def _check_affinities(affinities: Any, n: int, joint: bool) -> csr_array | NDArr
             if joint
             else f"affinities of row {sums.argmin()} are all 0, must not be with joint=False."
         )
-    if not joint:
-        return normalize_rows(P)
-    P = symmetrize(P)
-    P /= P.sum()
     return P

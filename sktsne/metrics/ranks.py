@@ -482,7 +482,7 @@ def _distances(X: Any, metric: Metric) -> Distances:
         metric, parameters = resolve(X, metric, None)
     if metric == "precomputed":
         return lambda rows: np.array(X[rows])
-    if metric in ("euclidean", "l2") and not issparse(X):
+    if metric == "euclidean" and not issparse(X):
         return _squared_distances(X)
     X = rows_of(X, metric)
 
