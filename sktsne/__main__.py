@@ -26,13 +26,13 @@ ESTIMATOR_OPTIONS = (
     "random_state", "method", "n_jobs",
 )  # fmt: skip
 
-# Trustworthiness takes the distances of all pairs of so many rows; of more, those from a sample to all.
+# Up to this many rows are all judged for the trustworthiness; of more, a random sample is judged against all rows.
 TRUSTWORTHINESS_ROWS, TRUSTWORTHINESS_SAMPLE = 5000, 1000
 
 EPILOG = """\
 data files:
   .csv .tsv  a row per line, UTF-8; the first line is a header if one of its
-             cells is not a number (a label that comes up again is none)
+             cells is not a number (unless it is a label that comes up again)
   .npy       a 2-D array
   .npz       the array X, or the only 2-D one
 
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     argv : sequence of str, default=None
-        The arguments; those of the process by default.
+        The arguments; by default those of the process.
 
     Returns
     -------
@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace) -> None:
     _say("data", f"{table.source}, {counted(len(table.X), 'row')}, {counted(table.X.shape[1], 'column')}")
     _refusing(estimator.fit, table.X)
     clock.seconds.update(estimator.timings_)
-    with clock.stage("writing"):  # first of all: whatever goes wrong later, this is safe
+    with clock.stage("writing"):  # before all other steps, whose errors then lose nothing
         names = list(estimator.get_feature_names_out())
         write(arguments.output, estimator.embedding_, names, table)
     _say_fit(estimator, len(table.X))
@@ -223,12 +223,12 @@ def _add_method(group: Any) -> None:
 def _estimator(arguments: argparse.Namespace) -> SNE | TSNE:
     given = {name: getattr(arguments, name) for name in ESTIMATOR_OPTIONS}
     estimator = (SNE if arguments.sne else TSNE)(**{name: value for name, value in given.items() if value is not None})
-    _refusing(check_parameters, estimator)  # also done by the fit, but data may take long to read
+    _refusing(check_parameters, estimator)  # before the data, which may take long to read
     return estimator
 
 
 def _refusing(function: Callable[..., Any], *arguments: Any) -> None:
-    """Call a function whose errors are those of the user."""
+    """Call a function, and raise its errors as a UsageError: the user can mend them."""
     try:
         function(*arguments)
     except (ValueError, TypeError, FloatingPointError, MemoryError, RuntimeError, np.linalg.LinAlgError) as error:
@@ -236,7 +236,7 @@ def _refusing(function: Callable[..., Any], *arguments: Any) -> None:
 
 
 def _check_paths(arguments: argparse.Namespace) -> None:
-    """Find out before the work is done whether it can be saved."""
+    """Raise a UsageError before the work is done, if its result could not be saved."""
     data, output = arguments.data, arguments.output
     if data is None and arguments.labels is not None:
         raise UsageError("--labels needs data; digits come with their labels")
@@ -272,7 +272,7 @@ def _neighbors(estimator: SNE | TSNE, n_rows: int) -> str:
     if isinstance(estimator.affinities_, np.ndarray):
         return "all pairs"
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the fit has said it
+        warnings.simplefilter("ignore")  # the fit has given its warnings
         affinities = choose_affinities(estimator, n_rows)
     asked = affinities.count_neighbors(n_rows)
     stored = np.diff(estimator.affinities_.indptr)
@@ -291,13 +291,13 @@ def _trustworthiness(X: NDArray[Any], Y: NDArray[Any], metric: str, n_jobs: int 
         value = trustworthiness(
             X, Y, n_neighbors=n_neighbors, metric=metric, sample_size=sample_size, random_state=0, n_jobs=n_jobs
         )
-    except (ValueError, TypeError, MemoryError) as error:  # the map is there all the same
+    except (ValueError, TypeError, MemoryError) as error:  # the map is written all the same
         return f"could not be computed: {' '.join(str(error).split())}"
     return f"{value:.4f} ({counted(n_neighbors, 'neighbor')}{sample})"
 
 
 def _plot_if_possible(path: Path | None) -> Callable[..., None] | None:
-    """Return the function that plots, or None if there is nothing to do or no matplotlib."""
+    """Return the function that plots, or None without a path or without matplotlib."""
     if path is None:
         return None
     try:
@@ -305,7 +305,7 @@ def _plot_if_possible(path: Path | None) -> Callable[..., None] | None:
     except ImportError as error:
         _complain(f'no plot without matplotlib, pip install "sktsne[plot]" gets it ({error})')
         return None
-    formats = set(FigureCanvasAgg.get_supported_filetypes()) - {"pgf"}  # which needs LaTeX
+    formats = set(FigureCanvasAgg.get_supported_filetypes()) - {"pgf"}  # pgf needs LaTeX
     _check_target("--plot", path, sorted(f".{name}" for name in formats))
     return draw
 

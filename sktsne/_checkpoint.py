@@ -1,4 +1,4 @@
-"""The file from which a fit goes on after its process has ended: all or nothing of it is there at any time."""
+"""The file from which a fit continues after its process has ended. The file is never incomplete."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from numpy.typing import NDArray
 
 from .optimizer import State
 
-# Parameters that do not change the result.
+# Parameters that may change when a fit continues: no iteration depends on them.
 WITHOUT_EFFECT = ("n_jobs", "verbose", "callback", "callback_every", "warm_start", "checkpoint", "max_iter")
 
 
 def fingerprint(estimator: Any, rows: NDArray[Any]) -> str:
-    """Return a hash of what a fit depends on: the parameters and, as hashes, the rows."""
+    """Return a hash of what an iteration depends on: the parameters and the rows, given as their hashes."""
     parameters = {name: value for name, value in estimator.get_params().items() if name not in WITHOUT_EFFECT}
     return str(joblib.hash((type(estimator).__name__, parameters, rows)))
 
 
 def save(path: Path, state: State, order: NDArray[np.intp], name: str) -> None:
-    """Write the state of a fit to a file, in the place of what it held before."""
+    """Write the state of a fit to a file, which replaces an earlier one."""
     new = path.with_name(path.name + ".part")
     with new.open("wb") as file:
         np.savez(file, order=order, fingerprint=np.array(name), **vars(state))
         file.flush()
         os.fsync(file.fileno())
-    os.replace(new, path)  # at once: a file is never half written
+    os.replace(new, path)  # at once, so that the file is never half written
 
 
 def load(path: Path, name: str) -> tuple[State, NDArray[np.intp]] | None:
-    """Return state and order of the points from a file, None if there is none.
+    """Return the state and the order of the points from a file, or None if the file does not exist.
 
     Raises
     ------
     ValueError
-        If the file is of another fit, or no checkpoint.
+        If the file is of another fit, or is no checkpoint.
     """
     if not path.exists():
         return None
@@ -53,7 +53,7 @@ def load(path: Path, name: str) -> tuple[State, NDArray[np.intp]] | None:
         raise ValueError(f"checkpoint == {str(path)!r} is there and holds no checkpoint: {error}") from error
     if str(other) != name:
         raise ValueError(
-            f"checkpoint == {str(path)!r} holds that of another fit, of other rows or with other parameters: delete "
-            "it, or name another file."
+            f"checkpoint == {str(path)!r} holds the checkpoint of another fit, with other rows or parameters: "
+            "delete the file, or name another."
         )
     return State(**{key: value if value.ndim else value.item() for key, value in values.items()}), order

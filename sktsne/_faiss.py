@@ -1,7 +1,7 @@
-"""Approximate nearest neighbors by faiss, with as many probes as the recall takes.
+"""Approximate nearest neighbors by faiss, with as many probes as the recall needs.
 
 The rows are divided into lists by k-means (an inverted file), and a row's neighbors are sought in the lists nearest to
-it, its probes. How many it takes is measured: a sample of the rows is searched exactly, too.
+it, its probes. How many probes the recall needs is measured on a sample of the rows, which is searched exactly, too.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ FAISS_METRICS = ("euclidean", "cosine")
 
 RECALL = 0.98
 SAMPLE = 500
-ERRORS_ABOVE = 3.0  # how many standard errors the sample's recall must lie above
+ERRORS_ABOVE = 3.0  # standard errors by which the sample's recall must exceed RECALL
 
-# On 50 components of MNIST, twice the square root of n lists take the least time from 10,000 to 70,000 rows; more rows
-# per centroid, or more iterations, save no probes that are worth their time.
+# On 50 components of MNIST, LISTS · √n lists take the least time from 10,000 to 70,000 rows; more rows per centroid, or
+# more iterations, take more time than they save by fewer probes.
 LISTS = 2.0
 ROWS_PER_CENTROID = 32
 TRAINING_ITERATIONS = 8
@@ -35,12 +35,13 @@ SEED = 0
 LARGEST_PART = 1 / 3
 
 ROWS_AT_ONCE = 256
-# Below this part of |x|² + |y|² a squared distance suffers from coordinates in float32: by 1e-4 and more.
+# Squared distances below this part of |x|² + |y|² have relative errors of 1e-4 and more from coordinates in float32.
 FLOAT32_ROUNDING = 1e-6
 EVERY_DISTANCE = 4.0  # (x - y)² is at most 2 |x|² + 2 |y|²
-# Neighbors within this part of |x| are not ranked by float32, nor well enough by the exact search to tell.
+# Rows x with all neighbors within this part of |x| count as not found, unless all coincide: neither float32 nor the
+# exact search ranks such neighbors reliably.
 UNRESOLVED = 1e-6
-# Rows beyond this, in units of the largest of the fit, are as far as this to all of them.
+# The bound on coordinates of new rows, in units of the largest of the fit: rows beyond it are equally far from all.
 FLOAT32_RANGE = 1e15
 # From 20 rows on faiss turns to matrix products, which round a row differently in another batch.
 WITHOUT_PRODUCTS = 16
@@ -56,39 +57,39 @@ def approximate_neighbors(
     X : ndarray of shape (n, n_features), float64
         The rows.
     n_neighbors : int
-        How many, at most n - 1.
+        The number of neighbors, at most n - 1.
     metric : {"euclidean", "cosine"}
         The distance.
     workers : Workers
-        The threads to use. The result does not depend on them.
+        The threads to use. The result does not depend on their number.
 
     Returns
     -------
     graph : NeighborGraph or None
         Neighbors from near to far, up to rounding; the indices are int32 where they fit. None where the exact search
-        is as fast, because the probes would have more than a third of the rows, and where float32, or the lack of a
-        direction under "cosine", does not allow this one.
+        is as fast, because the probes would have more than a third of the rows; also where float32, or a row of
+        zeros with "cosine", does not allow the approximate search.
 
     Raises
     ------
     ImportError
-        Without faiss.
+        If faiss is not installed.
     """
     file = _inverted_file(X, n_neighbors, metric, workers)
     return None if file is None else file.graph(metric)
 
 
 class ApproximateSearch(Caching):
-    """Neighbors of new rows, with as many probes as those of the fit took.
+    """Finds neighbors of new rows, with as many probes as the rows of the fit needed.
 
     Parameters
     ----------
     X : ndarray of shape (n, n_features)
         The rows of the fit, as given.
     conditioning : Conditioning
-        That of the fit.
+        The conditioning of the fit.
     n_neighbors : int
-        How many.
+        The number of neighbors.
     metric : {"euclidean", "cosine"}
         The distance.
     """
@@ -98,7 +99,7 @@ class ApproximateSearch(Caching):
         self._n_neighbors, self._metric = n_neighbors, metric
 
     def graph(self, X: NDArray[np.float64], workers: Workers) -> NeighborGraph | None:
-        """Return the neighbors of the rows themselves, which are given conditioned, too; None as without new rows."""
+        """Return the neighbors of the rows of the fit, in X conditioned; None as in `approximate_neighbors`."""
         file = _inverted_file(X, self._n_neighbors, self._metric, workers)
         if file is None:
             return None
@@ -136,7 +137,7 @@ class ApproximateSearch(Caching):
 
 @contextmanager
 def _faiss_on_one_thread() -> Iterator[Any]:
-    """Import faiss; what is changed of its settings is undone."""
+    """Import faiss and set it to one thread; afterwards restore its number of threads."""
     try:
         import faiss
     except ImportError as error:
@@ -153,12 +154,12 @@ def _faiss_on_one_thread() -> Iterator[Any]:
 
 
 def _directions(X: NDArray[np.float64], metric: str) -> NDArray[np.float64]:
-    """Return rows whose Euclidean distances tell those of the metric."""
+    """Return rows whose Euclidean distances determine those of the metric."""
     return normalize(X) if metric == "cosine" else X
 
 
 def _inverted_file(X: NDArray[np.float64], n_neighbors: int, metric: str, workers: Workers) -> _InvertedFile | None:
-    """Return the lists, and the neighbors of the rows in them; None as for `approximate_neighbors`."""
+    """Return the lists, and the neighbors found in them; None as in `approximate_neighbors`."""
     with _faiss_on_one_thread() as faiss:
         if metric == "cosine":
             lengths = np.sqrt(np.einsum("ij,ij->i", X, X))
@@ -171,8 +172,8 @@ def _inverted_file(X: NDArray[np.float64], n_neighbors: int, metric: str, worker
 class _InvertedFile:
     """The lists, and the neighbors found so far.
 
-    faiss itself gets one thread and fixed blocks of rows: what its threads and their matrix products find depends on
-    how many they are, in the last bits.
+    faiss itself gets one thread and fixed blocks of rows, because its matrix products depend on the numbers of threads
+    and rows, in the last bits.
     """
 
     def __init__(self, faiss: Any, X: NDArray[np.float64], n_neighbors: int, workers: Workers) -> None:
@@ -200,7 +201,7 @@ class _InvertedFile:
         self._lists[start:stop] = self._index.quantizer.search(self._rows[start:stop], 1)[1][:, 0]
 
     def search_all(self) -> bool:
-        """Find the neighbors of all rows; return whether that was worth it."""
+        """Find the neighbors of all rows; return False, without neighbors, if the exact search is as fast."""
         n_probes = self._choose_probes()
         if n_probes is None:
             return False
@@ -244,7 +245,7 @@ class _InvertedFile:
         return distances, indices
 
     def _choose_probes(self) -> int | None:
-        """Return a number of probes that has the recall, to a sixteenth near the least one, or None."""
+        """Return a number of probes that reaches RECALL, at most a sixteenth above the least one, or None."""
         n = len(self._X)
         sample = np.sort(np.random.default_rng(SEED).choice(n, min(n, SAMPLE), replace=False))
         radius = self._exact_radius(sample)
@@ -252,7 +253,7 @@ class _InvertedFile:
 
         def is_enough(n_probes: int) -> bool:
             self._search(sample, n_probes, EVERY_DISTANCE)
-            # By distances, as the exact search's choice among ties is not the only right one.
+            # Distances are compared, not indices: among ties, other neighbors than the exact search's are right, too.
             recall = resolved * np.mean(self._distances[sample] <= radius[:, None], axis=1)
             return bool(recall.mean() - ERRORS_ABOVE * recall.std() / np.sqrt(len(sample)) >= RECALL)
 
@@ -269,13 +270,13 @@ class _InvertedFile:
 
     def _exact_radius(self, sample: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the distance from each row of the sample to the last of its neighbors, plus rounding."""
-        index = exact_index(self._X, self._indices.shape[1] + 1, "euclidean", {})  # the row itself is among them
+        index = exact_index(self._X, self._indices.shape[1] + 1, "euclidean", {})  # the row itself is the nearest
         distances, indices = kneighbors(index, self._X, self._X[sample], "euclidean", self._workers)
         restore_small_distances(self._X, indices, distances, sample, self.squares)
         return np.asarray(distances.max(axis=1) * (1.0 + 1e-6))
 
     def _search(self, rows: NDArray[np.int64], n_probes: int, inaccurate: float) -> None:
-        """Find the neighbors of ``rows``; recompute squared distances below that part of |x|² + |y|²."""
+        """Find the neighbors of ``rows``; recompute squared distances below ``inaccurate`` (|x|² + |y|²)."""
 
         def block(start: int, stop: int) -> None:
             self._faiss.omp_set_num_threads(1)
@@ -287,12 +288,12 @@ class _InvertedFile:
         self._workers.run_blocks(block, len(rows), ROWS_AT_ONCE)
 
     def _search_block(self, rows: NDArray[np.int64], n_probes: int, inaccurate: float) -> None:
-        """Search in so many lists. Where they have too few neighbors, some indices are -1."""
+        """Search ``n_probes`` lists for the neighbors of ``rows``. If these have too few rows, some indices are -1."""
         k = self._indices.shape[1]
         probes = self._faiss.SearchParametersIVF(nprobe=min(n_probes, self._index.nlist))
         squared, indices = self._index.search(self._rows[rows], k + 1, params=probes)
         others = indices != rows[:, None]
-        others[others.all(axis=1), -1] = False  # nearer duplicates have displaced the row itself
+        others[others.all(axis=1), -1] = False  # duplicates have displaced the row itself
         indices = indices[others].reshape(-1, k)
         distances = np.sqrt(squared[others].reshape(-1, k), dtype=np.float64) * self._unit
         restore_small_distances(self._X, indices, distances, rows, self.squares, inaccurate)

@@ -1,12 +1,12 @@
-"""What a fit needs of the memory, and what there is."""
+"""The memory that a fit needs, and the memory that there is."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-# Bytes at the peak, for each neighbor of a row (measured: 4.1 GB for 1,000,000 rows with 91), for each number of a
-# dense array of rows, and for each pair of rows where all pairs are taken.
+# Bytes at the peak of a fit: for each neighbor of each row (measured: 4.1 GB for 1,000,000 rows with 91 neighbors), for
+# each number of a dense array of rows, and for each pair of rows where affinities are of all pairs.
 PER_NEIGHBOR, PER_NUMBER, PER_PAIR = 45, 16, 32
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
@@ -17,7 +17,7 @@ def available_memory() -> int | None:
         limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     except (AttributeError, OSError, ValueError):  # not on Windows
         return None
-    for path in map(Path, LIMITS):  # of a container
+    for path in map(Path, LIMITS):  # the limits of a container
         text = path.read_text().strip() if path.exists() else ""
         if text.isdigit():
             limits.append(int(text))
@@ -31,16 +31,16 @@ def estimated_memory(n_samples: int, n_features: int, n_neighbors: int, all_pair
 
 
 def check_memory(n_samples: int, n_features: int, n_neighbors: int, all_pairs: bool) -> None:
-    """Raise a MemoryError for a fit that cannot fit: otherwise the system would kill the process.
+    """Raise a MemoryError for a fit that needs more memory than there is: the system would kill its process.
 
     Parameters
     ----------
     n_samples, n_features : int
-        The shape of X, 0 features where it is sparse.
+        The shape of X, with 0 features if X is sparse.
     n_neighbors : int
-        Of each row.
+        The neighbors of each row.
     all_pairs : bool
-        Whether all pairs of rows get a distance, which X does not hold.
+        Whether the distances of all pairs of rows are computed.
     """
     needed = estimated_memory(n_samples, n_features, n_neighbors, all_pairs)
     available = available_memory()

@@ -1,4 +1,4 @@
-"""The estimator of a map in a pipeline."""
+"""The step of a pipeline that embeds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 
 def place_of_embedding(pipeline: Pipeline) -> int:
-    """Return the place of the last step that embeds."""
+    """Return the index of the last step with the attribute ``embedding_``."""
     for place in reversed(range(len(pipeline.steps))):
         if hasattr(pipeline.steps[place][1], "embedding_"):
             return place
@@ -18,7 +18,7 @@ def place_of_embedding(pipeline: Pipeline) -> int:
 
 
 def embedder_of(estimator: Any) -> Any:
-    """Return the fitted estimator that has a map: itself, or a step of a pipeline."""
+    """Return the fitted estimator that has a map: ``estimator``, or a step if ``estimator`` is a pipeline."""
     if isinstance(estimator, Pipeline):
         estimator = estimator.steps[place_of_embedding(estimator)][1]
     check_is_fitted(estimator, "embedding_")

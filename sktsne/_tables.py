@@ -21,16 +21,16 @@ MAX_NAMES = 20
 
 
 class UsageError(Exception):
-    """What the user can mend, said in one line."""
+    """An error that the user can mend, with a message of one line."""
 
 
 class Table(NamedTuple):
-    """What was read.
+    """The rows and labels that were read.
 
     Parameters
     ----------
     source : str
-        Where it comes from, for the report.
+        Where the rows come from, for the report.
     X : ndarray of shape (n, n_features)
         The rows: of the file's dtype, without the labels.
     labels : ndarray of shape (n,) or None
@@ -51,9 +51,9 @@ def read(path: Path | None, wanted: str | None = None) -> Table:
     Parameters
     ----------
     path : Path or None
-        A file with one of the extensions that are known.
+        A file with one of the ``EXTENSIONS``.
     wanted : str, default=None
-        The labels: name or number of a column, name of an array.
+        The labels: the name or number of a column, or the name of an array.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def _check_rows(path: Path, X: NDArray[Any], where: Callable[[int, int], str]) -
 
 
 def _column_number(path: Path, wanted: str, n_columns: int, there_are: str) -> int:
-    """Return the index of the column that ``wanted`` is the number of."""
+    """Return the index, from 0, of the column with the number ``wanted``, from 1."""
     if wanted.isdecimal() and 1 <= int(wanted) <= n_columns:
         return int(wanted) - 1
     raise UsageError(f"{path}: there is no column {wanted!r} for --labels; there are {there_are}")
@@ -96,7 +96,7 @@ def _listing(names: Sequence[str]) -> str:
 
 
 class _Columns(NamedTuple):
-    """The columns of a text file: their names, if there is a header, and which of them holds the labels."""
+    """The columns of a text file: their names, if there is a header, and the index of the label column."""
 
     names: list[str] | None
     n_columns: int
@@ -104,7 +104,7 @@ class _Columns(NamedTuple):
 
     @classmethod
     def of(cls, path: Path, first: list[str], wanted: str | None) -> _Columns:
-        """Make out the columns from the first row."""
+        """Return the columns that the first row shows."""
         names = None if all(map(_is_number, first)) else [cell.strip() for cell in first]
         if wanted is None:
             return cls(names, len(first), None)
@@ -119,7 +119,7 @@ class _Columns(NamedTuple):
         return f"column {index + 1}" + ("" if self.names is None else f" ({self.names[index]})")
 
     def only_label_is_text(self, first: list[str]) -> bool:
-        """Return whether ``first`` would be a row of data if its label, a text, were one."""
+        """Return whether in the row ``first`` the label is a text and every other cell a number."""
         return all(_is_number(cell) != (index == self.label) for index, cell in enumerate(first))
 
 
@@ -154,7 +154,7 @@ def _parse(path: Path, reader: Any, wanted: str | None) -> Table:
     if first is None:
         raise UsageError(f"{path}: is empty")
     columns = _Columns.of(path, first, wanted)
-    # Iris begins "5.1,3.5,1.4,0.2,Iris-setosa": whether that is a header shows when its label does, or doesn't, recur.
+    # A file may begin "5.1,3.5,1.4,0.2,Iris-setosa": such a row is a header unless its label recurs in another row.
     undecided = columns.names is not None and columns.only_label_is_text(first)
     if columns.names is None or undecided:
         rows = chain([list(first)], rows)
@@ -174,7 +174,7 @@ def _collect(
 ) -> tuple[NDArray[np.float64], list[str], array[int]]:
     """Return the features, the labels, and on which line each row ends.
 
-    Cells are converted row by row: text takes ten times the memory of its numbers.
+    Cells are converted row by row, because text takes ten times the memory of its numbers.
     """
     values, labels, lines = array("d"), [], array("q")
     for row in rows:
@@ -200,7 +200,7 @@ def _read_arrays(path: Path, wanted: str | None) -> Table:
     try:
         with open(path, "rb") as file:
             magic = file.read(6)
-            if not magic.startswith((b"\x93NUMPY", b"PK")):  # np.load would speak of pickles
+            if not magic.startswith((b"\x93NUMPY", b"PK")):  # np.load raises an error about pickles
                 raise UsageError(f"{path}: {'holds no arrays of NumPy' if magic else 'is empty'}")
             file.seek(0)
             loaded = np.load(file, allow_pickle=False)
@@ -261,13 +261,13 @@ def write(path: Path, embedding: NDArray[np.floating], names: list[str], table: 
     Parameters
     ----------
     path : Path
-        The file; its extension says how. Numbers in text come back the same.
+        The file; its extension is the format. Numbers written as text are read back unchanged.
     embedding : ndarray of shape (n, n_components)
         The points.
     names : list of str
         The components' names, the header of a text file.
     table : Table
-        What was embedded.
+        The table that was embedded.
     """
     labels = table.labels
     extension = path.suffix.lower()

@@ -19,7 +19,7 @@ from .neighbors import scale_exponent, scaled
 # Standard deviation of a start's first component: small, so that early exaggeration can rearrange clusters freely
 # (Kobak & Berens 2019).
 START_SCALE = 1e-4
-# Of matrices with up to so many rows all eigenvectors are computed.
+# Up to this many rows of a matrix, all of its eigenvectors are computed.
 DENSE_SPECTRUM = 100
 EIGENVALUE_TOLERANCE = 1e-4
 
@@ -47,8 +47,8 @@ def _varies(X: Any) -> bool:
 def pca_start(X: Any, n_components: int, random_state: np.random.RandomState) -> NDArray[np.float64]:
     """Return the principal components of ``X``, the first one with standard deviation 1e-4.
 
-    Components that the rows do not have (they vary in fewer directions, or not at all, or by less than rounding) are
-    filled with random coordinates, so that no two components start equal.
+    Missing components (the rows vary in fewer directions, or not at all, or by less than rounding) are filled with
+    random coordinates, so that no two components start equal.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def pca_start(X: Any, n_components: int, random_state: np.random.RandomState) ->
     n_components : int
         Components of the embedding.
     random_state : RandomState
-        For the filling, and for the solvers that begin at random.
+        For the random coordinates, and for the solvers that begin at random.
 
     Returns
     -------
@@ -86,7 +86,7 @@ def pca_start(X: Any, n_components: int, random_state: np.random.RandomState) ->
             pca = PCA(available, random_state=random_state).set_output(transform="default")
             components = pca.fit_transform(X)
     deviations = components.std(axis=0)
-    if not deviations[0] > 0.0:  # the rows differ by less than what rounding leaves
+    if not deviations[0] > 0.0:  # the rows differ by less than rounding
         return start
     real = deviations > 1e-7 * deviations[0]
     start[:, :available][:, real] = components[:, real] * (START_SCALE / deviations[0])
@@ -94,7 +94,7 @@ def pca_start(X: Any, n_components: int, random_state: np.random.RandomState) ->
 
 
 def _components_of_sparse(X: Any, n_components: int, random_state: np.random.RandomState) -> NDArray[np.float64]:
-    """Return principal components; scikit-learn's differ from call to call, as ARPACK's do without a seed."""
+    """Return principal components. scikit-learn's differ from call to call: its ARPACK gets no seed."""
     n, p = X.shape
     mean = np.asarray(X.mean(axis=0)).ravel()
     if p <= DENSE_SPECTRUM:
@@ -104,7 +104,7 @@ def _components_of_sparse(X: Any, n_components: int, random_state: np.random.Ran
         scatter = LinearOperator((p, p), lambda v: X.T @ (X @ v) - n * mean * (mean @ v.ravel()), dtype=np.float64)
         try:
             axes = _largest_eigenvectors(scatter, n_components, random_state)
-        except ArpackError:  # a product that vanishes, where all but one column are tiny
+        except ArpackError:  # a product vanishes if all columns but one are tiny
             return np.zeros((n, n_components))
     axes *= np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(n_components)])
     components: NDArray[np.float64] = X @ axes - mean @ axes
@@ -114,7 +114,7 @@ def _components_of_sparse(X: Any, n_components: int, random_state: np.random.Ran
 def _largest_eigenvectors(A: Any, k: int, random_state: np.random.RandomState, tol: float = 0.0) -> NDArray[np.float64]:
     """Return the eigenvectors of the k largest eigenvalues, the largest first, the same for the same random state."""
     first = random_state.uniform(-1.0, 1.0, A.shape[0])
-    # Where ARPACK has seen a whole invariant subspace it goes on at random: SciPy would take a new seed each time.
+    # ARPACK continues at random from a whole invariant subspace, for which SciPy would draw a new seed in each call.
     seed = {"rng": np.random.default_rng(0)} if "rng" in signature(eigsh).parameters else {}
     values, vectors = eigsh(A, k=k, which="LA", tol=tol, v0=first, **seed)
     found: NDArray[np.float64] = vectors[:, np.argsort(-values)]
@@ -124,10 +124,10 @@ def _largest_eigenvectors(A: Any, k: int, random_state: np.random.RandomState, t
 def spectral_start(affinities: Any, n_components: int, random_state: np.random.RandomState) -> NDArray[np.float64]:
     """Return eigenvectors of the random walk on the affinities, the first one with standard deviation 1e-4.
 
-    They are those of the largest eigenvalues but the first, of D⁻¹S with the symmetric affinities S and their row sums
-    D: Laplacian eigenmaps (Belkin & Niyogi 2003), and what t-SNE with much exaggeration converges to (Linderman &
-    Steinerberger 2019). If the graph is not connected, each of its parts gets eigenvectors of its own, and the parts
-    are arranged on a circle, with areas like their numbers of points.
+    The eigenvectors are those of D⁻¹S, with the symmetric affinities S and their row sums D, for the largest
+    eigenvalues but the first: Laplacian eigenmaps (Belkin & Niyogi 2003), to which t-SNE with much exaggeration
+    converges (Linderman & Steinerberger 2019). If the graph is not connected, each of its parts gets eigenvectors of
+    its own, and the parts lie on a circle, with areas in proportion to their numbers of points.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def spectral_start(affinities: Any, n_components: int, random_state: np.random.R
     n_components : int
         Components of the embedding.
     random_state : RandomState
-        For the eigensolver's first vector, for components that there are not, and for points that coincide.
+        For the eigensolver's first vector, for missing components, and for points that coincide.
 
     Returns
     -------
@@ -170,7 +170,7 @@ def spectral_start(affinities: Any, n_components: int, random_state: np.random.R
                 start[rows] += angles[part] * radii.sum()
             else:
                 start[rows, :2] += radii.sum() * np.array([np.cos(angles[part]), np.sin(angles[part])])
-    # Points with the same neighbors have the same coordinates but for the last digits, which would hide it.
+    # Points with the same neighbors differ in the last digits only: rounded, they coincide, and are separated.
     return rescale(separate(np.round(rescale(start, 1.0), 9), random_state))
 
 
@@ -197,7 +197,7 @@ def _eigenvectors(S: csr_array, n_components: int, random_state: np.random.Rando
 def rescale(Y: ArrayLike, scale: float = START_SCALE) -> NDArray[np.float64]:
     """Return a map as a start: centered, its widest component with standard deviation ``scale``.
 
-    Maps of other methods, and of fits before, are as wide as they are: t-SNE arranges points best that lie together.
+    Maps of other methods and of earlier fits are too wide for a start: t-SNE arranges points best that lie together.
 
     Parameters
     ----------
@@ -209,19 +209,19 @@ def rescale(Y: ArrayLike, scale: float = START_SCALE) -> NDArray[np.float64]:
     Returns
     -------
     start : ndarray of shape (n, d), float64
-        What ``init`` takes.
+        The start, for the parameter ``init``.
 
     Examples
     --------
     >>> import numpy as np
     >>> from sktsne.initialization import rescale
-    >>> umap = np.array([[-5.0, 1.0], [5.0, -1.0]])  # or the map of a fit before
+    >>> umap = np.array([[-5.0, 1.0], [5.0, -1.0]])  # or the map of an earlier fit
     >>> rescale(umap)
     array([[-1.e-04,  2.e-05],
            [ 1.e-04, -2.e-05]])
     """
     start = np.array(Y, dtype=np.float64)
-    start -= start[0]  # equal coordinates become equal to their mean in every bit
+    start -= start[0]  # a column of equal coordinates becomes exactly 0, and so does its mean
     start -= start.mean(axis=0)
     widest = start.std(axis=0).max()
     if widest > 0.0:
@@ -230,19 +230,19 @@ def rescale(Y: ArrayLike, scale: float = START_SCALE) -> NDArray[np.float64]:
 
 
 def separate(Y: NDArray[np.float64], random_state: np.random.RandomState) -> NDArray[np.float64]:
-    """Return the points, of those that coincide all but one moved a little: their forces could be equal for ever.
+    """Return the points, all but one of equal points moved a little: equal forces could keep them together for ever.
 
     Parameters
     ----------
     Y : ndarray of shape (n, d)
         A start; not changed.
     random_state : RandomState
-        Decides where to.
+        Draws the moves.
 
     Returns
     -------
     start : ndarray of shape (n, d)
-        Moved by 1 % of the widest component's standard deviation, or by 1e-4 where there is none.
+        The points. Moves are normal, with 1 % of the standard deviation of the widest component, or 1e-4 if that is 0.
 
     Examples
     --------
@@ -259,7 +259,7 @@ def separate(Y: NDArray[np.float64], random_state: np.random.RandomState) -> NDA
     start = Y.copy()
     scale = (
         0.01 * Y.std(axis=0).max() if np.ptp(Y, axis=0).any() else START_SCALE
-    )  # equal numbers' can round to above 0
+    )  # the deviation of equal numbers can round to above 0
     start[again] += scale * random_state.standard_normal((len(again), Y.shape[1]))
     return start
 
@@ -267,8 +267,8 @@ def separate(Y: NDArray[np.float64], random_state: np.random.RandomState) -> NDA
 def space_filling_order(Y: NDArray[np.float64]) -> NDArray[np.intp]:
     """Return the order of the points along a Z-curve (Morton 1966) through their first two coordinates.
 
-    Points that are near to each other in the start are so in memory then, and many of their neighbors with them: what
-    gathers these at every iteration finds them in the cache.
+    Points that are near to each other in the start are then near in memory, as are many of their neighbors, so that
+    the attraction, which gathers the neighbors at every iteration, finds them in the cache.
 
     Parameters
     ----------
@@ -295,7 +295,7 @@ def space_filling_order(Y: NDArray[np.float64]) -> NDArray[np.intp]:
             (4, 0x0F0F0F0F),
             (2, 0x33333333),
             (1, 0x55555555),
-        ):  # a zero after each bit
+        ):  # put a zero after each bit
             cell = (cell | (cell << shift)) & mask
         code |= cell << axis
     return np.argsort(code, kind="stable")

@@ -1,7 +1,7 @@
-"""Data that does not fit: a map of a sample, the landmarks, in which all rows are placed block by block.
+"""Data too large to fit: a map of a random sample, the landmarks, in which all rows are placed block by block.
 
-Rows are anything that can be indexed, a memory map for instance, or a Dask array or data frame. Dask is never imported
-here before the first of its collections comes.
+Rows are anything that can be indexed, a memory map for instance, or a Dask array or data frame. This module imports
+Dask only when it gets a Dask collection.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ def embed_large(estimator: Any, X: Any, n_landmarks: int = 50_000, random_state:
     Parameters
     ----------
     estimator : SNE, TSNE or Pipeline that ends with one
-        It is fitted, here and with all cores, and afterwards places other rows, too.
+        The estimator. It is fitted in this process, and can place other rows afterwards.
     X : array-like, sparse matrix, Dask array or Dask data frame of shape (n_samples, n_features)
-        The rows. All of them are never in memory at a time, unless they were before.
+        The rows, which are read block by block.
     n_landmarks : int, default=50_000
-        How many rows to fit. With more than there are, all are taken.
+        The number of rows to fit; all, if there are fewer.
     random_state : int, RandomState instance or None, default=None
-        Chooses the landmarks.
+        Draws the landmarks.
 
     Returns
     -------
     positions : ndarray, Dask array or Dask data frame of shape (n_samples, n_components)
-        Of a Dask collection a lazy one, see `transform_blocks`. A landmark's is its place in the map.
+        The positions, lazy for a Dask collection; see `transform_blocks`. Landmarks keep those of ``embedding_``.
 
     Examples
     --------
@@ -61,22 +61,22 @@ def embed_large(estimator: Any, X: Any, n_landmarks: int = 50_000, random_state:
 def transform_blocks(estimator: Any, X: Any) -> Any:
     """Place rows in the map of a fitted estimator, block by block.
 
-    Every row gets the position that ``estimator.transform`` would give it, as no row depends on another. The blocks of
-    a Dask collection are its own, each placed by one thread unless the estimator's ``n_jobs`` is a number: they are
-    placed side by side already.
+    Every row gets the position that ``estimator.transform`` would give it, as no row depends on another. A Dask
+    collection keeps its blocks. Each is placed by one thread, unless the estimator's ``n_jobs`` is a number, because
+    Dask places several blocks at a time.
 
     Parameters
     ----------
     estimator : SNE, TSNE or Pipeline that ends with one
-        Fitted. It is in Dask's graph once, so that each worker gets it once, without its affinities.
+        The fitted estimator. Each of Dask's workers gets one copy, without the affinities.
     X : array-like, sparse matrix, Dask array or Dask data frame of shape (n_samples, n_features)
         The rows.
 
     Returns
     -------
     positions : ndarray, Dask array or Dask data frame of shape (n_samples, n_components)
-        float32 where X is, else float64. That of a Dask collection is one, too, lazy and with the same blocks of rows;
-        a data frame keeps its index, and its columns are named as ``get_feature_names_out`` does.
+        The positions: float32 for float32 ``X``, else float64. For a Dask collection they are a lazy Dask collection
+        with the same blocks of rows; a data frame keeps its index, and ``get_feature_names_out`` names its columns.
 
     Raises
     ------
@@ -121,17 +121,17 @@ def sample_rows(X: Any, n_rows: int, random_state: Any = None) -> Any:
     Parameters
     ----------
     X : array-like, sparse matrix, Dask array or Dask data frame of shape (n_samples, n_features)
-        The rows; each is as likely to be chosen as any other. Of a Dask collection every block is computed, and twice
-        where it does not know how many rows there are.
+        The rows; each is as likely to be chosen as any other. Every block of a Dask collection is computed, and twice
+        if the collection does not know its number of rows.
     n_rows : int
-        How many, at least 2. With more than there are, all are returned.
+        The size of the sample, at least 2; all rows, if there are fewer.
     random_state : int, RandomState instance or None, default=None
-        Chooses them.
+        Draws the sample.
 
     Returns
     -------
     sample : array-like, sparse matrix or data frame of shape (n_rows, n_features)
-        In memory, also that of a Dask collection.
+        The sample, in memory even for a Dask collection.
 
     Examples
     --------
@@ -171,7 +171,7 @@ def sample_rows(X: Any, n_rows: int, random_state: Any = None) -> Any:
 
 
 def _choose(n: int, n_rows: int, random_state: np.random.RandomState) -> NDArray[np.int64]:
-    """Return the indices of a sample, sorted: a file is read from its beginning to its end."""
+    """Return the indices of a sample, sorted so that a file is read from its beginning to its end."""
     if n_rows >= n:
         return np.arange(n)
     return np.sort(sample_without_replacement(n, n_rows, random_state=random_state))
@@ -192,14 +192,14 @@ def _is_frame(X: Any) -> bool:
 
 
 def _whole_rows(X: Any) -> Any:
-    """Return a Dask array whose chunks are whole rows; raise where it is no matrix."""
+    """Return a Dask array whose chunks are whole rows; raise a ValueError unless X is a matrix."""
     if X.ndim != 2:
         raise ValueError(f"X must be a matrix, of shape (n_samples, n_features), and has {X.ndim} dimensions.")
     return X if X.numblocks[1] == 1 else X.rechunk({1: -1})
 
 
 def _indexable(X: Any) -> Any:
-    """Return rows that can be taken out."""
+    """Return X in a form whose rows can be indexed."""
     if issparse(X):
         return X.tocsr()
     return X if hasattr(X, "shape") else np.asarray(X)
@@ -210,7 +210,7 @@ def _take(X: Any, rows: Any) -> Any:
 
 
 def _dtype(*dtypes: Any) -> Any:
-    """Return the dtype of positions of rows with columns of these."""
+    """Return the dtype of the positions of rows whose columns have these dtypes."""
     return np.float32 if all(dtype == np.float32 for dtype in dtypes) else np.float64
 
 
@@ -219,7 +219,7 @@ def _last_step(estimator: Any) -> Any:
 
 
 def _without_affinities(estimator: Any) -> Any:
-    """Return a shallow copy that lacks the affinities: most of the memory, and not needed for placing."""
+    """Return a shallow copy without the affinities, which take most of the memory and are not needed for placing."""
     light = copy(estimator)
     if isinstance(estimator, Pipeline):
         light.steps = [(name, _without_affinities(step)) for name, step in estimator.steps]

@@ -22,54 +22,57 @@ from .parallel import Workers
 
 Metric = str | Callable[[ArrayLike, ArrayLike], float]
 
-# Metrics that see no translation, and follow the scale of the rows by some power. Affinities don't see the scale.
+# Metrics that no translation of the rows changes, and that follow a power of their scale. Affinities do not depend on
+# the scale.
 TRANSLATION_INVARIANT = {
     "euclidean", "sqeuclidean", "minkowski", "cityblock", "manhattan", "l1", "chebyshev",
 }  # fmt: skip
-# These follow the scale too, or do not see it at all, and take squares of the rows as they are.
+# Metrics whose rows are scaled, and not centered unless in the set above: the others follow the scale, too, or do not
+# depend on the scale, and take squares of the rows as they are.
 FOLLOW_SCALE = TRANSLATION_INVARIANT | {
     "cosine", "correlation", "canberra", "braycurtis", "seuclidean", "mahalanobis", "nan_euclidean",
 }  # fmt: skip
 
 # Names that only some of scikit-learn's searches know, and other names of a metric.
 ALIASES = {"l2": "euclidean", "infinity": "chebyshev", "p": "minkowski", "sokalmichener": "rogerstanimoto"}
-# They are of rows that are true or false, and warn about others.
+# Metrics of boolean rows, which warn about other rows.
 BOOLEAN = {"dice", "jaccard", "kulsinski", "matching", "rogerstanimoto", "russellrao", "sokalsneath", "yule"}
-# scikit-learn would search a tree with these, which loses neighbors where the triangle inequality does not hold.
+# scikit-learn would search a tree with these metrics, and lose neighbors: the triangle inequality does not hold.
 NOT_METRIC = {"braycurtis", "dice"}
 
-# scikit-learn's tree returns wrong neighbors with it on several threads (scikit-learn issue 32753).
+# With this metric scikit-learn's tree returns wrong neighbors on several threads (scikit-learn issue 32753).
 ONE_THREAD = {"mahalanobis"}
 
 BY_PRODUCTS = ("euclidean", "sqeuclidean", "cosine")
-# Ctrl-C has to wait for a call to end: pairs times columns of one, of matrix products and of others. Both take some
-# tenths of a second. With fewer rows at once products are slower, and calls that prepare all rows, or search a tree.
+# Pairs times columns in one call, of matrix products and of other metrics. Ctrl-C has to wait for a call to end; these
+# take some tenths of a second. Fewer rows than the least make products slower, and calls that search a tree or prepare
+# all rows.
 PRODUCTS_AT_ONCE, TERMS_AT_ONCE = 2**31, 2**26
 LEAST_ROWS_OF_PRODUCTS, LEAST_ROWS_OF_TREE, LEAST_ROWS_OF_CORRELATION, MOST_ROWS = 128, 128, 32, 512
 
 # A squared Euclidean distance from |x|² + |y|² − 2x·y has lost half of its digits below this part of |x|² + |y|².
 CANCELLATION = 1e-8
 PAIRS_AT_ONCE = 2**16
-# Coordinates are at most so large, and those of new rows at most so many times the largest of the fit.
+# The bound on coordinates, and the bound on those of new rows in units of the largest coordinate of the fit.
 FARTHEST = 1e150
 FAR = 1e20
 DISTANCES_AT_ONCE = 2**22
 
-# Up to so many columns a tree beats matrix products: 20,000 rows with 3 take it a fourth of their time, with 6 less or
-# the same; with 10 it is two to four times as slow, and with 15 scikit-learn would still choose it.
+# Up to this many columns a tree beats matrix products. For 20,000 rows the tree takes a fourth of their time with 3
+# columns, at most their time with 6, and two to four times as long with 10; scikit-learn chooses the tree up to 15.
 TREE_FEATURES = 6
 SKLEARN_TREE_FEATURES = 15
 
 
 class RowError(ValueError):
-    """An error of one row, whose number it knows; users get a plain ValueError, see `numbering`.
+    """An error that knows the number of its row; users get a plain ValueError, see `numbering`.
 
     Parameters
     ----------
     message : str
-        With ``{row}`` in the place of the number.
+        The message, with ``{row}`` in the place of the number.
     row : int
-        The number.
+        The number of the row.
     """
 
     def __init__(self, message: str, row: int) -> None:
@@ -82,7 +85,7 @@ class RowError(ValueError):
 
 @contextmanager
 def numbering(rows: NDArray[np.intp] | None = None) -> Iterator[None]:
-    """Have errors of a block say which of the user's rows they are of: those that the block has, by default all."""
+    """Raise errors of a block with the user's number of the row; ``rows`` are the block's numbers, by default all."""
     try:
         yield
     except RowError as error:
@@ -91,7 +94,7 @@ def numbering(rows: NDArray[np.intp] | None = None) -> Iterator[None]:
 
 
 class NeighborGraph(NamedTuple):
-    """The k nearest neighbors of each row, the row itself not among them.
+    """The k nearest neighbors of each row, without the row itself.
 
     Parameters
     ----------
@@ -118,7 +121,7 @@ class NeighborGraph(NamedTuple):
 def scale_exponent(X: Any) -> int:
     """Return the exponent of the power of two that keeps squares of X from overflow and from vanishing, mostly 0.
 
-    LAPACK scales matrices of squares below 1e-122, by numbers that are no powers of two.
+    LAPACK would scale matrices of squares below 1e-122, by numbers that are no powers of two.
     """
     largest = _largest(X)
     return 0 if largest == 0.0 or 1e-30 < largest < 1e30 else -int(np.frexp(largest)[1])
@@ -136,25 +139,25 @@ def scaled(X: Any, exponent: int) -> Any:
 
 
 class Conditioning:
-    """Takes rows to where distances between them are computed most accurately.
+    """Scales and centers rows, so that distances between them are accurate.
 
-    They are scaled by a power of two when their squares would overflow or vanish, and if they are dense, and the metric
-    does not see translations, centered, so that a large common offset does not swamp what makes them differ. The
-    affinities of the result are those of the rows.
+    Rows are scaled by a power of two if their squares would overflow or vanish. Dense rows are centered if no
+    translation changes the metric, so that a large common offset does not swamp their differences. The affinities of
+    the result are those of the rows.
 
     Parameters
     ----------
     X : ndarray or sparse matrix of shape (n, n_features)
-        The rows that say where to; matrices of distances stay as they are.
+        The rows that determine scale and center; matrices of distances are not changed.
     metric : str or callable
         The metric to be used.
     rescale : bool, default=True
-        Whether the affinities allow the rows to be scaled.
+        Whether scaled rows have the same affinities.
 
     Raises
     ------
     ValueError
-        If the rows would have to be scaled, and can't be.
+        If the rows would have to be scaled, and ``rescale`` is False.
 
     Examples
     --------
@@ -184,7 +187,7 @@ class Conditioning:
         if not issparse(X):
             X = self.scaled(X)
             low, high = X.min(axis=0), X.max(axis=0)
-            # The mean of equal numbers may be another in its last bit, which may be more than all other columns.
+            # The mean of equal numbers may differ from them in its last bit, which may exceed all other columns.
             self._offset = np.where(low == high, low, X.mean(axis=0))
             differences = np.maximum(high - self._offset, self._offset - low)
             largest = _largest(differences)
@@ -200,7 +203,7 @@ class Conditioning:
     def __call__(self, X: Any) -> Any:
         """Return rows in float64, conditioned; ``X`` is never changed."""
         X = self.scaled(X)
-        # Rows farther than any other, by far, are all the same to them: nothing is lost, and no power overflows.
+        # New rows far beyond all others are equally far from them: clipping loses nothing, and no power overflows.
         if self._offset is not None:
             return np.clip(scaled(X - self._offset, self._rest), -self._farthest, self._farthest)
         if math.isfinite(self._farthest) and _largest(X) > self._farthest:
@@ -230,7 +233,7 @@ def nearest_neighbors(
         Rows, or with ``metric="precomputed"`` their distances: all of them (dense), or a sparse graph of some, in
         which explicit zeros are distances. Entries of the diagonal are ignored.
     n_neighbors : int
-        How many, at most n - 1.
+        The number of neighbors, at most n - 1.
     metric : str or callable, default="euclidean"
         A metric of :mod:`sklearn.neighbors`, or "precomputed".
     metric_params : dict, default=None
@@ -246,8 +249,8 @@ def nearest_neighbors(
     Raises
     ------
     ValueError
-        If a row of a precomputed graph has fewer than ``n_neighbors`` neighbors, or a metric can't do with its
-        parameters or with ``X``.
+        If a row of a precomputed graph has fewer than ``n_neighbors`` neighbors, or the metric does not accept
+        its parameters or ``X``.
 
     Examples
     --------
@@ -267,10 +270,10 @@ def nearest_neighbors(
 def search_all(X: Any, n_neighbors: int, metric: Metric, params: dict[str, Any], workers: Workers) -> NeighborGraph:
     """Return the nearest neighbors of all rows, under a metric and parameters as `resolve` returns them."""
     rows = rows_of(X, metric)
-    search = exact_index(rows, n_neighbors + 1, metric, params)  # the row itself is mostly among them
+    search = exact_index(rows, n_neighbors + 1, metric, params)  # the row itself is usually the nearest
     distances, indices = kneighbors(search, rows, rows, metric, Workers() if needs_one_thread(metric) else workers)
     others = indices != np.arange(X.shape[0])[:, None]
-    others[others.all(axis=1), -1] = False  # nearer duplicates have displaced it
+    others[others.all(axis=1), -1] = False  # duplicates have displaced the row itself
     distances, indices = distances[others].reshape(-1, n_neighbors), indices[others].reshape(-1, n_neighbors)
     if metric == "euclidean":
         restore_small_distances(X, indices, distances)
@@ -279,7 +282,7 @@ def search_all(X: Any, n_neighbors: int, metric: Metric, params: dict[str, Any],
 
 
 class Index(Protocol):
-    """What :class:`sklearn.neighbors.NearestNeighbors` is after its fit."""
+    """The contract of an index of rows: a fitted :class:`sklearn.neighbors.NearestNeighbors` meets it."""
 
     n_neighbors: int
 
@@ -288,7 +291,7 @@ class Index(Protocol):
 
 
 class _CosineIndex:
-    """Cosines of rows of length one are products; scikit-learn would scale all rows to it again for every call."""
+    """An index for cosine distances, which scales all rows to length one once; scikit-learn does so in every call."""
 
     def __init__(self, X: NDArray[np.float64], n_neighbors: int) -> None:
         self._X, self.n_neighbors = normalize(X), n_neighbors
@@ -298,7 +301,7 @@ class _CosineIndex:
 
 
 def exact_index(X: Any, n_neighbors: int, metric: Metric, params: dict[str, Any]) -> Index:
-    """Return the fitted index of all rows that the metric and its parameters, as of `resolve`, need."""
+    """Return a fitted index of all rows, for a metric and parameters that `resolve` returned."""
     if metric == "cosine" and not issparse(X):
         return _CosineIndex(X, n_neighbors)
     params = dict(params)
@@ -306,7 +309,7 @@ def exact_index(X: Any, n_neighbors: int, metric: Metric, params: dict[str, Any]
         n_neighbors=n_neighbors,
         algorithm=search_algorithm(X, metric),
         metric=metric,
-        p=params.pop("p", 2),  # scikit-learn wants it apart
+        p=params.pop("p", 2),  # a separate argument of scikit-learn's
         metric_params=params or None,
         n_jobs=1,
     )
@@ -317,10 +320,10 @@ def exact_index(X: Any, n_neighbors: int, metric: Metric, params: dict[str, Any]
 def kneighbors(
     index: Index, X: Any, rows: Any, metric: Metric, workers: Workers
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return what ``index.kneighbors(rows)`` does, an index of X, by blocks of rows.
+    """Return what ``index.kneighbors(rows)`` does, with an index of X, by blocks of rows.
 
-    So Ctrl-C is heard soon, and which of two equally distant neighbors is kept does not depend on the threads, as it
-    does where scikit-learn's own divide the candidates among them.
+    Between blocks Ctrl-C is heard. And which of two equally distant neighbors is kept does not depend on the number of
+    threads; with scikit-learn's own threads, which divide the candidates, it would.
     """
     distances = np.empty((rows.shape[0], index.n_neighbors))
     indices = np.empty(distances.shape, dtype=np.int64)
@@ -333,10 +336,10 @@ def kneighbors(
 
 
 def in_blocks(function: Callable[[int, int], Any], X: Any, n_rows: int, metric: Metric, workers: Workers) -> None:
-    """Call ``function(start, stop)``, which has scikit-learn compute distances of these rows to X, for all rows."""
+    """Call ``function(start, stop)`` for all rows, by blocks, on whose distances to X scikit-learn spends the time."""
 
     def unchecked(start: int, stop: int) -> None:
-        with config_context(assume_finite=True):  # a setting of each thread
+        with config_context(assume_finite=True):  # the setting is per thread
             function(start, stop)
 
     with sklearn_on_threads(1):
@@ -367,7 +370,7 @@ def canonical(metric: Metric) -> Metric:
 
 
 def resolve(X: Any, metric: Metric, metric_params: dict[str, Any] | None) -> tuple[Metric, dict[str, Any]]:
-    """Return the metric as every search of scikit-learn knows it, with parameters that it would take from the rows."""
+    """Return the metric by a name that all searches of scikit-learn know, and its parameters, some of them from X."""
     params = dict(metric_params or {})
     if not isinstance(metric, str):
         return metric, params
@@ -382,11 +385,11 @@ def resolve(X: Any, metric: Metric, metric_params: dict[str, Any] | None) -> tup
         metric = "euclidean"  # no row has NaN
     if issparse(X) and metric not in VALID_METRICS_SPARSE["brute"]:
         accepted = ", ".join(map(repr, sorted(VALID_METRICS_SPARSE["brute"])))
-        raise ValueError(f"it takes no sparse rows; metric must be one of {accepted} or a callable, or X dense.")
+        raise ValueError(f"{metric} takes no sparse rows; metric must be one of {accepted} or a callable, or X dense.")
     if metric == "seuclidean" and params.get("V") is None:
         with np.errstate(over="ignore"):
             variances = X.var(axis=0, ddof=1, dtype=np.float64)
-        # What does not vary has no part in a distance, though its mean may be rounded.
+        # A constant column has no part in a distance, but may have a variance above 0, as its mean is rounded.
         variances[(variances == 0.0) | (np.ptp(X, axis=0) == 0.0)] = 1.0
         if not np.isfinite(variances).all():
             raise ValueError("the variances of X, which are V, overflow: scale X.")
@@ -401,7 +404,7 @@ def resolve(X: Any, metric: Metric, metric_params: dict[str, Any] | None) -> tup
 
 @contextmanager
 def errors_that_name(metric: Metric, metric_params: dict[str, Any] | None) -> Iterator[None]:
-    """Have the errors of scikit-learn and SciPy say for which parameters of ours they are."""
+    """Add the user's parameters to the messages of errors that scikit-learn and SciPy raise."""
     try:
         yield
     except (TypeError, ValueError) as error:
@@ -411,8 +414,8 @@ def errors_that_name(metric: Metric, metric_params: dict[str, Any] | None) -> It
 
 
 def check_distances(distances: NDArray[np.floating], indices: NDArray[np.integer] | None = None) -> None:
-    """Raise a ValueError for a distance that is none."""
-    if np.isfinite(distances).all() and distances.min(initial=0.0) >= -1e-9:  # some round below zero
+    """Raise a ValueError for a distance that is negative or not finite."""
+    if np.isfinite(distances).all() and distances.min(initial=0.0) >= -1e-9:  # some metrics round to just below zero
         return
     row, place = np.argwhere(~np.isfinite(distances) | (distances < -1e-9))[0]
     other = place if indices is None else indices[row, place]
@@ -424,12 +427,12 @@ def check_distances(distances: NDArray[np.floating], indices: NDArray[np.integer
 
 
 def rows_of(X: Any, metric: Metric) -> Any:
-    """Return the rows as the metric takes them."""
+    """Return the rows, as booleans if the metric is of boolean rows."""
     return X != 0.0 if isinstance(metric, str) and metric in BOOLEAN else X
 
 
 def needs_one_thread(metric: Metric) -> bool:
-    """Return whether several threads would be wrong, or of no use: Python's functions run one at a time."""
+    """Return whether several threads would be wrong, or of no use: functions of Python run one at a time."""
     return callable(metric) or metric in ONE_THREAD
 
 
@@ -450,9 +453,9 @@ def restore_small_distances(
     squares: NDArray[np.float64] | None = None,
     inaccurate: float = CANCELLATION,
 ) -> None:
-    """Recompute, in place, distances of pairs that lie so near to each other that rounding ruined them.
+    """Recompute, in place, the distances of pairs so near to each other that rounding ruined their distances.
 
-    scikit-learn expands |x - y|², and equal rows come out as far apart as 1e-8 times their length.
+    scikit-learn expands |x - y|², so that equal rows may get a distance of 1e-8 times their length.
 
     Parameters
     ----------
@@ -461,7 +464,7 @@ def restore_small_distances(
     indices, distances : ndarray of shape (m, k)
         Neighbors, and their distances.
     sources : ndarray of shape (m,), default=None
-        The rows whose neighbors these are; by default all.
+        The rows that have these neighbors; by default all rows.
     squares : ndarray of shape (n,), default=None
         The squared lengths |x|² of the rows, where they are known.
     inaccurate : float, default=1e-8
@@ -484,18 +487,18 @@ def restore_small_distances(
 
 
 def neighbors_by_transformer(transformer: Any, X: Any, n_neighbors: int) -> tuple[NeighborGraph, Any]:
-    """Find the neighbors that a transformer finds.
+    """Find neighbors by a user's transformer.
 
     Parameters
     ----------
     transformer : object
         Has ``fit_transform``, which returns a sparse graph of distances as that of
         :class:`sklearn.neighbors.KNeighborsTransformer` does. A clone of it is used. If it has a parameter
-        ``n_neighbors``, and that is less than what is needed, the clone's is raised.
+        ``n_neighbors`` below the number needed, that of the clone is raised.
     X : ndarray or sparse matrix of shape (n, n_features)
         The rows.
     n_neighbors : int
-        How many, at most n - 1.
+        The number of neighbors, at most n - 1.
 
     Returns
     -------
@@ -512,7 +515,7 @@ def neighbors_by_transformer(transformer: Any, X: Any, n_neighbors: int) -> tupl
     n = X.shape[0]
     name = f"neighbors == {transformer!r}"
     transformer = clone(transformer)
-    enough = min(n_neighbors + 1, n - 1)  # some count the row itself
+    enough = min(n_neighbors + 1, n - 1)  # some transformers count the row itself
     present = transformer.get_params().get("n_neighbors", enough)
     if not isinstance(present, Integral) or present < enough:
         transformer.set_params(n_neighbors=enough)
@@ -587,10 +590,10 @@ def all_distances(
 def distances_of_all(X: Any, metric: Metric, params: dict[str, Any], workers: Workers) -> NDArray[np.float64]:
     """Return the distances of all pairs of rows, under a metric and parameters as `resolve` returns them."""
     if metric == "euclidean" and not issparse(X):
-        # The same metric by differences, not by |x|² + |y|² − 2x·y: near pairs keep their digits.
+        # The same metric, computed by differences, not by |x|² + |y|² − 2x·y, so that near pairs keep their digits.
         metric, params = "minkowski", {"p": 2}
     rows = rows_of(X, metric)
-    if callable(metric):  # of each pair once
+    if callable(metric):  # computes each pair once
         with sklearn_on_threads(1):
             distances = np.asarray(pairwise_distances(rows, metric=metric, **params))
     else:
@@ -600,6 +603,6 @@ def distances_of_all(X: Any, metric: Metric, params: dict[str, Any], workers: Wo
             distances[start:stop] = pairwise_distances(rows[start:stop], rows, metric=metric, **params)
 
         in_blocks(fill, X, X.shape[0], metric, Workers() if needs_one_thread(metric) else workers)
-    np.fill_diagonal(distances, 0.0)  # some metrics have none from a row of zeros to itself
+    np.fill_diagonal(distances, 0.0)  # some metrics are not 0 from a row of zeros to itself
     check_distances(distances)
     return distances

@@ -6,7 +6,7 @@ r"""Gradient descent with momentum and gains; knows arrays only, nothing of embe
 
 The gains are the delta-bar-delta rule of Jacobs (1988), as in van der Maaten & Hinton (2008, section 3.4). The rate is
 a number, or a number over the curvature that the objective states for each point: the steps are then those of Jacobi's
-method, free of the scales of affinities and exaggeration, and shorter where many springs pull at a point.
+method, do not depend on the scales of affinities and exaggeration, and are shorter where the attraction is stiff.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ GAIN_INCREASE = 0.2
 GAIN_DECREASE = 0.8
 MIN_GAIN = 0.01
 CHECK_EVERY = 50
-LARGEST = 1e18  # beyond it squared distances overflow in single precision, in which kernels compute costs
+LARGEST = 1e18  # coordinates beyond it have squared distances that overflow in float32, in which costs are computed
 STEP_COST = 4  # elementary operations of a step, per coordinate
 
 
@@ -51,10 +51,10 @@ class Objective(Protocol):
     """
 
     gradient_scale: float
-    """Times the Frobenius norm of the gradient: the root mean square of the points' gradients, free of n."""
+    """The factor by which the Frobenius norm of the gradient does not depend on n."""
 
     def __call__(self, Y: NDArray[np.float64], exaggeration: float = 1.0, with_cost: bool = False) -> Evaluation:
-        """Evaluate at Y; the arrays may be reused by the next call."""
+        """Evaluate at Y; the next call may reuse the arrays of the result."""
 
 
 class Evaluation(NamedTuple):
@@ -63,13 +63,13 @@ class Evaluation(NamedTuple):
     Parameters
     ----------
     gradient : ndarray of shape (n, d)
-        Of the exaggerated cost.
+        The gradient of the exaggerated cost.
     curvature : ndarray of shape (n,)
-        Positive: a scale for each point's steps.
+        The stiffness of each point, above 0: relative steps are divided by it.
     cost : float
-        The true cost, NaN if it was not asked for.
+        The cost without exaggeration, NaN if no cost was asked for.
     exaggerated : float
-        The cost whose gradient it is, NaN likewise.
+        The exaggerated cost, NaN if no cost was asked for.
     """
 
     gradient: NDArray[np.float64]
@@ -84,17 +84,17 @@ class Phase(NamedTuple):
     Parameters
     ----------
     n_iter : int
-        Iterations, at most.
+        Iterations. Only the last phase may end earlier.
     exaggeration : float
-        Factor on the attraction. Phases other than the last are run in full.
+        Factor on the attraction.
     momentum : float
-        Part of the velocity that is kept.
+        Fraction of the velocity that is kept.
     learning_rate : float
         Step per unit of gradient, or, if ``relative``, of gradient over curvature.
     relative : bool, default=False
         Whether the steps are relative to the curvature.
     largest_gain : float, default=inf
-        The largest factor on a coordinate's rate. Relative steps have no wrong scales to make up for, and need a bound.
+        The largest gain of a coordinate. Relative steps need a bound, and have no wrong scale that gains must correct.
 
     Examples
     --------
@@ -115,11 +115,11 @@ class Phase(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """Where the optimization stands, for `~sktsne.optimizer.minimize` to report; the norm is the scaled one.
+    """Where the optimization stands, for `~sktsne.optimizer.minimize` to report, with the scaled norm.
 
     Examples
     --------
-    A ``report`` of `minimize` is handed it:
+    `minimize` passes it to ``report``:
 
     >>> import numpy as np
     >>> from sktsne.optimizer import Progress, State
@@ -156,7 +156,7 @@ class Result(NamedTuple):
 
 @dataclass
 class State:
-    """All that an optimization needs to go on: the same iterations follow, to the last bit.
+    """All that an optimization needs to continue with the same iterations, to the last bit.
 
     Parameters
     ----------
@@ -165,13 +165,13 @@ class State:
     velocity, gain : ndarray of shape (n, d)
         The last step, and the factors on the rate.
     shift : ndarray of shape (d,)
-        The center, for the next step to take off.
+        The center of Y, which the next step subtracts.
     iteration : int
         Iterations done.
     best_cost : float
-        The least cost of the last phase that was minimized, as far as it counts as progress.
+        The exaggerated cost at the last progress, a fall by more than ``tol``.
     best_iteration : int
-        When it was reached.
+        The iteration of ``best_cost``.
     """
 
     Y: NDArray[np.float64]
@@ -214,7 +214,7 @@ def descend_reference(
     start: int,
     stop: int,
 ) -> NDArray[np.float64]:
-    """Change rows ``start`` to ``stop`` of ``Y``, ``velocity`` and ``gain`` in place; return the sum of those of Y."""
+    """Change rows ``start`` to ``stop`` of Y, ``velocity`` and ``gain`` in place; return the sum of these rows of Y."""
     rows = slice(start, stop)
     g, v = gradient[rows], velocity[rows]
     rate = learning_rate / curvature[rows, None] if relative else learning_rate
@@ -228,7 +228,7 @@ def descend_reference(
 
 
 def _norm(gradient: NDArray[np.float64]) -> float:
-    """Return the Frobenius norm, by a sum that no thread takes part in: it decides when to stop."""
+    """Return the Frobenius norm, summed by one thread: when a fit stops must not depend on the number of threads."""
     return math.sqrt(np.sum(gradient * gradient))
 
 
@@ -247,38 +247,38 @@ def minimize(
 ) -> Result:
     """Minimize an objective from ``start``, phase by phase.
 
-    Only the last phase may end early, by what is looked at every 50 iterations: when the gradient has vanished, or when
-    the cost that is minimized has not fallen by ``tol`` of the true one in ``n_iter_without_progress``.
+    Only the last phase may end early, which is checked every 50 iterations: when the gradient has vanished, or when the
+    exaggerated cost has fallen by less than ``tol`` times the true cost in ``n_iter_without_progress`` iterations.
 
     Parameters
     ----------
     objective : Objective
         Gradient and cost.
     start : ndarray of shape (n, d), float64, or State
-        The start, which is not changed; or the state to go on from, which is.
+        The start, which is not changed; or the state to continue from, which is changed.
     phases : sequence of Phase
-        What to do, in this order, from the first iteration on.
+        The phases in their order, counted from iteration 0 even if ``start`` is a later state.
     n_iter_without_progress : int, default=50
         Iterations of the last phase in which the cost must fall.
     tol : float, default=1e-6
-        The part of itself by which it must fall.
+        The fraction of the true cost by which the cost must fall.
     min_grad_norm : float, default=1e-7
-        The gradient has vanished when its norm times ``objective.gradient_scale`` is at most this part of the points'
-        root mean square distance from their center. Being relative, it does not take the saddle point that all points
-        together form, where the gradient is small because the map is, for a minimum.
+        The gradient has vanished when its norm times ``objective.gradient_scale`` is at most ``min_grad_norm`` times
+        the root mean square distance of the points from their center. The rule is relative because all points close
+        together are near a saddle point, where the gradient is small because the map is.
     max_step_norm : float, default=inf
-        The largest distance by which a point moves in an iteration, before all are centered.
+        The largest distance by which a point moves in an iteration, before the map is centered.
     workers : Workers, default=None
-        The threads to use; ``None`` is the calling one.
+        The threads to use; ``None`` is the calling thread.
     report : callable, default=None
         Called with a Progress every 50 and every ``report_every`` iterations; ends the optimization by returning True.
     report_every : int, default=50
-        Where else to report.
+        Iterations between further calls of ``report``.
 
     Returns
     -------
     result : Result
-        With the cost and the gradient at the embedding that is returned.
+        The centered embedding, with its cost and gradient norm.
 
     Raises
     ------
@@ -311,7 +311,7 @@ def minimize(
         last = s.iteration >= early
         if s.iteration == early:
             s.best_cost, s.best_iteration = math.inf, s.iteration
-        with np.errstate(all="ignore"):  # a divergence is found below, and said
+        with np.errstate(all="ignore"):  # a divergence is detected and raised below
             gradient, curvature, cost, minimized = objective(s.Y, phase.exaggeration, with_cost=due)
             norm = _norm(gradient) * objective.gradient_scale if due else 0.0
         if due:
@@ -333,7 +333,7 @@ def minimize(
             GAIN_DECREASE, MIN_GAIN, phase.largest_gain, max_step_norm, s.shift, s.Y, s.velocity, s.gain,
         )  # fmt: skip
         with np.errstate(all="ignore"):
-            # The center is taken off by the next step, which goes through the points anyway.
+            # The next step subtracts the center, because it goes through the points anyway.
             s.shift = sum(workers.run(step, n, STEP_COST * d)) / n
         if not np.isfinite(s.shift).all():
             raise _divergence(s.iteration, phase)
@@ -361,7 +361,7 @@ def _extent(Y: NDArray[np.float64]) -> float:
 
 def _divergence(iteration: int, phase: Phase) -> FloatingPointError:
     if phase.relative:
-        advice = "The start may be too wide: sktsne.initialization.rescale(init) is one that is not."
+        advice = "The start may be too wide: sktsne.initialization.rescale(init) makes it narrow."
     else:
         advice = 'Lower learning_rate (learning_rate="auto" is safe).'
     return FloatingPointError(

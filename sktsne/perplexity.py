@@ -24,11 +24,11 @@ from ._native import choose
 from .parallel import Workers
 from .similarities import MAX_EXPONENT
 
-# On the logarithm of the perplexity. Users are promised 1e-5; the last step cubes the error, so that this costs a
-# fraction of a step more, and results do not hang on when exactly the search stopped.
+# Error of the logarithm of the perplexity. Users are promised 1e-5. The last step cubes the error, so that 1e-8 costs a
+# fraction of a step more, and results do not depend on when exactly the search stopped.
 TOLERANCE = 1e-8
 MAX_STEPS = 100
-MAX_T = 709.0  # the last at which exp(t) is finite
+MAX_T = 709.0  # the largest integer at which exp(t) is finite
 
 
 def search_precisions_reference(
@@ -52,7 +52,7 @@ def search_precisions_reference(
 
     n_finite = np.count_nonzero(finite, axis=1)
     n_nearest = np.count_nonzero(D == 0.0, axis=1)
-    # The entropy's limits: no precision is small, or large, enough. Uniform over all, or over the nearest.
+    # At the limits of the entropy no precision is small or large enough: rows are uniform over all or over the nearest.
     all_of_them = n_finite <= perplexity
     solvable = ~all_of_them & (n_nearest < perplexity)
     uniform = np.where(all_of_them[:, None], finite, D == 0.0).astype(np.float64)
@@ -68,7 +68,7 @@ def _halley(
     tolerance: float,
     max_steps: int,
 ) -> NDArray[np.float64]:
-    """Return the probabilities of rows that have a root: D from 0 to 1, infinity for a missing neighbor."""
+    """Return the probabilities of rows that have a root. D is from 0 to 1, infinite for a missing neighbor."""
     target = np.log(perplexity)
     t = np.log(2.0 * np.sum(finite, axis=1) / np.sum(D, axis=1, where=finite))
     low, high = np.full_like(t, -np.inf), np.full_like(t, np.inf)
@@ -93,7 +93,7 @@ def _halley(
         high[todo] = np.where(gap > 0.0, high[todo], t[todo])
         with np.errstate(divide="ignore", invalid="ignore"):
             move = -2.0 * gap * slope / (2.0 * slope * slope - gap * curvature)
-            # Refused: a step out of the bracket, a far one, NaN, and one after a step which did not halve the gap.
+            # Refused: steps out of the bracket, beyond `reach` or NaN, and a step after one that did not halve the gap.
             good = (low[todo] < t[todo] + move) & (t[todo] + move < high[todo])
             good &= (np.abs(move) <= reach[todo]) & (np.abs(gap) <= 0.5 * last_gap[todo])
             middle = 0.5 * (low[todo] + high[todo]) - t[todo]
@@ -107,16 +107,16 @@ def _halley(
 def conditional_probabilities(
     distances: NDArray[np.float64], perplexity: float, workers: Workers
 ) -> NDArray[np.float64]:
-    """Return p_{j|i} over each row's neighbors, with the perplexity asked for.
+    """Return p_{j|i} over each row's neighbors, with a given perplexity.
 
-    Ties set limits to the perplexity that a row can have: a row with at least ``perplexity`` neighbors at its
-    smallest distance is uniform over those, a row with at most ``perplexity`` neighbors is uniform over all.
+    Ties limit the perplexity that a row can have: a row with at least ``perplexity`` neighbors at its smallest distance
+    is uniform over these neighbors, a row with at most ``perplexity`` neighbors is uniform over all.
 
     Parameters
     ----------
     distances : ndarray of shape (n, k), float64, C-contiguous
         From each row to its neighbors, in any order, not squared. Infinity marks a neighbor that is missing;
-        every row has one that is not.
+        every row has at least one neighbor.
     perplexity : float
         The effective number of neighbors, at least 1.
     workers : Workers

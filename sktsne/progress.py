@@ -1,6 +1,6 @@
 """A progress bar for long fits.
 
-It needs tqdm, an optional extra that is imported when a fit begins: ``pip install "sktsne[progress]"``.
+The bar needs tqdm, an optional extra that is imported when a fit begins: ``pip install "sktsne[progress]"``.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 class ProgressBar:
     """Show how far a fit is, in a terminal or a notebook: a ``callback`` for the estimators.
 
-    The bar tells the stage, and then of the optimization how many of ``max_iter`` iterations are done, the time so far
+    The bar shows the stage and, during the optimization, how many of ``max_iter`` iterations are done, the time so far
     and the time left if all are needed, the cost, and whether early exaggeration lasts. It moves every
-    ``callback_every`` iterations. Where standard error is a file or a pipe there is no bar; ``verbose=2`` writes lines.
+    ``callback_every`` iterations. No bar appears where standard error is a file or a pipe; ``verbose=2`` prints lines.
 
     See Also
     --------
@@ -42,12 +42,12 @@ class ProgressBar:
         name : str
             The stage, as in ``timings_``.
         estimator : TSNE or SNE
-            What is fitted.
+            The estimator that is fitted.
 
         Returns
         -------
         context : context manager
-            In which the stage runs.
+            The context in which the stage runs.
 
         Raises
         ------
@@ -67,7 +67,7 @@ class ProgressBar:
             else "{desc}: " + name,
             leave=last,
             dynamic_ncols=True,
-            disable=None,  # unless it is a terminal
+            disable=None,  # no bar unless standard error is a terminal
         ) as self._bar:
             try:
                 self._early = estimator.early_exaggeration_iter
@@ -92,7 +92,7 @@ class ProgressBar:
         self._move(iteration, iteration, self._bar.total, cost)
 
     def _move(self, place: int, iteration: int, n_iter: int, cost: float) -> None:
-        # The iterations are told in the bar's text: the length that it stands for is fixed in a notebook.
+        # The bar's text has the iterations, because a notebook's bar cannot change the number that it counts to.
         phase = ", early exaggeration" if iteration < self._early else ""
         self._bar.set_postfix_str(f"{iteration}/{n_iter}, cost {cost:.4f}{phase}", refresh=False)
         self._bar.update(place - self._bar.n)

@@ -1,10 +1,10 @@
 r"""Neighbors of new rows, among those of a fit.
 
-What a search finds for a row does not depend on the other rows that it is asked for, not even in the last bit, which
-takes some care: matrix products round a row differently in one batch and in another, and of equally distant rows a
-search may keep any. So a few more candidates are sought than needed, their distances computed pair by pair, and the
-nearest chosen by distance and then by index. Where the candidates leave a doubt, because the last is no farther than
-the last neighbor but for rounding, all distances of that row are computed.
+The neighbors of a row do not depend on the other rows of a batch, to the last bit. This takes some care: matrix
+products round a row differently in different batches, and of equally distant rows a search may keep any. So a search
+finds a few more candidates than needed, computes their distances pair by pair, and chooses the nearest by distance and
+then by index. If the last candidate is, but for rounding, no farther than the last neighbor, the search computes the
+distances of the row to all rows.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ from .neighbors import (
 )
 from .parallel import Workers
 
-# Candidates beyond the neighbors.
+# Candidates in addition to the neighbors.
 SPARE = 8
-# Rounding of a squared distance by products, as a part of the squared lengths: more than sums of 10,000 terms have.
+# Bound on the rounding of a squared distance by products, in units of (|x| + |y|)²: sums of 10,000 terms have less.
 ROUNDING = 1e-12
 
 
 class Search(Protocol):
-    """What finds the neighbors of new rows among those of the fit.
+    """The contract of a search for the neighbors of new rows among the rows of the fit.
 
     Examples
     --------
@@ -66,11 +66,11 @@ class Search(Protocol):
     """
 
     def neighbors_of(self, rows: Any, workers: Workers) -> NeighborGraph:
-        """Return the nearest rows of the fit, from near to far; for each row what it would be alone."""
+        """Return the nearest rows of the fit, from near to far. No row's result depends on the other rows."""
 
 
 class Caching:
-    """An object whose cached properties are made anew after unpickling."""
+    """An object whose cached properties are computed anew after unpickling."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the attributes without cached properties."""
@@ -84,7 +84,7 @@ def is_cached(value: Any) -> bool:
 
 
 def _renew_locks() -> None:
-    """Give cached properties new locks; Python 3.11's have some."""
+    """Give cached properties new locks; in Python 3.11 they have locks."""
     for kind in Caching.__subclasses__():
         for value in vars(kind).values():
             if is_cached(value) and hasattr(value, "lock"):
@@ -102,7 +102,7 @@ def pair_distances_reference(
     start: int,
     stop: int,
 ) -> None:
-    """Fill rows ``start`` to ``stop`` of ``distances``: from rows of ``new`` to those of ``X`` that they name."""
+    """Fill rows ``start`` to ``stop`` of ``distances``: from rows of ``new`` to the rows ``indices`` of ``X``."""
     step = max(1, PAIRS_AT_ONCE // max(1, indices.shape[1]))
     for first in range(start, stop, step):
         rows = slice(first, min(first + step, stop))
@@ -113,14 +113,14 @@ def pair_distances_reference(
 class KnownRows:
     """Finds the rows of a fit again, by their values.
 
-    A row is known by 16 bytes of its hash: by chance two of a million rows share them once in 10²⁶ times.
+    A row is known by a hash of 16 bytes. The probability that any two of a million rows share theirs is below 1e-26.
 
     Parameters
     ----------
     X : ndarray or csr_matrix of shape (n, n_features)
         The rows.
     explicit_zeros : bool, default=False
-        Whether the explicit zeros of a sparse X say more than none, as in a graph of distances.
+        Whether a stored zero differs from a missing entry, as in a sparse graph of distances.
 
     Examples
     --------
@@ -136,11 +136,11 @@ class KnownRows:
         self._order = np.argsort(self.hashes, kind="stable")
 
     def match(self, X: Any) -> bool:
-        """Return whether X is the rows of the fit, in their order."""
+        """Return whether the rows of X are those of the fit, in the same order."""
         return bool(X.shape[0] == len(self.hashes) and np.array_equal(_hashes(X, self._explicit_zeros), self.hashes))
 
     def find(self, X: Any) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
-        """Return which rows are known, and of these which they are; of equal rows of the fit, the first."""
+        """Return which rows are known, and the numbers of these in the fit; of equal rows of the fit, the first."""
         hashes = _hashes(X, self._explicit_zeros)
         ordered = self.hashes[self._order]
         place = np.minimum(np.searchsorted(ordered, hashes), len(ordered) - 1)
@@ -154,33 +154,33 @@ def _hashes(X: Any, explicit_zeros: bool) -> NDArray[np.bytes_]:
         X = csr_array(X, dtype=np.float64, copy=True)
         X.sum_duplicates()
         if explicit_zeros:
-            X.data += 0.0  # one kind of zero
+            X.data += 0.0  # turns -0.0 into 0.0
         else:
             X.eliminate_zeros()
         indices = X.indices.astype(np.int64)
         bounds = zip(X.indptr, X.indptr[1:], strict=False)
         rows: Any = (indices[i:j].tobytes() + X.data[i:j].tobytes() for i, j in bounds)
     else:
-        rows = np.add(X, 0.0, dtype=np.float64)  # one kind of zero
+        rows = np.add(X, 0.0, dtype=np.float64)  # turns -0.0 into 0.0
     digests = b"".join(blake2b(row, digest_size=16).digest() for row in rows)
     return np.frombuffer(digests, dtype="S16")
 
 
 class ExactSearch(Caching):
-    """All of the nearest neighbors.
+    """Finds the nearest neighbors, exactly.
 
     Parameters
     ----------
     X : ndarray or sparse matrix of shape (n, n_features)
         The rows of the fit, as given.
     conditioning : Conditioning
-        That of the fit.
+        The conditioning of the fit.
     n_neighbors : int
-        How many.
+        The number of neighbors.
     metric : str or callable
         A metric of :mod:`sklearn.neighbors`.
     metric_params : dict or None
-        Its further arguments.
+        Further arguments of the metric.
 
     Examples
     --------
@@ -210,7 +210,7 @@ class ExactSearch(Caching):
 
     def _prepare(self, rows: Any) -> Any:
         rows = rows_of(self._conditioning(rows), self._metric)
-        # Rows of length one have the same cosines, and a plain product gives them.
+        # Rows scaled to length one have the same cosines, which are then products.
         return normalize(rows) if self._metric == "cosine" else rows
 
     @cached_property
@@ -244,7 +244,7 @@ class ExactSearch(Caching):
         return NeighborGraph(np.ascontiguousarray(indices[:, :k]), np.ascontiguousarray(distances[:, :k]))
 
     def _by_pairs(self, rows: Any, indices: NDArray[np.int64], workers: Workers) -> NDArray[np.float64]:
-        """Return the distances from rows to those that they name."""
+        """Return the distances from ``rows`` to the rows ``indices`` of the fit."""
         distances = np.empty(indices.shape)
         if issparse(rows):
             step = max(1, PAIRS_AT_ONCE // indices.shape[1])
@@ -277,18 +277,18 @@ class ExactSearch(Caching):
 
 
 class AllRows:
-    """Every row of the fit as a neighbor.
+    """Returns every row of the fit as a neighbor.
 
     Parameters
     ----------
     X : ndarray or sparse matrix of shape (n, n_features)
         The rows of the fit, as given.
     conditioning : Conditioning
-        That of the fit.
+        The conditioning of the fit.
     metric : str or callable
         A metric of :mod:`sklearn.metrics`.
     metric_params : dict or None
-        Its further arguments.
+        Further arguments of the metric.
 
     Examples
     --------
@@ -326,12 +326,12 @@ class AllRows:
 
 
 class GivenDistances:
-    """Neighbors from distances that the user computed, to every row of the fit or in a sparse graph.
+    """Finds neighbors by distances that the user computed, to every row of the fit or in a sparse graph.
 
     Parameters
     ----------
     n_neighbors : int
-        How many.
+        The number of neighbors.
 
     Examples
     --------
@@ -355,16 +355,16 @@ class GivenDistances:
 
 
 class TransformerSearch:
-    """Neighbors as a fitted transformer finds them.
+    """Finds neighbors by a fitted transformer.
 
     Parameters
     ----------
     transformer : object
         Its ``transform`` returns a sparse graph of distances to the rows of the fit.
     n_neighbors : int
-        How many.
+        The number of neighbors.
     n_samples : int
-        The rows of the fit.
+        The number of rows of the fit.
 
     Examples
     --------

@@ -8,7 +8,7 @@ Student-t    ``(1 + r²/α)^(-α)``   ``1 / (1 + r²/α)``   t-SNE is α = 1, va
                                                         (2008); other α: Kobak et al. (2019)
 ============ ===================== ==================== =======================================
 
-The Gaussian is the limit α → ∞, so ``dof`` (α) alone names a similarity; it is all that compiled code is told.
+The Gaussian is the limit α → ∞, so ``dof`` (α) alone names a similarity, and compiled code gets nothing else.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-# exp(-708) is the last power of e that is a normal float64: a weight never underflows, so Z_i > 0 always.
+# exp(-708) is the least integer power of e that is a normal float64. No weight is below it, so Z_i > 0 always.
 MAX_EXPONENT = 708.0
 LEAST_WEIGHT = math.exp(-MAX_EXPONENT)
-# From so many degrees of freedom the Gaussian is nearer to Student's t than its rounded power is: in 1 + r²/α the last
-# digits of r²/α are lost, a part of some α · 1e-16 of the weight, and from 1e16 all of them.
+# From this many degrees of freedom on, the Gaussian is nearer to Student's t than the rounded power is: 1 + r²/α loses
+# the last digits of r²/α, which changes the weight by about α · 1e-16 of itself, and from α = 1e16 on all digits.
 GAUSSIAN_FROM = 1e9
 
 
 class Similarity(Protocol):
-    """What kernels, attraction and objectives ask of a similarity. Arrays keep their shape.
+    """The contract of a similarity, for kernels, attraction and objectives. Arrays keep their shape.
 
     Examples
     --------

@@ -141,7 +141,7 @@ def test_a_checkpoint_of_another_fit_is_refused(X, tmp_path):
     with pytest.raises(StopFit):
         TSNE(checkpoint=path, callback=stop, callback_every=60, **LONG).fit(X)
     for other, rows in ((TSNE(checkpoint=path, dof=2.0, **LONG), X), (TSNE(checkpoint=path, **LONG), X + 1.0)):
-        with pytest.raises(ValueError, match=r"checkpoint == .*fit\.npz' holds that of another fit.*delete it"):
+        with pytest.raises(ValueError, match=r"checkpoint == .*fit\.npz' holds the checkpoint of another fit.*delete"):
             other.fit(rows)
     TSNE(checkpoint=str(path), n_jobs=1, max_iter=70, **LONG).fit(X)
     path.write_bytes(b"PK\x03\x04 not one")

@@ -41,7 +41,7 @@ def sparse_attraction(
     with nogil:
         for i in range(start, stop):
             first = indptr[i]
-            # The literals make three functions of one.
+            # The literals let the compiler specialize add_row_planar in three ways.
             if d == 2 and dof == 1.0 and real_t is float and with_cost:
                 costs[i] = add_row_planar(
                     s + first, index + first, indptr[i + 1] - first, y, i, False, True, &force[i, 0], &stiffness[i]
@@ -52,7 +52,7 @@ def sparse_attraction(
                     costs[i] = add_row(
                         s + first, index + first, indptr[i + 1] - first, y, i, d, dof, True, &force[i, 0], &stiffness[i]
                     )
-                # The force is the same, to the last bit, whether a cost is asked for or not.
+                # The force must be the same, to the last bit, with and without a cost.
                 add_row_planar(
                     s + first, index + first, indptr[i + 1] - first, y, i, False, False, &force[i, 0], &stiffness[i]
                 )
@@ -71,8 +71,8 @@ cdef inline double add_row_planar(
     const real_t* s, const index_t* index, Py_ssize_t length, const real_t* y, Py_ssize_t i, bint gaussian,
     bint with_cost, double* force, double* stiffness,
 ) noexcept nogil:
-    # The force of t-SNE and SNE in two components, a large part of most fits: neighbors are gathered first, a point at
-    # a time, so that the rest is vectorized. The cost of t-SNE is for float32 only.
+    # The force of t-SNE and SNE in two components, a large part of the time of most fits: neighbors are gathered first,
+    # one point at a time, so that the loops over them are vectorized. The cost of t-SNE is for float32 only.
     cdef Py_ssize_t begin = 0, m, j
     cdef real_t near[2 * CHUNK]
     cdef real_t sa, dx, dy, x_i = y[2 * i], y_i = y[2 * i + 1], force_x = 0, force_y = 0, total = 0, cross = 0
@@ -107,7 +107,7 @@ cdef inline double add_row_planar(
 
 cdef inline float log_from_one(float x) noexcept nogil:
     # log(x) for finite x >= 1, branch-free so that loops over it vectorize: x = 2^k m with m from sqrt(1/2) to sqrt(2),
-    # and log(m) = 2 artanh((m - 1) / (m + 1)), of whose series what follows five terms is below 1e-9.
+    # and log(m) = 2 artanh((m - 1) / (m + 1)), whose series is cut after five terms, with an error below 1e-9.
     cdef int32_t bits, k
     cdef float m, t, t2, one = 1
     memcpy(&bits, &x, sizeof(bits))

@@ -21,7 +21,7 @@ def descend(
     Py_ssize_t start,
     Py_ssize_t stop,
 ):
-    """Change rows ``start`` to ``stop`` of ``Y``, ``velocity`` and ``gain`` in place; return the sum of those of Y."""
+    """Change rows ``start`` to ``stop`` of Y, ``velocity`` and ``gain`` in place; return the sum of these rows of Y."""
     cdef Py_ssize_t i, k, d = Y.shape[1]
     cdef double rate = learning_rate, grown, g, v, length
     total = np.zeros(d)

@@ -26,7 +26,7 @@ def pair_potential(
             for k in range(d):
                 grad_phi[i, k] = 0.0
             if exclude_self:
-                # Two runs around i: subtracting w(0) afterwards would lose the small potential of an isolated point.
+                # Two runs leave out i: subtracting w(0) afterwards would lose the small potential of an isolated point.
                 add_run(&at[i, 0], x, c, n, d, dof, 0, i, &phi[i], &grad_phi[i, 0])
                 add_run(&at[i, 0], x, c, n, d, dof, i + 1, n, &phi[i], &grad_phi[i, 0])
             else:

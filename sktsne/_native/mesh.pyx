@@ -1,4 +1,4 @@
-"""Spreading charges on a mesh, reading a potential, changing the spacing; twins of the references in kernels/fft.py."""
+"""Spread charges on a mesh, read a potential, change the spacing; twins of the references in kernels/mesh.py."""
 
 cdef enum:
     SUPPORT = 4
@@ -15,7 +15,7 @@ def spread(
 ):
     """Add the charges to the rows ``start`` to ``stop`` of ``mesh``.
 
-    Every node takes its charges in the order of the points, so the sums do not depend on how the rows are divided.
+    Every node adds its charges in the order of the points, so the sums do not depend on how threads divide the rows.
     """
     cdef Py_ssize_t p, a, b, row, n = points.shape[0], d = points.shape[1]
     cdef Py_ssize_t support = SUPPORT if d == 2 else 1
@@ -117,7 +117,7 @@ def coarsen(
             for j in range(width):
                 line[j] = fine[0, j] if fine.shape[0] == 1 else 0.0
             if fine.shape[0] > 1:
-                # Row i of coarse takes part in the rows of fine from 4 (i - 3) on, four of its weights in each phase.
+                # Row i of coarse has weights in the 16 rows of fine from 4 (i - 3) on.
                 for row in range(max(0, COARSENING * (i - 3)), min(fine.shape[0], COARSENING * (i + 1))):
                     weight = weights[row % COARSENING, i - row // COARSENING]
                     nodes = &fine[row, 0]
@@ -175,7 +175,7 @@ cdef inline Py_ssize_t table_index(double x) noexcept nogil:
 cdef inline void spline(double x, float* value, float* slope) noexcept nogil:
     # Cubic B-spline: weights of the four nodes around x, the first of which is floor(x) - 1, and their derivatives.
     # Places on the mesh are at least 1, so that truncation is floor, without a call of the library.
-    # Constants are named because Cython writes them as doubles, and C then computes in double.
+    # Constants are named because Cython writes literals as doubles, and C would then compute in double.
     cdef float t = <float>(x - <Py_ssize_t>x), s = 1.0 - t
     cdef float half = 0.5, sixth = 1.0 / 6.0, two_thirds = 2.0 / 3.0, three_halves = 1.5, two = 2.0
     value[0] = sixth * s * s * s

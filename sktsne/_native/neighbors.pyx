@@ -1,4 +1,4 @@
-"""Distances of chosen pairs of rows; twin of the reference in search.py."""
+"""Distances of chosen pairs of rows; twin of ``pair_distances_reference`` in search.py."""
 
 from libc.math cimport sqrt
 from libc.stdint cimport int64_t
@@ -12,7 +12,7 @@ def pair_distances(
     Py_ssize_t start,
     Py_ssize_t stop,
 ):
-    """Fill rows ``start`` to ``stop`` of ``distances``: from rows of ``new`` to those of ``X`` that they name."""
+    """Fill rows ``start`` to ``stop`` of ``distances``: from rows of ``new`` to the rows ``indices`` of ``X``."""
     cdef Py_ssize_t i, j, k, m = X.shape[1]
     cdef double difference, total
     cdef const double* x

@@ -1,7 +1,7 @@
 # Sums over pairs: squared distances and similarities over one chunk of points, in loops that the compiler vectorizes.
 #
-# Chunks live in small buffers on the stack: every loop has one simple body, serves any number of components,
-# and a similarity is written once for all the routines that use it.
+# Chunks live in small buffers on the stack, so that every loop has one simple body and serves any number of components,
+# and each similarity is written once for all routines that use chunks.
 
 from libc.math cimport INFINITY, log1p, pow
 from libc.stdint cimport int64_t
@@ -23,14 +23,14 @@ cdef extern from *:
 cdef inline double exp_negative(double x) noexcept nogil:
     # exp(-x) for 0 <= x <= 708, branch-free so that loops over it vectorize: exp(-x) = 2^k exp(s),
     # k = round(-x / log 2), |s| <= log(2) / 2, and a Taylor polynomial of degree 12. With one constant for log 2 the
-    # relative error grows as x times the unit roundoff (2e-14 at 190), as does what the rounding of x itself costs.
+    # relative error grows as x times the unit roundoff (2e-14 at 190), as does the error from rounding x.
     cdef int k = <int>(-x * 1.4426950408889634 - 0.5)
     cdef double s = -x - k * 0.6931471805599453
     cdef double s2 = s * s
     cdef double s4 = s2 * s2
     cdef int64_t bits = (<int64_t>(k + 1023)) << 52
     cdef double power
-    # Estrin's scheme: short chains of dependent operations.
+    # Estrin's scheme has short chains of dependent operations.
     cdef double p0 = (1.0 + s) + s2 * (0.5 + s * (1.0 / 6))
     cdef double p4 = (1.0 / 24 + s * (1.0 / 120)) + s2 * (1.0 / 720 + s * (1.0 / 5040))
     cdef double p8 = (1.0 / 40320 + s * (1.0 / 362880)) + s2 * (1.0 / 3628800 + s * (1.0 / 39916800))
@@ -41,7 +41,7 @@ cdef inline double exp_negative(double x) noexcept nogil:
 cdef inline void squared_distances(
     const double* y, const double* x, Py_ssize_t n, Py_ssize_t d, Py_ssize_t m, double* r2
 ) noexcept nogil:
-    # From y to m points of which x holds one coordinate after the other, n apart.
+    # From y to m points; coordinate k of point j is x[k * n + j].
     cdef Py_ssize_t j, k
     cdef double difference
     for j in range(m):
@@ -100,7 +100,7 @@ cdef inline void add_fused(
     const double* y, const double* x, const double* c, Py_ssize_t n, Py_ssize_t d, double dof,
     Py_ssize_t first, Py_ssize_t last, double* phi, double* grad_phi,
 ) noexcept nogil:
-    # One pass that keeps everything in registers: for the two similarities and the few components of nearly every fit.
+    # One pass that keeps all sums in registers, for dof 1 or infinity and at most MAX_FUSED components.
     cdef Py_ssize_t j, k
     cdef double r2, w, aw, total = 0.0
     cdef double difference[MAX_FUSED]
@@ -130,7 +130,7 @@ cdef inline void add_chunks(
     const double* y, const double* x, const double* c, Py_ssize_t n, Py_ssize_t d, double dof,
     Py_ssize_t first, Py_ssize_t last, double* phi, double* grad_phi,
 ) noexcept nogil:
-    # The same for any similarity and any number of components, in vectorized passes over a chunk of points.
+    # The sums of add_fused for any similarity and number of components, in vectorized passes over a chunk of points.
     cdef double r2[CHUNK]
     cdef double w[CHUNK]
     cdef double aw[CHUNK]
@@ -157,7 +157,7 @@ cdef inline void add_run(
     const double* y, const double* x, const double* c, Py_ssize_t n, Py_ssize_t d, double dof,
     Py_ssize_t first, Py_ssize_t last, double* phi, double* grad_phi,
 ) noexcept nogil:
-    # Add what the points first to last contribute at y. `x` holds one coordinate after the other, (d, n).
+    # Add to phi and grad_phi, at y, the terms of the points first to last of x, an array of shape (d, n).
     # Literal d and dof let the compiler unroll the inner loops and vectorize over the points.
     if dof == 1.0 and d == 1:
         add_fused(y, x, c, n, 1, 1.0, first, last, phi, grad_phi)

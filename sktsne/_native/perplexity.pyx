@@ -1,4 +1,4 @@
-"""Conditional probabilities of a row range; twin of ``search_precisions_reference`` in affinities.py."""
+"""Conditional probabilities of a row range; twin of ``search_precisions_reference`` in perplexity.py."""
 
 from libc.math cimport INFINITY, exp, fabs, isfinite, log
 
@@ -6,7 +6,7 @@ from sktsne._native.pairs cimport MAX_EXPONENT, exp_negative
 
 
 cdef enum:
-    MAX_T = 709  # the last at which exp(t) is finite
+    MAX_T = 709  # the largest integer at which exp(t) is finite
 
 
 def search_precisions(
@@ -39,7 +39,7 @@ cdef void search_row(
             n_finite += 1
             nearest = min(nearest, distance[j])
             farthest = max(farthest, distance[j])
-    # p holds the squared distances beyond the nearest, in units of the largest; -1 marks a missing neighbor.
+    # p holds squared distances minus that of the nearest, in units of the largest; -1 marks a missing neighbor.
     for j in range(k):
         if not isfinite(distance[j]):
             p[j] = -1.0
@@ -56,7 +56,7 @@ cdef void search_row(
         elif p[j] == 0.0:
             n_nearest += 1
     if n_finite <= perplexity or n_nearest >= perplexity:
-        # The entropy's limits: no precision is small, or large, enough. Uniform over all, or over the nearest.
+        # At the limits of the entropy no precision is small or large enough: p is uniform over all or over the nearest.
         limit = INFINITY if n_finite <= perplexity else 0.0
         total = n_finite if n_finite <= perplexity else n_nearest
         for j in range(k):
@@ -75,7 +75,7 @@ cdef void search_row(
         slope = mean * mean - square
         curvature = 2.0 * slope + cube - 3.0 * mean * square + 2.0 * mean * mean * mean
         next_t = t - 2.0 * gap * slope / (2.0 * slope * slope - gap * curvature)
-        # Refused: a step out of the bracket, a far one, NaN, and one that follows a step which did not halve the gap.
+        # Refused: steps out of the bracket, beyond `reach` or NaN, and a step after one that did not halve the gap.
         if not (low < next_t < high and fabs(next_t - t) <= reach and fabs(gap) <= 0.5 * last_gap):
             if low > -INFINITY and high < INFINITY:
                 next_t = 0.5 * (low + high)

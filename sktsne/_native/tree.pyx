@@ -1,7 +1,7 @@
 """A balanced tree of points, and potentials from its cells; twins of the references in kernels/barnes_hut.py.
 
-Node k has the children 2k and 2k + 1, and the root is 1. Node j of the 2^l at level l, which is 2^l + j of all, holds the
-points n j / 2^l to n (j + 1) / 2^l (rounded down) in the tree's order.
+Node k has the children 2k and 2k + 1, and the root is 1. Node 2^l + j, which is number j of the 2^l nodes
+at level l, holds the points n j / 2^l to n (j + 1) / 2^l (rounded down) in the tree's order.
 """
 
 from libc.math cimport INFINITY, exp, log1p, sqrt
@@ -14,7 +14,7 @@ cdef enum:
 
 cdef extern from *:
     """
-    #define DIAGONAL 1.7320508075688772  /* of a cube, as in kernels/barnes_hut.py */
+    #define DIAGONAL 1.7320508075688772  /* of a unit cube, as in kernels/barnes_hut.py */
     #define NEGLIGIBLE 35.0
     """
     const double DIAGONAL
@@ -31,7 +31,7 @@ def split_nodes(
     Py_ssize_t start,
     Py_ssize_t stop,
 ):
-    """Fill the boxes of the nodes ``start`` to ``stop`` of a level, and unless they are leaves split their points."""
+    """Fill the boxes of the nodes ``start`` to ``stop`` of a level, and split their points unless they are leaves."""
     cdef Py_ssize_t n = points.shape[0], d = points.shape[1], j, p, k, axis, first, last
     cdef double* low
     cdef double* high
@@ -145,7 +145,7 @@ cdef void visit(
     const Cells* cells, const double* targets, Py_ssize_t n_targets, const double* low, const double* high,
     Py_ssize_t own, double* phi, double* grad_phi,
 ) noexcept nogil:
-    # Potentials at targets in the box from low to high: one walk through the tree for all of them collects cells that
+    # Potentials at targets in the box from low to high. One walk through the tree, for all targets, lists cells that
     # are small enough for their distance, and the points of leaves that are not. `own` is the targets' leaf, or 0.
     cdef Py_ssize_t k = 1, level = 0, d = cells.d, axis, i, p, first, last, m = 0
     cdef double distance2, beyond = INFINITY
@@ -161,7 +161,7 @@ cdef void visit(
         if m > LIST - LEAF:
             add_list(cells, targets, n_targets, x, c, m, phi, grad_phi)
             m = 0
-        if own >> (cells.depth - level) != k:  # not the targets' leaf, or above it
+        if own >> (cells.depth - level) != k:  # k is neither the targets' leaf nor above it
             distance2 = squared_gap(cells, k, low, high)
             if counts_as_point(cells.sizes[k], distance2, cells.angle, cells.dof, beyond):
                 for axis in range(d):
@@ -197,8 +197,8 @@ cdef inline bint counts_as_point(double size, double distance2, double angle, do
 
 
 cdef double reach(const Cells* cells, const double* low, const double* high, Py_ssize_t own) noexcept nogil:
-    # The distance from which points are negligible beside one that is known to be there: of the targets' own leaf, or
-    # of the leaf to which the nearer centers lead.
+    # The distance from which points are negligible beside a point that is known to exist: one of the targets' own leaf,
+    # or of the leaf to which the nearer centers lead.
     cdef Py_ssize_t k = own, axis
     cdef double nearest, distance2, other
     if own > 0:
@@ -218,7 +218,7 @@ cdef double reach(const Cells* cells, const double* low, const double* high, Py_
 
 
 cdef inline double squared_gap(const Cells* cells, Py_ssize_t k, const double* low, const double* high) noexcept nogil:
-    # From the box to the center of a cell.
+    # The squared distance from the box to the center of cell k.
     cdef Py_ssize_t axis
     cdef double center, gap, total = 0.0
     for axis in range(cells.d):
@@ -229,7 +229,7 @@ cdef inline double squared_gap(const Cells* cells, Py_ssize_t k, const double* l
 
 
 cdef Py_ssize_t copy_leaf(const Cells* cells, Py_ssize_t k, double* x, double* c, Py_ssize_t m) noexcept nogil:
-    # Append the points of a leaf to the list; return how many.
+    # Append the points of leaf k to the list; return their number.
     cdef Py_ssize_t row = k - (1 << cells.depth), p, axis
     cdef Py_ssize_t first = cells.n * row >> cells.depth, last = cells.n * (row + 1) >> cells.depth
     for p in range(first, last):

@@ -1,7 +1,7 @@
 r"""How good an embedding is: neighborhoods that it kept, its cost, and scorers for a grid search.
 
-n rows; ρ_ij is the rank of row j among the others by distance from row i (1 is the nearest), r_ij that among the points
-of the embedding; N_i^k and M_i^k are the k nearest of row i, by ρ and by r.
+n rows; ρ_ij is the rank of row j among the others by distance from row i (1 is the nearest), r_ij the same among the
+points of the embedding; N_i^k and M_i^k are the k nearest of row i, by ρ and by r.
 
 =========================== ==================================================================== ======================
 trustworthiness             T(k) = 1 − 2/(nk(2n − 3k − 1)) Σ_i Σ_{j ∈ M_i^k} max(0, ρ_ij − k)    Venna & Kaski 2001
@@ -18,8 +18,8 @@ All but the last three see ranks only, which no scaling of the map changes, and 
 rows estimates them. Each judged row is compared with all n, some rows at a time: memory grows with n, not with n².
 
 Conventions: X of shape (n, n_features), the rows that were embedded, and embedding of shape (n, n_components), are
-converted to float64. Of equally distant rows the one that comes first is the nearer (Lee & Verleysen 2009), by which a
-perfect map has the best value even if rows repeat; distances count as equal if all but the last digits are.
+converted to float64. Of equally distant rows the one that comes first is the nearer (Lee & Verleysen 2009), so that a
+perfect map has the best value even if rows repeat; distances count as equal if they differ in their last digits only.
 """
 
 from .divergence import kl_divergence, pbic, point_costs

@@ -1,4 +1,4 @@
-"""Measures of neighborhoods that a map kept: what they see is ranks of distances."""
+"""Measures of how well a map keeps neighborhoods, from ranks of distances."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from ..parallel import Workers, effective_n_threads
 
 # Elements of a block of distances, for each thread.
 DISTANCES_AT_ONCE = 2**20
-# Up to so many columns the sum of squared differences takes no longer than a matrix product.
+# Up to this many columns the sum of squared differences takes no longer than a matrix product.
 FEW_FEATURES = 6
-# From row numbers to their distances to all rows, or squares of them: the order is what counts.
+# Returns the distances of the rows with given numbers to all rows, or their squares: only the order counts.
 Distances = Callable[[NDArray[np.intp]], NDArray[np.float64]]
-# Compares two rows of keys, those of a row's distances in the data and in the embedding.
+# Compares the keys of one row's distances in the data with those of its distances in the embedding.
 Comparison = Callable[[NDArray[np.uint64], NDArray[np.uint64]], Any]
 
 
@@ -40,7 +40,7 @@ class Estimate(float):
     value : float
         The value. An estimate is a float in every respect.
     standard_error : float, default=0.0
-        The standard error of the value as an estimate of that of all rows; 0 where all rows were judged.
+        The standard error of ``value`` as an estimate of the value for all rows; 0 if all rows were judged.
 
     Examples
     --------
@@ -53,7 +53,7 @@ class Estimate(float):
     standard_error: float
 
     def __new__(cls, value: float, standard_error: float = 0.0) -> Estimate:
-        """Return the number; a float takes its value when it is made."""
+        """Return the number: a float gets its value here, not in ``__init__``."""
         estimate = super().__new__(cls, value)
         estimate.standard_error = standard_error
         return estimate
@@ -78,44 +78,44 @@ def trustworthiness(
     """Measure how far the neighbors in a map are neighbors in the data.
 
     Points that are among the ``n_neighbors`` nearest in the map and not in the data are false neighbors, and cost the
-    more the farther away they are in the data [1]_. 1 is a map without any, about 0.5 one that knows nothing of the
-    data.
+    more the farther away they are in the data [1]_. A map without false neighbors has the value 1, random
+    positions have about 0.5.
 
-    It compares maps of the same rows at the same ``n_neighbors``, by whatever method, perplexity or number of
-    components. Values for other rows, another number of them or another ``n_neighbors`` do not compare. A map that
-    tears a group apart is trustworthy: that is what `continuity` sees. Neither sees what becomes of larger distances.
+    Values compare between maps of the same rows at the same ``n_neighbors``, by any method, perplexity or number of
+    components; not between different rows, numbers of rows or ``n_neighbors``. A map that tears a group apart may be
+    trustworthy: `continuity` measures that error. Neither measure depends on larger distances.
 
     Parameters
     ----------
     X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples, n_samples)
         The rows that were embedded, or with ``metric="precomputed"`` all of their distances.
     embedding : array-like of shape (n_samples, n_components)
-        Their positions. The distances between them are Euclidean.
+        The positions of the rows. Distances between positions are Euclidean.
     n_neighbors : int, default=15
         The size of a neighborhood, at most ``n_samples - 2``.
     metric : str or callable, default="euclidean"
         The distance between rows of ``X``, as for :class:`sktsne.TSNE`.
     sample_size : int, default=None
-        The number of rows to judge, drawn at random, each against all rows. ``None``, or as many as there are, is all.
+        The number of rows to judge, drawn at random, each against all rows. ``None`` judges all rows.
     random_state : int, RandomState instance or None, default=None
         Draws the sample. Pass an int to judge the same rows in every map.
     n_jobs : int, default=None
-        Threads, as for :class:`sktsne.TSNE`. The result does not depend on it.
+        Threads, as for :class:`sktsne.TSNE`. The result does not depend on ``n_jobs``.
 
     Returns
     -------
     value : Estimate
-        A float, at most 1. With a sample its attribute ``standard_error`` says how far it may be from that of all rows.
+        A float, at most 1. With a sample, its ``standard_error`` tells how far it may be from the value for all rows.
 
     See Also
     --------
-    continuity : Finds the neighbors that are missing.
+    continuity : Measures how many neighbors a map loses.
     sklearn.manifold.trustworthiness : The same value up to ties, from distances of all pairs at once.
 
     Notes
     -----
-    The sum is divided by the largest that is possible. Below half of the rows that is scikit-learn's and the paper's
-    nk(2n - 3k - 1)/2; in general it is m(2n - 2k - m - 1)/2 for each row, with m the lesser of k and n - 1 - k.
+    The sum is divided by the largest possible sum, which is m(2n - 2k - m - 1)/2 for each row, with m the lesser of k
+    and n - 1 - k. For k below n/2 this is scikit-learn's and the paper's nk(2n - 3k - 1)/2 for all rows.
 
     References
     ----------
@@ -152,16 +152,17 @@ def continuity(
 ) -> Estimate:
     """Measure how far the neighbors in the data are neighbors in a map.
 
-    It is `trustworthiness` with the data and the map exchanged [1]_. Points that are among the ``n_neighbors`` nearest
-    in the data and not in the map are missing, and cost the more the farther away they are in the map. It compares what
-    trustworthiness compares, and sees no false neighbors: a map that lays groups over each other may be continuous.
+    Continuity is `trustworthiness` with the data and the map exchanged [1]_. Points that are among the ``n_neighbors``
+    nearest in the data and not in the map are lost neighbors, and cost the more the farther away they are in the map.
+    Values compare where those of `trustworthiness` do. Continuity ignores false neighbors: a map that lays groups over
+    each other may be continuous.
 
     Parameters
     ----------
     X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples, n_samples)
         The rows that were embedded, or with ``metric="precomputed"`` all of their distances.
     embedding : array-like of shape (n_samples, n_components)
-        Their positions.
+        The positions of the rows.
     n_neighbors, metric, sample_size, random_state, n_jobs
         As for `trustworthiness`.
 
@@ -199,19 +200,19 @@ def neighborhood_preservation(
     random_state: Any = None,
     n_jobs: int | None = None,
 ) -> Estimate:
-    """Return the part of the nearest neighbors that a map keeps, Q_NX.
+    """Return the fraction of the nearest neighbors that a map keeps, Q_NX.
 
-    It compares maps of the same rows at the same ``n_neighbors``, and is stricter than `trustworthiness`: a neighbor
-    that is just outside the neighborhood counts as lost [1]_. Positions at random have
-    ``n_neighbors / (n_samples - 1)``, so that values for another number of rows or of neighbors do not compare; those
-    of `rnx_curve` are corrected for it.
+    Values compare between maps of the same rows at the same ``n_neighbors``. The measure is stricter than
+    `trustworthiness`: a neighbor just outside the neighborhood counts as lost [1]_. Random positions keep
+    ``n_neighbors / (n_samples - 1)``, so that values for different numbers of rows or neighbors do not compare;
+    `rnx_curve` is corrected for chance.
 
     Parameters
     ----------
     X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples, n_samples)
         The rows that were embedded, or with ``metric="precomputed"`` all of their distances.
     embedding : array-like of shape (n_samples, n_components)
-        Their positions.
+        The positions of the rows.
     n_neighbors, metric, sample_size, random_state, n_jobs
         As for `trustworthiness`.
 
@@ -257,17 +258,17 @@ def rnx_curve(
 ) -> NDArray[np.float64]:
     """Return R_NX(k), how much better than at random a map keeps the k nearest neighbors, for every k.
 
-    1 keeps all of them, 0 is what random positions keep [1]_. The left end tells how well the map shows small
-    neighborhoods, the right end how well its large-scale arrangement; plot it over the logarithm of k. Curves compare
-    for any methods and parameters. For another number of rows they are corrected for chance, not for the difficulty of
-    the task.
+    R_NX(k) is 1 for a map that keeps all of them, 0 for random positions [1]_. The left end of the curve tells how well
+    the map shows small neighborhoods, the right end how well it shows the large-scale arrangement; plot the curve over
+    the logarithm of k. Curves compare for any methods and parameters. Between different numbers of rows they are
+    corrected for chance, not for the difficulty of the task.
 
     Parameters
     ----------
     X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples, n_samples)
         The rows that were embedded, or with ``metric="precomputed"`` all of their distances.
     embedding : array-like of shape (n_samples, n_components)
-        Their positions.
+        The positions of the rows.
     metric, sample_size, random_state, n_jobs
         As for `trustworthiness`.
 
@@ -322,16 +323,16 @@ def rnx_auc(
 ) -> Estimate:
     """Return the area under the curve of R_NX(k) over the logarithm of k.
 
-    One number without a parameter: the mean of `rnx_curve` with the weights 1/k, so that all scales have a say, the
-    small ones the larger [1]_. 1 is a perfect map, 0 one at random. It compares what the curve compares; two maps of
-    the same area may be good at different scales.
+    The area is the mean of `rnx_curve` with the weights 1/k, so that all scales count, small ones more [1]_: one number
+    without a parameter. A perfect map has the area 1, random positions have 0. Areas compare where curves do; two maps
+    of the same area may be good at different scales.
 
     Parameters
     ----------
     X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples, n_samples)
         The rows that were embedded, or with ``metric="precomputed"`` all of their distances.
     embedding : array-like of shape (n_samples, n_components)
-        Their positions.
+        The positions of the rows.
     metric, sample_size, random_state, n_jobs
         As for `trustworthiness`.
 
@@ -357,8 +358,8 @@ def rnx_auc(
     """
     X, embedding = _check_rows(X, embedding, metric)
     n = len(embedding)
-    # The area is linear in the counts of pairs by their worse rank m, as Q_NX(k) counts those with m <= k: each pair
-    # contributes the sum over k >= m of what one pair adds at k.
+    # Q_NX(k) counts the pairs of rows whose worse rank m is at most k. So the area is a sum over pairs, and each pair
+    # contributes the sum, over k >= m, of its weighted part of R_NX(k).
     k = np.arange(1, n - 1)
     weights = 1.0 / (k * np.sum(1.0 / k))
     contributions = np.zeros(n)
@@ -412,11 +413,11 @@ def _intrusions(
     random_state: Any,
     n_jobs: int | None,
 ) -> Estimate:
-    """Return 1 minus the mean, over rows, of how far true ranks of the judged neighbors exceed their number."""
+    """Return 1 minus the mean, over rows, of how far true ranks of judged neighbors exceed ``n_neighbors``, scaled."""
     check_number("n_neighbors", n_neighbors, Integral, 1, n - 2)
     rows = _judged(n, sample_size, random_state)
     excess = np.array(_compare_rows(partial(_excess_ranks, n_neighbors), true, judged, n, rows, n_jobs))
-    most = min(n_neighbors, n - 1 - n_neighbors)  # so many can be false, of ranks from n - 1 down
+    most = min(n_neighbors, n - 1 - n_neighbors)  # false neighbors of a row, at most; their ranks are n - 1 and less
     return _mean(1.0 - 2.0 * excess / (most * (2 * n - 2 * n_neighbors - most - 1)), n)
 
 
@@ -437,7 +438,7 @@ def _worse_ranks(x: NDArray[np.uint64], y: NDArray[np.uint64]) -> NDArray[np.int
 def _compare_rows(
     compare: Comparison, x: Distances, y: Distances, n: int, rows: NDArray[np.intp], n_jobs: int | None
 ) -> list[Any]:
-    """Return what ``compare`` says of each of the rows."""
+    """Return the result of ``compare`` for each of ``rows``."""
     size = max(1, DISTANCES_AT_ONCE // n)
 
     def block(start: int, stop: int) -> list[Any]:
@@ -452,15 +453,15 @@ def _compare_rows(
 
 
 def _keys(distances: NDArray[np.float64], rows: NDArray[np.intp]) -> NDArray[np.uint64]:
-    """Turn distances into integers of the same order, each with its column in the last bits; a row's own is the last.
+    """Turn distances into integers of the same order, with the column in the last bits; the row itself comes last.
 
-    The bits of numbers that are not negative are in the order of the numbers. A plain sort of the keys, which is faster
+    Numbers that are not negative have the same order as their bits. A plain sort of the keys, which is faster
     than a stable one of distances with their columns, puts equal distances in the order of the columns; and distances
     that differ in digits that the column took (beyond the 11th for 10,000 rows) count as equal.
     """
     n = distances.shape[1]
     keys = distances.view(np.uint64)
-    keys &= ~(_column_bits(n) | np.uint64(1 << 63))  # the sign, that -0 may have
+    keys &= ~(_column_bits(n) | np.uint64(1 << 63))  # and the sign, which -0 has
     keys |= np.arange(n, dtype=np.uint64)
     keys[np.arange(len(rows)), rows] |= np.uint64(0x7FFF << 48)  # above infinity
     return keys
@@ -471,13 +472,13 @@ def _column_bits(n: int) -> np.uint64:
 
 
 def _nearest(keys: NDArray[np.uint64], k: int) -> NDArray[np.intp]:
-    """Return the columns of the k least keys: all others in their order, fewer in any."""
+    """Return the columns of the k least keys, in order of the keys if these are all other rows."""
     least = np.sort(keys)[:-1] if k == len(keys) - 1 else np.partition(keys, k - 1)[:k]
     return (least & _column_bits(len(keys))).astype(np.intp)
 
 
 def _distances(X: Any, metric: Metric) -> Distances:
-    """Return the function that computes distances from some rows to all, in arrays of its own."""
+    """Return the function that computes distances from some rows to all, as new arrays."""
     with errors_that_name(metric, None):
         metric, parameters = resolve(X, metric, None)
     if metric == "precomputed":
@@ -495,7 +496,7 @@ def _distances(X: Any, metric: Metric) -> Distances:
 
 
 def _squared_distances(X: NDArray[np.float64]) -> Distances:
-    """Return the function for squares of Euclidean distances, |x|² + |y|² - 2x·y where there are many columns.
+    """Return the function for squares of Euclidean distances, computed as |x|² + |y|² - 2x·y for many columns.
 
     A row near the middle becomes the origin, and the scale changes by a power of two: both are exact for numbers on a
     grid, such as integers, so that equal distances stay equal.
@@ -511,7 +512,7 @@ def _squared_distances(X: NDArray[np.float64]) -> Distances:
         block *= -2.0
         block += squares
         block += squares[rows, None]
-        # Near pairs have lost their digits to cancellation; their squares are about equal.
+        # Near pairs have lost their digits to cancellation. For them |x|² and |y|² are about equal.
         near, columns = np.nonzero(block < 2.01 * CANCELLATION * squares[rows, None])
         size = max(1, DISTANCES_AT_ONCE // X.shape[1])
         for first in range(0, len(near), size):

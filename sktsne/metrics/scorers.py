@@ -1,4 +1,4 @@
-"""Measures in the form that searches over parameters take."""
+"""Scorers, which let scikit-learn's searches over parameters use the measures."""
 
 from __future__ import annotations
 
@@ -27,33 +27,33 @@ def knn_accuracy(
     n_neighbors: int = 10,
     cv: Any = 5,
 ) -> float:
-    """Return the accuracy with which nearest neighbors in a map tell the classes of its rows.
+    """Return the accuracy with which nearest neighbors in a map predict the classes of its rows.
 
-    Of one map, by cross-validation over its points. Of rows that were placed in it by ``transform``, by their nearest
-    neighbors among the points of the map, the only measure here that looks at placed and training rows together. It
-    compares maps of the same rows, classes and ``cv``, by whatever method. It says how well a map separates the
-    classes that someone gave, not how well it shows the data: classes that overlap in the data should in the map.
+    Without new rows, the accuracy is that of a cross-validation over the points of the map. With new rows, placed by
+    ``transform``, their nearest training rows predict: no other measure here compares new rows with training rows.
+    Accuracies compare between maps of the same rows, classes and ``cv``, by any method. They tell how well a map
+    separates given classes, not how well it shows the data: classes that overlap in the data should do so in the map.
 
     Parameters
     ----------
     embedding : array-like of shape (n_samples, n_components)
-        Positions of the training rows. They were placed without the labels, but all at once: the result of the
-        cross-validation says nothing of new rows.
+        Positions of the training rows. The fit placed all of them together, so that the cross-validation tells
+        nothing about new rows.
     y : array-like of shape (n_samples,)
         The classes.
     new_embedding : array-like of shape (n_new, n_components), default=None
         Positions of other rows in the same map.
     new_y : array-like of shape (n_new,), default=None
-        The classes of those.
+        The classes of the other rows.
     n_neighbors : int, default=10
         How many neighbors vote.
     cv : int, cross-validation generator or iterable, default=5
-        As for :func:`sklearn.model_selection.cross_val_score`; without effect where there are new rows.
+        As for :func:`sklearn.model_selection.cross_val_score`; ignored with new rows.
 
     Returns
     -------
     accuracy : float
-        The part of the rows with the right class: the mean over the splits, or that of the new rows.
+        The fraction of rows with the right class: the mean over the splits, or the fraction of the new rows.
 
     Examples
     --------
@@ -82,7 +82,7 @@ def knn_accuracy(
 class EmbeddingScorer:
     """A measure as ``scoring`` of scikit-learn's searches and cross-validations.
 
-    `~sktsne.metrics.make_embedding_scorer` makes it.
+    `~sktsne.metrics.make_embedding_scorer` makes scorers.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ class EmbeddingScorer:
         Returns
         -------
         score : float
-            The larger the better.
+            The value of the measure, larger for better maps.
         """
         rows = X
         if isinstance(estimator, Pipeline):
@@ -149,21 +149,22 @@ def make_embedding_scorer(
 
     The scorer gives the rows to ``transform``, and compares them with the positions that they get. Held-out rows are
     compared with each other, not with the training rows, which scikit-learn does not hand to a scorer: there must be
-    more of them than neighbors, and with few of them the neighborhoods reach far. Training rows have the positions of
-    the fit, so that with the one split ``cv=[(rows, rows)]`` of all rows it judges the map itself.
+    more held-out rows than neighbors, and among few rows neighborhoods reach far. Training rows have the positions of
+    the fit, so that with the one split ``cv=[(rows, rows)]`` of all rows the scorer judges the map itself.
 
-    Scores compare between candidates on the same splits. In a pipeline the rows are those that enter it, so that
-    candidates for the steps before compare, too; what those steps do to the distances then counts as an error.
+    Scores compare between candidates on the same splits. In a pipeline the rows are those that enter the pipeline, so
+    that candidates for the steps before the embedding compare, too; changes that these steps make to the distances
+    count as errors.
 
     Parameters
     ----------
     measure : callable
         `trustworthiness`, `continuity`, `neighborhood_preservation`, `rnx_auc` or another function of rows and their
-        positions that is larger for better maps. With a function of a module the scorer can be pickled, as ``n_jobs``
-        of a search needs it.
+        positions that is larger for better maps. With a function of a module the scorer can be pickled, which
+        ``n_jobs`` of a search needs.
     preprocessed : bool, default=False
-        Whether to compare with the rows as the steps of a pipeline before the embedding return them: where those put
-        columns on the same scale, or make numbers of what is none. Candidates for these steps do not compare then.
+        Whether to compare the positions with the rows as the steps of a pipeline before the embedding return them, for
+        steps that scale columns or encode categories as numbers. Candidates for these steps then do not compare.
     **parameters
         Keyword arguments of the measure.
 

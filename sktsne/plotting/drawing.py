@@ -25,7 +25,7 @@ def axes_for(d: int) -> Any:
 
 
 def prepare(ax: Any, d: int) -> None:
-    """Take off what has no meaning: scales, and the frame's weight. Distances are the same along every axis."""
+    """Remove the ticks, lighten the frame, and make a unit equally long along every axis."""
     for axis in "xyz"[: max(2, d)]:
         ax.set(**{f"{axis}ticks": []})
     if d > 1:
@@ -38,7 +38,7 @@ def prepare(ax: Any, d: int) -> None:
 
 
 def coordinates(Y: NDArray[Any]) -> list[NDArray[Any]]:
-    """Return what to draw along each axis; the points of a strip lie at random heights."""
+    """Return the coordinates along each axis of the picture; points with one component get random heights."""
     if Y.shape[1] == 1:
         return [Y[:, 0], np.random.default_rng(0).uniform(size=len(Y))]
     return list(Y.T)
@@ -48,7 +48,7 @@ def draw_marks(ax: Any, Y: NDArray[Any], labels: Labels, kwargs: dict[str, Any])
     """Scatter the points in the order of the rows, so that no class hides the others."""
     n = len(Y)
     box = ax.get_window_extent()
-    area = box.width * box.height * (72.0 / ax.figure.dpi) ** 2  # in square points, as sizes of marks are
+    area = box.width * box.height * (72.0 / ax.figure.dpi) ** 2  # in square points, the unit of mark sizes
     size = float(np.clip(0.2 * area / n, 1.0, 30.0))
     style: dict[str, Any] = {"s": size, "alpha": float(np.clip(0.5 * area / (n * size), 0.3, 1.0)), "linewidths": 0}
     style["rasterized"] = n > 10_000  # a vector file with a mark for every point of a large map would be slow to show
@@ -63,14 +63,14 @@ def draw_marks(ax: Any, Y: NDArray[Any], labels: Labels, kwargs: dict[str, Any])
 
 
 def _with_unknown(scale: Any) -> Any:
-    """Return a color map in which what is no number is gray."""
+    """Return a color map in which NaN is gray."""
     from matplotlib import colormaps
 
     return (colormaps[scale] if isinstance(scale, str) else scale).with_extremes(bad=UNKNOWN)
 
 
 def draw_image(ax: Any, Y: NDArray[Any], labels: Labels, kwargs: dict[str, Any]) -> Any:
-    """Draw the density of a flat map, or of a strip, which is an image of one row."""
+    """Draw the density of a map with two components, or with one, as an image of one row."""
     from matplotlib.colors import LogNorm
 
     pixels = Pixels(Y)
@@ -93,7 +93,7 @@ def draw_image(ax: Any, Y: NDArray[Any], labels: Labels, kwargs: dict[str, Any])
             limits = kwargs.get("vmin", 1), kwargs.get("vmax", max(2, pixels.counts.max()))
             kwargs = {name: value for name, value in kwargs.items() if name not in ("vmin", "vmax")}
             style["norm"] = LogNorm(*limits)
-        style["cmap"] = "viridis_r"  # the fewer points, the nearer to the paper's white
+        style["cmap"] = "viridis_r"  # fewer points are nearer to white
     points = ax.imshow(image, **{**style, **kwargs})
     if Y.shape[1] > 1:
         ax.set_aspect("equal", adjustable="datalim")
@@ -101,17 +101,17 @@ def draw_image(ax: Any, Y: NDArray[Any], labels: Labels, kwargs: dict[str, Any])
 
 
 class Pixels:
-    """Points sorted into square pixels, the more of them the more points there are.
+    """Counts of points in square pixels; more points get more and smaller pixels.
 
     Parameters
     ----------
     Y : ndarray of shape (n, d)
-        The points; those with d = 1 go to one row of pixels.
+        The points; with d = 1 the pixels form one row.
 
     Attributes
     ----------
     counts : ndarray of shape (n_rows, n_columns)
-        Points of each pixel.
+        Points in each pixel.
     extent : tuple of float
         Where the image lies: left, right, bottom, top.
     """
@@ -136,12 +136,12 @@ class Pixels:
         return np.asarray(sums).reshape(self._shape)
 
     def majority(self, codes: NDArray[np.intp], n_classes: int) -> NDArray[np.intp]:
-        """Return the class that most points of each pixel are of."""
+        """Return the most frequent class in each pixel."""
         counts = np.bincount(self._place * n_classes + codes, minlength=self.counts.size * n_classes)
         return np.asarray(counts.reshape(*self._shape, n_classes).argmax(axis=-1))
 
     def mean(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the mean of the values in each pixel, NaN where there are none."""
+        """Return the mean of the finite values in each pixel, NaN in a pixel without any."""
         known = np.isfinite(values)
         counts = self._sum(known.astype(np.float64))
         return np.asarray(self._sum(np.where(known, values, 0.0)) / np.where(counts > 0, counts, np.nan))
@@ -157,5 +157,5 @@ def draw_legend(ax: Any, labels: Labels) -> Any:
     style = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0), "frameon": False, "handletextpad": 0.2}
     legend = ax.legend(marks, names, title=labels.name or None, **style)
     for text in (*legend.get_texts(), legend.get_title()):
-        text.set_parse_math(False)  # a label may hold a dollar sign
+        text.set_parse_math(False)  # a dollar sign in a label begins no formula
     return legend

@@ -21,36 +21,37 @@ from .drawing import axes_for, draw_image, draw_legend, draw_marks, new_figure, 
 from .interactive import Column, make_page
 from .labels import Labels, read_labels
 
-# From here on marks hide each other however small they are.
+# Above this number of points, marks hide each other however small they are.
 MAX_MARKS = 200_000
 
 
 class EmbeddingDisplay:
     """A map, drawn as points or as their density.
 
-    Make it by `from_estimator` or `from_embedding`, which draw it, too.
+    `from_estimator` and `from_embedding` make a display and draw it.
 
-    Up to 20 different labels are classes, each with a color of a palette that is safe for the color-blind up to ten;
-    more are a scale, if they are numbers. Marks get smaller and more transparent with the number of points. A flat
-    map of more than 200,000 points is drawn as an image, in which a pixel shows how many points it has: by the
-    logarithm of their number, by its depth of the color of the class that most of them are of, or by their mean value.
+    Up to 20 different labels are classes, each with its own color; up to ten colors are safe for the color-blind. More
+    labels, if they are numbers, are values on a color scale. Marks get smaller and more transparent with the number of
+    points. A map of more than 200,000 points with one or two components is drawn as an image: a pixel shows the mean
+    value of its points; or their most frequent class, deeper for more points; or, without labels, their number on a
+    logarithmic scale.
 
     Parameters
     ----------
     embedding : array-like of shape (n_samples, n_components)
-        The positions. One component is drawn as a strip, with the points scattered across; of more than three, the
-        first two.
+        The positions. One component is drawn as a strip, with the points scattered across it; of more than three
+        components, the first two are drawn.
     y : array-like of shape (n_samples,), default=None
         Labels or values that give the colors. Points whose value is NaN are gray, and left out of mean values.
     label_name : str, default=None
-        What they are called; by default the name of a pandas Series.
+        The name of the labels; by default that of ``y``, if ``y`` is a pandas Series.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        What was drawn on.
+        The axes of the map.
     figure_ : matplotlib Figure
-        The figure that it is in.
+        The figure of ``ax_``.
     points_ : matplotlib PathCollection or AxesImage
         The points, or their density.
     legend_ : matplotlib Legend or None
@@ -105,11 +106,11 @@ class EmbeddingDisplay:
         estimator : estimator or Pipeline
             A fitted estimator, or a pipeline with one.
         X : {array-like, sparse matrix} of shape (n_samples, n_features), default=None
-            Rows to place by ``transform``; ``None`` draws those of the fit, the attribute ``embedding_``.
+            Rows to place by ``transform``; ``None`` draws the rows of the fit, at ``embedding_``.
         y : array-like of shape (n_samples,), default=None
             Labels or values that give the colors.
         label_name : str, default=None
-            What they are called; by default the name of a pandas Series.
+            The name of the labels; by default that of ``y``, if ``y`` is a pandas Series.
         ax, density, legend, **kwargs
             As for `plot`.
 
@@ -143,7 +144,7 @@ class EmbeddingDisplay:
         legend: bool = True,
         **kwargs: Any,
     ) -> EmbeddingDisplay:
-        """Draw a map, by whatever method.
+        """Draw a map made by any method.
 
         Parameters
         ----------
@@ -152,7 +153,7 @@ class EmbeddingDisplay:
         y : array-like of shape (n_samples,), default=None
             Labels or values that give the colors.
         label_name : str, default=None
-            What they are called; by default the name of a pandas Series.
+            The name of the labels; by default that of ``y``, if ``y`` is a pandas Series.
         ax, density, legend, **kwargs
             As for `plot`.
 
@@ -179,32 +180,32 @@ class EmbeddingDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw, for three components one of ``projection="3d"``; by default a new figure.
+            The axes to draw on, for three components with ``projection="3d"``; by default in a new figure.
         density : bool or "auto", default="auto"
-            Whether to draw an image of the density; "auto" does from 200,001 points on. Of a map with three components,
-            which has no such image, "auto" draws as many points of a random sample, and warns.
+            Whether to draw an image of the density; "auto" does for more than 200,000 points. With three components
+            there is no such image, and "auto" draws a random sample of 200,000 points and warns.
         legend : bool, default=True
             Whether to draw the legend or color bar.
         **kwargs
-            Arguments for matplotlib's ``scatter``, or ``imshow`` for a density, in place of those chosen here: ``s``,
-            ``alpha``, ``cmap``, ``vmin``, ``vmax`` or ``norm``, for example.
+            Arguments for matplotlib's ``scatter``, or ``imshow`` for a density, which override those of the display:
+            ``s``, ``alpha``, ``cmap``, ``vmin``, ``vmax`` or ``norm``, for example.
 
         Returns
         -------
         self : EmbeddingDisplay
-            With the attributes of what was drawn.
+            The display, with its attributes set.
 
         Raises
         ------
         ImportError
-            Without matplotlib.
+            If matplotlib is not installed.
         ValueError
             If ``ax`` is not for the number of components, or a density is asked for with three.
 
         Warns
         -----
         UserWarning
-            Where the picture leaves something out: components, classes, or points.
+            If the picture leaves out components, classes, or points.
         """
         if not isinstance(density, bool | np.bool_):
             check_choice("density", density, ("auto",), " or a bool")
@@ -235,33 +236,33 @@ class EmbeddingDisplay:
     ) -> None:
         """Write a map with two components as a page for a browser: to hover over, zoom and search.
 
-        The page is one file, which needs no network. Tooltips show a point's row, label and features. What is typed
-        into the fields above the map, a label or the name of a row, fades all other points; so does a click on a class
-        in the legend. Bokeh draws it: ``EmbeddingDisplay(embedding, y).to_html(path)`` needs no matplotlib.
+        The page is one file, which needs no network. Tooltips show a point's row, label and features. A label or
+        the name of a row, typed into the fields above the map, fades all other points; so does a click on a class in
+        the legend. Bokeh draws the page: ``EmbeddingDisplay(embedding, y).to_html(path)`` needs no matplotlib.
 
         Parameters
         ----------
         path : str or path-like
             The file.
         names : array-like of shape (n_samples,), default=None
-            What the rows are called; by default by their numbers, from 0.
+            Names of the rows; by default their numbers, from 0.
         features : DataFrame or dict of str to array-like of shape (n_samples,), default=None
-            Columns for the tooltips. Numbers with a decimal point are kept in 32 bits, and shown to six digits.
+            Columns for the tooltips. Floating-point numbers are kept in 32 bits, and shown to six digits.
         title : str, default=None
             A heading.
 
         Raises
         ------
         ImportError
-            Without Bokeh.
+            If Bokeh is not installed.
         ValueError
-            If the map has one or three components.
+            If the map has one or three components. Of more, the first two are shown.
 
         Warns
         -----
         UserWarning
-            Where the page leaves something out: components, the colors of more than 20 classes, or points. Of more
-            than 200,000 points it shows a random sample of as many.
+            If the page leaves out components, the colors of more than 20 classes, or points: of more than 200,000
+            points it shows a random sample of 200,000.
 
         Examples
         --------
@@ -320,7 +321,7 @@ class EmbeddingDisplay:
 
 
 def _sample(n: int) -> NDArray[np.intp]:
-    """Return the numbers of as many rows as can be drawn, and warn."""
+    """Return the numbers of ``MAX_MARKS`` of n rows, drawn at random, and warn."""
     warnings.warn(f"of {n} points, the plot shows a random sample of {MAX_MARKS}", UserWarning, stacklevel=3)
     return np.sort(np.random.default_rng(0).choice(n, MAX_MARKS, replace=False))
 
@@ -357,7 +358,7 @@ def plot_perplexities(
     Parameters
     ----------
     estimator : TSNE, SNE or Pipeline
-        What to fit clones of; of a pipeline, with that estimator as a step, the perplexity of that step is set.
+        Clones of it are fitted. In a pipeline, the perplexity of its last step with this parameter is set.
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
         The rows.
     perplexities : iterable of float
@@ -365,9 +366,9 @@ def plot_perplexities(
     y : array-like of shape (n_samples,), default=None
         Labels or values that give the colors.
     n_columns : int, default=3
-        Maps in a row of the picture.
+        Maps in a row of the figure.
     label_name : str, default=None
-        What they are called.
+        The name of the labels.
     **kwargs
         Arguments for :meth:`sktsne.EmbeddingDisplay.plot`.
 
@@ -411,18 +412,18 @@ def draw(path: Path, embedding: NDArray[Any], labels: NDArray[Any] | None = None
     Parameters
     ----------
     path : Path
-        The file; its extension is a format of matplotlib.
+        The file; its extension is the format, one of matplotlib's.
     embedding : ndarray of shape (n, d)
         The positions.
     labels : ndarray of shape (n,), default=None
-        Give the colors.
+        Labels or values that give the colors.
     label_name : str, default="label"
-        What they are called.
+        The name of the labels.
 
     Warns
     -----
     UserWarning
-        Where the picture leaves something out; see `EmbeddingDisplay`.
+        If the picture leaves something out; see `EmbeddingDisplay.plot`.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -436,7 +437,7 @@ def draw(path: Path, embedding: NDArray[Any], labels: NDArray[Any] | None = None
 
 
 def embedding_of(estimator: Any, X: Any = None) -> Any:
-    """Return the map of an estimator or of that in a pipeline, or the positions of rows in it."""
+    """Return the map of an estimator or pipeline, or the positions of the rows ``X`` in the map."""
     if X is None:
         return embedder_of(estimator).embedding_
     if isinstance(estimator, Pipeline):

@@ -17,15 +17,16 @@ from .embedding import EmbeddingDisplay
 class FrameRecorder:
     """Record the map while it is fitted, for an animation: a ``callback`` for the estimators.
 
-    It records every ``callback_every`` iterations of the estimator, and the end. A second fit begins anew, one that
-    goes on (``warm_start``, ``checkpoint``) goes on. Searches and others that clone an estimator copy it.
+    A frame is recorded every ``callback_every`` iterations of the estimator, and at the end of the fit. A second fit
+    starts a new recording; a fit that continues another (``warm_start``, ``checkpoint``) continues its recording.
+    Cloning an estimator, as searches do, copies its recorder.
 
     Attributes
     ----------
     iterations : list of int
-        When the frames were recorded.
+        The iterations done at each frame.
     costs : list of float
-        Their costs.
+        The cost at each frame.
     maps : list of ndarray of shape (n_samples, n_components)
         The maps, in float32.
 
@@ -52,19 +53,19 @@ class FrameRecorder:
 
     @contextmanager
     def stage(self, name: str, estimator: Any) -> Iterator[None]:
-        """Begin anew with a fit that does, and record its end.
+        """Start a new recording unless a fit may continue another, and record the end of the fit.
 
         Parameters
         ----------
         name : str
             The stage, as in ``timings_``.
         estimator : TSNE or SNE
-            What is fitted.
+            The estimator that is fitted.
 
         Returns
         -------
         context : context manager
-            In which the stage runs.
+            The context in which the stage runs.
         """
         last = name == "optimization"
         if last and not estimator.warm_start and estimator.checkpoint is None:
@@ -79,7 +80,7 @@ class FrameRecorder:
         Parameters
         ----------
         iteration : int
-            Iterations done; a number below the last one begins a new recording, the same one replaces the last frame.
+            Iterations done. Fewer than at the last frame start a new recording, as many replace the last frame.
         cost : float
             The cost.
         embedding : ndarray of shape (n_samples, n_components)
@@ -96,7 +97,7 @@ class FrameRecorder:
     def animation(self, y: Any = None, *, interval: float = 100.0, ax: Any = None, **kwargs: Any) -> Any:
         """Return the animation.
 
-        Every frame is turned and mirrored to fit the last one, and scaled to fill the picture: a map begins a
+        Every frame is rotated and mirrored to fit the next one, and scaled to fill the picture, because a map begins a
         thousand times smaller than it ends.
 
         Parameters
@@ -106,14 +107,14 @@ class FrameRecorder:
         interval : float, default=100.0
             Milliseconds from frame to frame.
         ax : matplotlib Axes, default=None
-            Where to draw; by default a new figure.
+            The axes to draw on; by default in a new figure.
         **kwargs
             Arguments for matplotlib's ``scatter``.
 
         Returns
         -------
         animation : matplotlib.animation.FuncAnimation
-            To show, or to save: ``animation.save("fit.gif", writer="pillow")``.
+            The animation, to show or to save: ``animation.save("fit.gif", writer="pillow")``.
 
         Raises
         ------
@@ -124,11 +125,11 @@ class FrameRecorder:
             raise ValueError("There are no frames: pass the recorder as callback of an estimator, and fit that.")
         frames = _aligned(self.maps)
         display = EmbeddingDisplay(frames[-1], y).plot(ax, density=False, **kwargs)
-        display.ax_.set_adjustable("box")  # the limits stay
+        display.ax_.set_adjustable("box")  # the axes keep their limits
         n_components = frames[-1].shape[1]
         for axis in "xyz"[:n_components]:
             display.ax_.set(**{f"{axis}lim": (-1.05, 1.05)})
-        from matplotlib.animation import FuncAnimation  # after the plot, which says how to get it if it is missing
+        from matplotlib.animation import FuncAnimation  # after the plot, whose error says how to install matplotlib
 
         def show(frame: int) -> list[Any]:
             positions = coordinates(frames[frame])

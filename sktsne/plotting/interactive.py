@@ -15,15 +15,16 @@ from numpy.typing import NDArray
 from .labels import PALETTES, UNKNOWN, Labels
 
 INK, FADED = "#222222", "#e8e8e8"
-LONGEST = 30  # letters of a name beside the map
-MOVING = 20_000  # so many points are drawn while the map is dragged or zoomed
+LONGEST = 30  # characters of a name in the legend or above a search field
+MOVING = 20_000  # points drawn while the map is dragged or zoomed
 
-# A name matches a text that it is, or if no name is, that it holds. Rows without names go by their numbers.
+# A name matches a text that equals it or, if no name equals the text, a text that it contains. Rows without names are
+# found by their numbers.
 SEARCH = """
 function matcher(key) {
     const text = key in boxes ? boxes[key].value_input.trim().toLowerCase() : ""
     const values = source.data[key]
-    const names = tooltips.formatters[`@${key}`]?.args.names  // the one place where they are
+    const names = tooltips.formatters[`@${key}`]?.args.names  // stored there only
     if (text === "")
         return () => true
     if (names === undefined)
@@ -43,17 +44,17 @@ for (let i = 0; i < n; i++)
 const all = indices.length === n
 source.selected.indices = all ? [] : indices
 const size = points.glyph.size.value
-points.selection_glyph.size = Math.max(size, Math.min(9, size * (n / indices.length) ** 0.25))  // few are seen, too
-points.muted = indices.length === 0  // to Bokeh, an empty selection is none
+points.selection_glyph.size = Math.max(size, Math.min(9, size * (n / indices.length) ** 0.25))  // few stay visible
+points.muted = indices.length === 0  // Bokeh takes an empty selection for no selection
 const format = (count) => count.toLocaleString("en-US")
 counter.text = all ? `${format(n)} points` : `${format(indices.length)} of ${format(n)} points`
 """
-# A click on a class searches for it, a second one ends the search.
+# A click on a class searches for the class, a second click ends the search.
 CLICK = """
 const name = names[legend.items.indexOf(cb_obj.item)]
 box.value = box.value_input = box.value_input === name ? "" : name
 """
-# A unit stays as long along both axes when the window changes its shape.
+# A unit stays equally long along both axes when the window changes its shape.
 FIT = """
 const {x_range, y_range, inner_width, inner_height} = figure
 const area = (x_range.end - x_range.start) * (y_range.end - y_range.start)
@@ -63,18 +64,18 @@ for (const [range, pixels] of [[x_range, inner_width], [y_range, inner_height]])
     range.setv({start: middle - unit * pixels / 2, end: middle + unit * pixels / 2})
 }
 """
-# Marks grow with the square root of the zoom, so that points come apart and are still easier to hit.
+# Marks grow with the square root of the zoom, so that points come apart and are easier to hit.
 GROW = """
 const {start, end} = figure.x_range
 const zoom = Math.sqrt(span / (end - start))
-points.glyph.size = Math.round(size * Math.min(4, Math.max(1, zoom)))  // rarely changed, as that takes time
+points.glyph.size = Math.round(size * Math.min(4, Math.max(1, zoom)))  // rounded, because each change takes time
 """
 NUMBER = "return String(Number(value.toPrecision(6)))"
 NAME = "return names[value]"
 
 
 class Column(NamedTuple):
-    """What a point's tooltip says under one heading: numbers, or places in a list of names."""
+    """What a point's tooltip shows under one heading: numbers, or indices into a list of names."""
 
     heading: str
     values: NDArray[Any]
@@ -82,7 +83,7 @@ class Column(NamedTuple):
 
     @classmethod
     def of(cls, heading: str, values: NDArray[Any]) -> Column:
-        """Return a column that takes little room, with 32 bits for a number."""
+        """Return a column that takes little memory, 32 bits for a number."""
         if values.dtype.kind == "f":
             return cls(heading, values.astype(np.float32))
         if values.dtype.kind in "iu" and np.array_equal(values, values.astype(np.int32)):
@@ -137,7 +138,7 @@ def make_page(Y: NDArray[Any], labels: Labels, columns: dict[str, Column], title
 
 
 def _draw(source: Any, labels: Labels) -> tuple[Any, Any]:
-    """Return the figure and what draws its points, which are not in the search's way: the others fade."""
+    """Return the figure and the renderer of its points, which fades the points that a search does not match."""
     from bokeh.models import BoxZoomTool, ColorBar, CustomJS, LinearColorMapper, WheelZoomTool
     from bokeh.plotting import figure as new_figure
 
@@ -145,7 +146,7 @@ def _draw(source: Any, labels: Labels) -> tuple[Any, Any]:
     area = 500_000  # square pixels of a usual window
     size = float(np.clip(np.sqrt(0.3 * area / n), 2.5, 9.0))
     alpha = float(np.clip(0.8 * area / (n * size**2), 0.3, 1.0))
-    # A canvas, and not WebGL, which is too slow where there is no graphics processor.
+    # A canvas, because WebGL is too slow without a graphics processor.
     figure = new_figure(
         sizing_mode="stretch_both",
         match_aspect=True,
@@ -207,7 +208,7 @@ def _tooltips(points: Any, columns: dict[str, Column]) -> Any:
 
     lines, formatters = [], {}
     for key, (heading, values, names) in columns.items():
-        safe = escape(heading).replace("@", "&#64;").replace("$", "&#36;")  # what Bokeh would replace
+        safe = escape(heading).replace("@", "&#64;").replace("$", "&#36;")  # Bokeh would replace @ and $
         if names is None and values.dtype.kind != "f":
             lines.append(f"<div>{safe}: <b>@{key}</b></div>")
             continue

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_CLASSES = 20
-# Colors that stay apart in the common forms of color blindness, the palest last: those of M. Okabe and K. Ito (2008),
-# and ten of M. A. Petroff ("Accessible color sequences for data visualization", arXiv:2107.02270, 2021). No twenty do;
-# these are matplotlib's tab20, the strong before the pale.
 UNKNOWN = "#cccccc"  # values that are NaN
+# The first two palettes stay apart in the common forms of color blindness: that of M. Okabe and K. Ito (2008), the
+# palest color last, and that of M. A. Petroff ("Accessible color sequences for data visualization", arXiv:2107.02270,
+# 2021). No twenty colors do; the third palette is matplotlib's tab20, strong colors before pale ones.
 PALETTES = (
     ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#F0E442"),
     (
@@ -26,7 +26,7 @@ PALETTES = (
 
 
 class Labels(NamedTuple):
-    """What gives the colors: classes, as codes and names, or values, or neither."""
+    """Labels that give the colors: classes, as codes and names, or values, or neither."""
 
     name: str | None
     codes: NDArray[np.intp] | None = None
@@ -34,7 +34,7 @@ class Labels(NamedTuple):
     values: NDArray[np.float64] | None = None
 
     def of(self, rows: NDArray[np.intp]) -> Labels:
-        """Return those of some rows."""
+        """Return the labels of some rows."""
         return self._replace(
             codes=None if self.codes is None else self.codes[rows],
             values=None if self.values is None else self.values[rows],
@@ -55,7 +55,7 @@ class Labels(NamedTuple):
 
 
 def read_labels(y: NDArray[Any], name: str) -> Labels:
-    """Tell whether labels are classes or values."""
+    """Return labels as classes or as values."""
     numbers = _as_numbers(y)
     if numbers is None and y.dtype == object:
         y = y.astype(str)  # so that None and NaN among names are classes, too
@@ -65,7 +65,7 @@ def read_labels(y: NDArray[Any], name: str) -> Labels:
         return Labels(name, codes.ravel(), names)
     if numbers is not None:
         return Labels(name, values=numbers)
-    message = f"{len(classes)} classes are too many to color; the plot can show {MAX_CLASSES}, or numbers"
+    message = f"{len(classes)} classes are too many to color; the plot can show {MAX_CLASSES} classes, or numbers"
     warnings.warn(message, UserWarning, stacklevel=4)
     return Labels(None)
 

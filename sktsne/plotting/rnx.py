@@ -16,28 +16,28 @@ from .labels import PALETTES
 class RNXDisplay:
     """How well a map keeps neighborhoods of all sizes: the curve R_NX(k) over the logarithm of k.
 
-    Make it by `from_estimator` or `from_embedding`, which draw it, too. Pass ``ax=display.ax_`` to compare another map.
+    `from_estimator` and `from_embedding` make a display and draw it. Pass ``ax=display.ax_`` to compare another map.
 
     Parameters
     ----------
     curve : array-like of shape (n_samples - 2,)
         R_NX(k) for k = 1, 2, …, as :func:`sktsne.metrics.rnx_curve` returns it.
     name : str, default=None
-        What the map is called in the legend. The area under its curve follows.
+        The name of the map in the legend, before the area under its curve.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        What was drawn on.
+        The axes of the curve.
     figure_ : matplotlib Figure
-        The figure that it is in.
+        The figure of ``ax_``.
     line_ : matplotlib Line2D
         The curve.
 
     See Also
     --------
-    sktsne.metrics.rnx_curve : What the curve says.
-    sktsne.metrics.rnx_auc : The area under it.
+    sktsne.metrics.rnx_curve : How to read the curve.
+    sktsne.metrics.rnx_auc : The area under the curve.
 
     Examples
     --------
@@ -83,7 +83,7 @@ class RNXDisplay:
         X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples, n_samples)
             The rows of the fit.
         name : str, default=None
-            What the map is called; by default the estimator's class.
+            The name of the map; by default the estimator's class.
         ax, **kwargs
             As for `plot`.
         metric : str or callable, default=None
@@ -116,7 +116,7 @@ class RNXDisplay:
         n_jobs: int | None = None,
         **kwargs: Any,
     ) -> RNXDisplay:
-        """Draw the curve of a map, by whatever method.
+        """Draw the curve of a map made by any method.
 
         Parameters
         ----------
@@ -125,7 +125,7 @@ class RNXDisplay:
         embedding : array-like of shape (n_samples, n_components)
             Their positions.
         name : str, default=None
-            What the map is called.
+            The name of the map.
         ax, **kwargs
             As for `plot`.
         metric, sample_size, random_state, n_jobs
@@ -147,14 +147,14 @@ class RNXDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; by default a new figure.
+            The axes to draw on; by default in a new figure.
         **kwargs
             Arguments for matplotlib's ``plot``.
 
         Returns
         -------
         self : RNXDisplay
-            With the attributes of what was drawn.
+            The display, with its attributes set.
         """
         curve = np.asarray(self.curve, dtype=np.float64)
         k = np.arange(1, len(curve) + 1)
