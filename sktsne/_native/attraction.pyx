@@ -107,12 +107,13 @@ cdef inline double add_row_planar(
 
 cdef inline float log_from_one(float x) noexcept nogil:
     # log(x) for finite x >= 1, branch-free so that loops over it vectorize: x = 2^k m with m from sqrt(1/2) to sqrt(2),
-    # and log(m) = 2 artanh((m - 1) / (m + 1)), of whose series what follows five terms is below 1e-9.
+    # and log(m) = 2 artanh((m - 1) / (m + 1)), of whose series what follows five terms is below 1e-9. A product in the
+    # place of k << 23: k is negative where x is NaN, as the difference of two points that overflow in single precision.
     cdef int32_t bits, k
     cdef float m, t, t2, one = 1
     memcpy(&bits, &x, sizeof(bits))
     k = (bits - 0x3F3504F3) >> 23
-    bits -= k << 23
+    bits -= k * 0x800000
     memcpy(&m, &bits, sizeof(m))
     t = (m - one) / (m + one)
     t2 = t * t
