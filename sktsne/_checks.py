@@ -11,24 +11,35 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.sparse import csr_array, issparse
+from numpy.typing import DTypeLike, NDArray
+from scipy.sparse import coo_array, csc_array, csr_array, issparse
 
 
 def check_number(
-    name: str, value: Any, kind: Any, low: float, high: float = math.inf, *, low_included: bool = True
+    name: str,
+    value: Any,
+    kind: Any,
+    low: float,
+    high: float = math.inf,
+    *,
+    low_included: bool = True,
+    infinite: bool = False,
 ) -> None:
-    """Raise unless ``value`` is a finite number of the kind from ``low`` to ``high``."""
+    """Raise unless ``value`` is a number of the kind from ``low`` to ``high``, finite unless it may be ``infinite``."""
     wanted = "an integer" if kind is Integral else "a number"
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, kind):
         raise TypeError(f"{name} == {value!r}, must be {wanted}, not {type(value).__name__}.")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # an integer beyond all floats
+        number = math.nan
     above = low <= number if low_included else low < number
-    if not (above and number <= high and math.isfinite(number)):
+    if not (above and number <= high and (infinite or math.isfinite(number))):
         bounds = f"{'at least' if low_included else 'above'} {low:g}" + (
             f" and at most {high:g}" if high < math.inf else ""
         )
-        raise ValueError(f"{name} == {value!r}, must be {wanted} {bounds}{'' if high < math.inf else ' and finite'}.")
+        finite = "" if high < math.inf else ", or infinite" if infinite else " and finite"
+        raise ValueError(f"{name} == {value!r}, must be {wanted} {bounds}{finite}.")
 
 
 def check_choice(name: str, value: Any, choices: Any, others: str = "") -> None:
@@ -40,8 +51,7 @@ def check_choice(name: str, value: Any, choices: Any, others: str = "") -> None:
 
 def check_dof(dof: Any) -> None:
     """Raise unless ``dof`` is a number of degrees of freedom: positive, and infinite for a Gaussian."""
-    if not (isinstance(dof, Real) and dof == math.inf):
-        check_number("dof", dof, Real, 0, low_included=False)
+    check_number("dof", dof, Real, 0, low_included=False, infinite=True)
 
 
 def check_type(name: str, value: Any, kind: type) -> None:
@@ -62,7 +72,29 @@ def _check_shape(name: str, array: NDArray[Any], shape: tuple[int | str, ...]) -
         raise ValueError(f"{name} has shape {array.shape}, must have shape {_described(shape)}.")
 
 
-def as_floats(name: str, value: Any, shape: tuple[int | str, ...], *, finite: bool = True) -> NDArray[np.float64]:
+def _is_ready(value: Any, dtype: DTypeLike) -> bool:
+    """Return whether compiled loops can read an array as it is: no subclass, of that dtype, C-contiguous, aligned."""
+    return type(value) is np.ndarray and value.dtype == dtype and value.flags.c_contiguous and value.flags.aligned
+
+
+def _required(value: Any, dtype: DTypeLike) -> NDArray[Any]:
+    """Return an array that is ready; numbers beyond the range of ``dtype`` become infinite."""
+    if _is_ready(value, dtype):
+        ready: NDArray[Any] = value
+        return ready
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.require(value, dtype, ["C_CONTIGUOUS", "ALIGNED", "ENSUREARRAY"])
+
+
+def _is_finite(array: NDArray[np.float64]) -> bool:
+    """Return whether no value is NaN or infinite; a finite sum tells that without a temporary array."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return math.isfinite(array.sum()) or bool(np.isfinite(array).all())
+
+
+def as_floats(
+    name: str, value: Any, shape: tuple[int | str, ...], *, finite: bool = True, empty: bool = True
+) -> NDArray[np.float64]:
     """Return an array as compiled loops read it: float64, C-contiguous and aligned.
 
     Parameters
@@ -75,6 +107,8 @@ def as_floats(name: str, value: Any, shape: tuple[int | str, ...], *, finite: bo
         The length of each axis, or the name of a length that is free.
     finite : bool, default=True
         Whether NaN and infinity are errors.
+    empty : bool, default=True
+        Whether a length may be 0.
 
     Returns
     -------
@@ -84,7 +118,7 @@ def as_floats(name: str, value: Any, shape: tuple[int | str, ...], *, finite: bo
     Raises
     ------
     ValueError
-        If there is no such array, or it holds NaN or infinity.
+        If there is no such array, or it holds NaN or infinity, or it must not be empty and is.
 
     Examples
     --------
@@ -92,16 +126,22 @@ def as_floats(name: str, value: Any, shape: tuple[int | str, ...], *, finite: bo
     >>> as_floats("Y", [[1, 2]], ("n", 2))
     array([[1., 2.]])
     """
-    try:
-        if issparse(value) or np.iscomplexobj(value):
-            raise TypeError(f"got {type(value).__name__}")
-        array: NDArray[np.float64] = np.require(value, np.float64, ["C_CONTIGUOUS", "ALIGNED"])
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(
-            f"{name} must be a dense array of real numbers of shape {_described(shape)}: {error}"
-        ) from error
-    _check_shape(name, array, shape)
-    if finite and not np.isfinite(array).all():
+    if _is_ready(value, np.float64):  # at every iteration
+        array: NDArray[np.float64] = value
+    else:
+        try:
+            if issparse(value) or np.iscomplexobj(value):
+                raise TypeError(f"got {type(value).__name__ if issparse(value) else 'complex numbers'}")
+            array = _required(value, np.float64)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ValueError(
+                f"{name} must be a dense array of real numbers of shape {_described(shape)}: {error}"
+            ) from error
+    if array.shape != shape:
+        _check_shape(name, array, shape)
+    if not empty and 0 in array.shape:
+        raise ValueError(f"{name} has shape {array.shape}, must not be empty.")
+    if finite and not _is_finite(array):
         place = tuple(map(int, np.argwhere(~np.isfinite(array))[0]))
         raise ValueError(f"{name} must be finite, and {name}[{', '.join(map(str, place))}] is {array[place]}.")
     return array
@@ -112,13 +152,88 @@ def as_indices(name: str, value: Any, shape: tuple[int | str, ...], n: int) -> N
 
     ``shape`` is as for `as_floats`.
     """
-    array: NDArray[np.integer] = np.asarray(value)
-    if array.dtype.kind not in "iu":
-        raise ValueError(f"{name} must be an array of integers of shape {_described(shape)}, got dtype {array.dtype}.")
+    try:
+        array: NDArray[np.integer] = np.asarray(value)
+        if array.dtype.kind not in "iu":
+            raise TypeError(f"got dtype {array.dtype}")
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{name} must be an array of integers of shape {_described(shape)}: {error}") from error
     _check_shape(name, array, shape)
     if array.size and not (array.min() >= 0 and array.max() < n):
         raise ValueError(f"{name} must be from 0 to {n - 1}, got values from {array.min()} to {array.max()}.")
-    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+    return _required(array, array.dtype.newbyteorder("="))
+
+
+def check_not_negative(name: str, values: NDArray[np.floating]) -> None:
+    """Raise a ValueError unless all values are finite and at least 0."""
+    if values.size and not (values.min() >= 0.0 and values.max() < math.inf):
+        raise ValueError(f"{name} must be finite and not negative, got values from {values.min()} to {values.max()}.")
+
+
+def as_csr(name: str, value: Any) -> csr_array:
+    """Return a sparse matrix as a CSR matrix whose indices lie in its shape, which SciPy's compiled loops rely on, too.
+
+    Parameters
+    ----------
+    name : str
+        What errors call it.
+    value : sparse matrix
+        Of real numbers; never changed.
+
+    Returns
+    -------
+    matrix : csr_array
+        Of float64, or of float32 where ``value`` is, with int32 or int64 indices. Its arrays are those of ``value``
+        where they can be.
+
+    Raises
+    ------
+    ValueError
+        If there is no such matrix.
+    """
+    try:
+        matrix = _checked_csr(value)
+    except (TypeError, ValueError, IndexError, OverflowError) as error:
+        raise ValueError(f"{name} must be a valid sparse matrix: {error}") from error
+    matrix.data = _required(matrix.data, np.float32 if matrix.dtype == np.float32 else np.float64)
+    for part in "indices", "indptr":
+        array = getattr(matrix, part)
+        setattr(matrix, part, _required(array, np.int32 if array.dtype.itemsize == 4 else np.int64))
+    return matrix
+
+
+def _checked_csr(value: Any) -> csr_array:
+    if len(value.shape) != 2:
+        raise ValueError(f"it has {len(value.shape)} dimensions")
+    if value.dtype.kind not in "fiub":
+        raise TypeError(f"it must hold real numbers, got dtype {value.dtype}")
+    if value.format == "csr":
+        return csr_array(_checked_parts(value, *value.shape), shape=value.shape)
+    if value.format == "csc":
+        return csc_array(_checked_parts(value, *value.shape[::-1]), shape=value.shape).tocsr()
+    if value.format == "lil":
+        n_columns, n_values = list(map(len, value.rows)), list(map(len, value.data))
+        if n_columns != n_values or len(n_columns) != value.shape[0]:
+            raise ValueError("it must have as many columns as values in each row")
+    # Coordinates are made of the other formats without compiled loops that trust the matrix.
+    entries = value.tocoo()
+    places = [
+        as_indices(f"the indices of axis {axis}", place, (len(entries.data),), value.shape[axis])
+        for axis, place in enumerate((entries.row, entries.col))
+    ]
+    return coo_array((entries.data, tuple(places)), shape=value.shape).tocsr()
+
+
+def _checked_parts(value: Any, n: int, width: int) -> tuple[NDArray[Any], NDArray[np.integer], NDArray[np.integer]]:
+    """Return data, indices and index pointer of a compressed matrix with ``n`` lines of a width."""
+    data, indices = np.asarray(value.data), np.asarray(value.indices)
+    indptr = as_indices("indptr", value.indptr, (n + 1,), len(indices) + 1)
+    if indptr[0] != 0 or (indptr[1:] < indptr[:-1]).any():
+        raise ValueError("indptr must begin with 0 and not decrease")
+    used = int(indptr[-1])
+    indices = as_indices("indices", indices[:used], (used,), width)
+    _check_shape("data", data[:used], (used,))
+    return data[:used], indices, indptr
 
 
 def as_affinities(name: str, value: Any, n_columns: int | None = None) -> csr_array | NDArray[np.float64]:
@@ -138,30 +253,14 @@ def as_affinities(name: str, value: Any, n_columns: int | None = None) -> csr_ar
     affinities : csr_array or ndarray
         Sparse where ``value`` is; float32 is kept there. The arrays are those of ``value`` where they can be.
     """
-    if not issparse(value):
-        affinities: Any = as_floats(name, value, ("n", "n" if n_columns is None else n_columns))
-        values = affinities
-    else:
-        if value.format != "csr":
-            value = value.tocsr()
-        try:
-            # A new matrix of the same arrays: its checks may replace those of a matrix by others.
-            affinities = csr_array((value.data, value.indices, value.indptr), shape=value.shape)
-            affinities.check_format(full_check=True)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise ValueError(f"{name} must be a valid CSR matrix: {error}") from error
-        if affinities.dtype.kind not in "fiub":
-            raise ValueError(f"{name} must hold real numbers, got dtype {affinities.dtype}.")
-        dtype = np.float32 if affinities.dtype == np.float32 else np.float64
-        affinities.data = np.require(affinities.data, dtype, ["C_CONTIGUOUS", "ALIGNED"])
-        for part in "indices", "indptr":
-            array = getattr(affinities, part)
-            index_dtype = np.int32 if array.dtype.itemsize == 4 else np.int64
-            setattr(affinities, part, np.require(array, index_dtype, ["C_CONTIGUOUS", "ALIGNED"]))
+    if issparse(value):
+        affinities: Any = as_csr(name, value)
         values = affinities.data
+    else:
+        values = affinities = as_floats(name, value, ("n", "n" if n_columns is None else n_columns), finite=False)
     rows, columns = affinities.shape
     if columns != (rows if n_columns is None else n_columns):
-        raise ValueError(f"{name} has shape {affinities.shape}, must have {_described((rows, n_columns or rows))}.")
-    if values.size and not (values.min() >= 0.0 and values.max() < math.inf):
-        raise ValueError(f"{name} must be finite and not negative, got values from {values.min()} to {values.max()}.")
+        wanted = (rows, rows if n_columns is None else n_columns)
+        raise ValueError(f"{name} has shape {affinities.shape}, must have {_described(wanted)}.")
+    check_not_negative(name, values)
     return affinities

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from inspect import signature
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,12 @@ from scipy.sparse import csr_array, issparse
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 from sklearn.decomposition import PCA
+from sklearn.utils import check_random_state
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
+from ._checks import as_affinities, as_floats, check_number
 from ._process import one_blas_thread
-from .neighbors import scale_exponent, scaled
+from .neighbors import as_rows, scale_exponent, scaled
 
 # Standard deviation of a start's first component: small, so that early exaggeration can rearrange clusters freely
 # (Kobak & Berens 2019).
@@ -35,7 +38,10 @@ def random_start(n_samples: int, n_components: int, random_state: np.random.Rand
     >>> start.shape, bool(0.9e-4 < start.std() < 1.1e-4)
     ((1000, 2), True)
     """
-    return START_SCALE * random_state.standard_normal((n_samples, n_components))
+    check_number("n_samples", n_samples, Integral, 1)
+    check_number("n_components", n_components, Integral, 1)
+    start: NDArray[np.float64] = check_random_state(random_state).standard_normal((n_samples, n_components))
+    return START_SCALE * start
 
 
 def _varies(X: Any) -> bool:
@@ -72,6 +78,7 @@ def pca_start(X: Any, n_components: int, random_state: np.random.RandomState) ->
     >>> print(f"{start[:, 0].std():.1e}")
     1.0e-04
     """
+    X, random_state = as_rows("X", X), check_random_state(random_state)
     X = scaled(X, scale_exponent(X))
     start = random_start(X.shape[0], n_components, random_state)
     available = min(n_components, *X.shape)
@@ -132,7 +139,7 @@ def spectral_start(affinities: Any, n_components: int, random_state: np.random.R
     Parameters
     ----------
     affinities : csr_array or ndarray of shape (n, n)
-        Affinities, conditional or joint.
+        Affinities, conditional or joint; finite and not negative.
     n_components : int
         Components of the embedding.
     random_state : RandomState
@@ -155,6 +162,11 @@ def spectral_start(affinities: Any, n_components: int, random_state: np.random.R
     >>> bool(np.ptp(radii) < 1e-3 * radii.mean())
     True
     """
+    affinities, random_state = as_affinities("affinities", affinities), check_random_state(random_state)
+    check_number("n_components", n_components, Integral, 1)
+    if affinities.shape[0] == 0:
+        raise ValueError("affinities has shape (0, 0), must not be empty.")
+    affinities = scaled(affinities, scale_exponent(affinities))  # sums of large ones would overflow
     S = csr_array(affinities + affinities.T)
     n_parts, labels = connected_components(S, directed=False)
     if n_parts == 1:
@@ -220,7 +232,9 @@ def rescale(Y: ArrayLike, scale: float = START_SCALE) -> NDArray[np.float64]:
     array([[-1.e-04,  2.e-05],
            [ 1.e-04, -2.e-05]])
     """
-    start = np.array(Y, dtype=np.float64)
+    Y = as_floats("Y", Y, ("n", "d"), empty=False)
+    check_number("scale", scale, Real, 0, low_included=False)
+    start: NDArray[np.float64] = scaled(Y, scale_exponent(Y)).copy()
     start -= start[0]  # a column of equal coordinates becomes exactly 0, and so does its mean
     start -= start.mean(axis=0)
     widest = start.std(axis=0).max()
@@ -252,15 +266,17 @@ def separate(Y: NDArray[np.float64], random_state: np.random.RandomState) -> NDA
     >>> len(np.unique(start))
     3
     """
+    Y = as_floats("Y", Y, ("n", "d"), empty=False)
     order = np.lexsort(Y.T)
     again = order[1:][(Y[order[1:]] == Y[order[:-1]]).all(axis=1)]
     if not len(again):
         return Y
-    start = Y.copy()
-    scale = (
-        0.01 * Y.std(axis=0).max() if np.ptp(Y, axis=0).any() else START_SCALE
-    )  # the deviation of equal numbers can round to above 0
-    start[again] += scale * random_state.standard_normal((len(again), Y.shape[1]))
+    start, exponent = Y.copy(), scale_exponent(Y)
+    Y = scaled(Y, exponent)
+    varies = np.ptp(Y, axis=0).any()  # the deviation of equal numbers can round to above 0
+    scale = 0.01 * np.ldexp(Y.std(axis=0).max(), -exponent) if varies else START_SCALE
+    with np.errstate(over="ignore"):
+        start[again] += scale * check_random_state(random_state).standard_normal((len(again), Y.shape[1]))
     return start
 
 
@@ -286,6 +302,8 @@ def space_filling_order(Y: NDArray[np.float64]) -> NDArray[np.intp]:
     >>> space_filling_order(np.array([[9.0, 9.0], [0.0, 0.0], [9.0, 8.0], [1.0, 0.0]]))
     array([1, 3, 2, 0])
     """
+    Y = as_floats("Y", Y, ("n", "d"), empty=False)
+    Y = scaled(Y, scale_exponent(Y))
     low, extent = Y.min(axis=0), np.ptp(Y, axis=0).max()
     code = np.zeros(len(Y), dtype=np.uint32)
     for axis in range(min(2, Y.shape[1])):

@@ -17,6 +17,7 @@ from sklearn.metrics import pairwise_distances
 from sklearn.neighbors import VALID_METRICS_SPARSE, NearestNeighbors
 from sklearn.preprocessing import normalize
 
+from ._checks import as_csr, as_floats, check_not_negative, check_number
 from ._process import one_blas_thread, sklearn_on_threads
 from .parallel import Workers
 
@@ -91,6 +92,31 @@ def numbering(rows: NDArray[np.intp] | None = None) -> Iterator[None]:
     except RowError as error:
         number = error.row if rows is None else int(rows[error.row])
         raise ValueError(str(RowError(error.message, number))) from error
+
+
+def as_rows(name: str, X: Any, n_columns: int | None = None) -> Any:
+    """Return rows as a dense array or a CSR matrix of finite float64 that has a row and a column, or so many columns.
+
+    Raises
+    ------
+    ValueError
+        If there is no such matrix.
+    """
+    if issparse(X):
+        X = as_csr(name, X)
+        as_floats(f"the values of {name}", X.data, X.data.shape)
+    X = X if issparse(X) else as_floats(name, X, ("n", "n_features"), empty=False)
+    if 0 in X.shape or X.shape[1] != (n_columns or X.shape[1]):
+        wanted = f"{n_columns} columns" if n_columns else "at least one row and one column"
+        raise ValueError(f"{name} has shape {X.shape}, must have {wanted}.")
+    return X
+
+
+def _check_square(distances: Any) -> None:
+    """Raise a ValueError unless a matrix can hold the distances of all pairs of rows, or some of them."""
+    if distances.shape[0] != distances.shape[1]:
+        raise ValueError(f"X has shape {distances.shape}, must be a square matrix of distances.")
+    check_not_negative("X", distances.data if issparse(distances) else distances)
 
 
 class NeighborGraph(NamedTuple):
@@ -260,9 +286,12 @@ def nearest_neighbors(
     >>> graph.indices.tolist()
     [[1, 2], [0, 2], [1, 0], [2, 1]]
     """
+    X = as_rows("X", X)
+    check_number("n_neighbors", n_neighbors, Integral, 1, X.shape[0] - 1)
     with errors_that_name(metric, metric_params), Workers(n_threads) as workers:
         metric, params = resolve(X, metric, metric_params)
         if metric == "precomputed":
+            _check_square(X)
             return nearest_of_graph(X, n_neighbors) if issparse(X) else _nearest_of_matrix(X, n_neighbors)
         return search_all(X, n_neighbors, metric, params, workers)
 
@@ -414,8 +443,11 @@ def errors_that_name(metric: Metric, metric_params: dict[str, Any] | None) -> It
 
 
 def check_distances(distances: NDArray[np.floating], indices: NDArray[np.integer] | None = None) -> None:
-    """Raise a ValueError for a distance that is negative or not finite."""
-    if np.isfinite(distances).all() and distances.min(initial=0.0) >= -1e-9:  # some metrics round to just below zero
+    """Raise a ValueError for a distance that is not finite or is negative; set those to 0 that rounding made so."""
+    least = distances.min(initial=0.0)
+    if np.isfinite(distances).all() and least >= -1e-9:
+        if least < 0.0:
+            np.maximum(distances, 0.0, out=distances)
         return
     row, place = np.argwhere(~np.isfinite(distances) | (distances < -1e-9))[0]
     other = place if indices is None else indices[row, place]
@@ -532,7 +564,7 @@ def check_graph(graph: Any, shape: tuple[int, int], source: str) -> csr_array:
             f"{source} must return a sparse matrix of shape {shape} that holds distances, got "
             f"{type(graph).__name__} of shape {np.shape(graph)}."
         )
-    graph = csr_array(graph)
+    graph = as_csr(f"{source}: its graph", graph)
     if not (np.isfinite(graph.data) & (graph.data >= 0.0)).all():
         raise ValueError(f"{source} must return distances, got values that are negative or not finite.")
     return graph
@@ -580,9 +612,13 @@ def all_distances(
     n_threads: int = 1,
 ) -> NDArray[np.float64]:
     """Return the distances of all pairs of rows, an array of shape (n, n), float64; see `nearest_neighbors`."""
+    X = as_rows("X", X)
     with errors_that_name(metric, metric_params), Workers(n_threads) as workers:
         metric, params = resolve(X, metric, metric_params)
         if metric == "precomputed":
+            _check_square(X)
+            if issparse(X):
+                raise ValueError("X must be dense: a sparse one has not the distances of all pairs.")
             return np.asarray(X)
         return distances_of_all(X, metric, params, workers)
 

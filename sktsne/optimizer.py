@@ -12,15 +12,18 @@ method, do not depend on the scales of affinities and exaggeration, and are shor
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import repeat
-from typing import NamedTuple, Protocol
+from numbers import Integral, Real
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ._checks import as_floats, check_number, check_type
 from ._native import choose
 from .parallel import Workers
 
@@ -185,8 +188,9 @@ class State:
     @classmethod
     def at(cls, Y: NDArray[np.float64]) -> State:
         """Return the state of rest at an embedding, which is copied."""
-        Y = np.array(Y, dtype=np.float64, order="C")
-        Y -= Y.mean(axis=0)
+        Y = as_floats("Y", Y, ("n", "d"), empty=False).copy()
+        with np.errstate(all="ignore"):  # a mean that overflows is a divergence
+            Y -= Y.mean(axis=0)
         return cls(Y, np.zeros_like(Y), np.ones_like(Y), np.zeros(Y.shape[1]))
 
     def copy(self) -> State:
@@ -284,6 +288,8 @@ def minimize(
     ------
     FloatingPointError
         If the optimization diverges: cost or embedding are not finite any more.
+    TypeError, ValueError
+        If an argument is out of its range, or the objective returns arrays of other shapes.
 
     Examples
     --------
@@ -299,10 +305,19 @@ def minimize(
     >>> result.n_iter, result.reason, bool(result.cost < 1e-9)
     (200, 'max_iter', True)
     """
+    _check_phases(phases)
+    check_number("n_iter_without_progress", n_iter_without_progress, Integral, -1)
+    check_number("tol", tol, Real, 0)
+    check_number("min_grad_norm", min_grad_norm, Real, 0)
+    check_number("max_step_norm", max_step_norm, Real, 0, low_included=False, infinite=True)
+    check_number("report_every", report_every, Integral, 1)
+    check_number(f"gradient_scale of {type(objective).__name__}", objective.gradient_scale, Real, 0)
+    workers = Workers() if workers is None else workers
+    check_type("workers", workers, Workers)
     descend = choose("descent", "descend", descend_reference)
-    workers = workers or Workers()
-    s = start if isinstance(start, State) else State.at(start)
-    n, d = s.Y.shape
+    s = start if isinstance(start, State) else State.at(as_floats("start", start, ("n", "d"), empty=False))
+    Y, velocity, gain, shift = _arrays(s, phases)
+    n, d = Y.shape
     early = sum(phase.n_iter for phase in phases[:-1])
     reason = "max_iter"
     for phase in _iterations(phases, s.iteration):
@@ -312,15 +327,17 @@ def minimize(
         if s.iteration == early:
             s.best_cost, s.best_iteration = math.inf, s.iteration
         with np.errstate(all="ignore"):  # a divergence is detected and raised below
-            gradient, curvature, cost, minimized = objective(s.Y, phase.exaggeration, with_cost=due)
+            gradient, curvature, cost, minimized = _evaluate(objective, Y, phase.exaggeration, due)
             norm = _norm(gradient) * objective.gradient_scale if due else 0.0
         if due:
             if not math.isfinite(cost + norm):
                 raise _divergence(s.iteration, phase)
-            if report and report(Progress(s.iteration, cost, norm, s)):
-                reason = "report"
-                break
-        if check and last and norm <= min_grad_norm * _extent(s.Y):
+            if report:
+                if report(Progress(s.iteration, cost, norm, s)):
+                    reason = "report"
+                    break
+                Y, velocity, gain, shift = _arrays(s, phases, (n, d))
+        if check and last and norm <= min_grad_norm * _extent(Y):
             reason = "min_grad_norm"
             break
         if check and (s.best_cost == math.inf or s.best_cost - minimized > tol * abs(cost)):
@@ -330,21 +347,65 @@ def minimize(
             break
         step = partial(
             descend, gradient, curvature, phase.relative, phase.learning_rate, phase.momentum, GAIN_INCREASE,
-            GAIN_DECREASE, MIN_GAIN, phase.largest_gain, max_step_norm, s.shift, s.Y, s.velocity, s.gain,
+            GAIN_DECREASE, MIN_GAIN, phase.largest_gain, max_step_norm, shift, Y, velocity, gain,
         )  # fmt: skip
         with np.errstate(all="ignore"):
             # The next step subtracts the center, because it goes through the points anyway.
-            s.shift = sum(workers.run(step, n, STEP_COST * d)) / n
-        if not np.isfinite(s.shift).all():
+            s.shift = shift = sum(workers.run(step, n, STEP_COST * d)) / n
+        if not np.isfinite(shift).all():
             raise _divergence(s.iteration, phase)
         s.iteration += 1
-    Y = s.Y - s.Y.mean(axis=0)
     with np.errstate(all="ignore"):
-        gradient, _, cost, _ = objective(Y, with_cost=True)
+        centered = Y - Y.mean(axis=0)
+        if not np.abs(centered).max() <= LARGEST:
+            raise _divergence(s.iteration, phases[-1])
+        gradient, _, cost, _ = _evaluate(objective, centered, 1.0, True)
         norm = _norm(gradient) * objective.gradient_scale
-    if not math.isfinite(cost + norm) or np.abs(Y).max() > LARGEST:
+    if not math.isfinite(cost + norm):
         raise _divergence(s.iteration, phases[-1])
-    return Result(Y, cost, norm, s.iteration, reason)
+    return Result(centered, cost, norm, s.iteration, reason)
+
+
+def _check_phases(phases: Any) -> None:
+    """Raise unless there are phases, and each has numbers that the optimization can do with."""
+    if not isinstance(phases, Sequence) or len(phases) == 0:
+        raise TypeError(f"phases == {phases!r}, must be a sequence of at least one Phase.")
+    for phase in phases:
+        check_type("phases", phase, Phase)
+        check_number("n_iter of a phase", phase.n_iter, Integral, 0, sys.maxsize)
+        check_number("exaggeration of a phase", phase.exaggeration, Real, 0)
+        check_number("momentum of a phase", phase.momentum, Real, 0, 1)
+        check_number("learning_rate of a phase", phase.learning_rate, Real, 0, low_included=False)
+        check_number("largest_gain of a phase", phase.largest_gain, Real, 0, low_included=False, infinite=True)
+
+
+def _arrays(s: State, phases: Sequence[Phase], shape: tuple[int | str, ...] = ("n", "d")) -> list[NDArray[np.float64]]:
+    """Return ``Y``, ``velocity``, ``gain`` and ``shift`` of a state as compiled loops read and change them."""
+    check_number("iteration of the state", s.iteration, Integral, 0, sys.maxsize)
+    check_number("best_iteration of the state", s.best_iteration, Integral, 0, sys.maxsize)
+    check_number("best_cost of the state", s.best_cost, Real, -math.inf, infinite=True)
+    shape = as_floats("Y of the state", s.Y, shape, finite=False, empty=False).shape
+    for name, wanted in ("Y", shape), ("velocity", shape), ("gain", shape), ("shift", shape[1:]):
+        array = as_floats(f"{name} of the state", getattr(s, name), wanted, finite=False)
+        setattr(s, name, array if array.flags.writeable else array.copy())
+    if not np.isfinite(s.Y).all():
+        raise _divergence(s.iteration, next(_iterations(phases, s.iteration), phases[-1]))
+    return [s.Y, s.velocity, s.gain, s.shift]
+
+
+def _evaluate(objective: Objective, Y: NDArray[np.float64], exaggeration: float, with_cost: bool) -> Evaluation:
+    """Return what an objective returns, as compiled loops rely on it, whoever wrote the objective."""
+    name, result = type(objective).__name__, objective(Y, exaggeration, with_cost=with_cost)
+    if not isinstance(result, tuple) or len(result) != len(Evaluation._fields):
+        raise TypeError(f"{name} must return an Evaluation, got {type(result).__name__}.")
+    gradient, curvature, *costs = result
+    gradient = as_floats(f"gradient of {name}", gradient, Y.shape, finite=False)
+    curvature = as_floats(f"curvature of {name}", curvature, Y.shape[:1], finite=False)
+    if not with_cost:
+        return Evaluation(gradient, curvature, math.nan, math.nan)
+    if not all(isinstance(cost, Real) for cost in costs):
+        raise TypeError(f"{name} must return costs that are numbers, got {costs!r}.")
+    return Evaluation(gradient, curvature, *costs)
 
 
 def _iterations(phases: Sequence[Phase], first: int) -> Iterator[Phase]:

@@ -15,12 +15,16 @@ costs little beside the exponentials, and saves half of Newton's steps or more: 
 
 from __future__ import annotations
 
+import math
 from functools import partial
+from numbers import Real
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ._checks import as_floats, check_number, check_type
 from ._native import choose
+from .neighbors import RowError
 from .parallel import Workers
 from .similarities import MAX_EXPONENT
 
@@ -114,9 +118,9 @@ def conditional_probabilities(
 
     Parameters
     ----------
-    distances : ndarray of shape (n, k), float64, C-contiguous
-        From each row to its neighbors, in any order, not squared. Infinity marks a neighbor that is missing;
-        every row has at least one neighbor.
+    distances : ndarray of shape (n, k)
+        From each row to its neighbors, in any order, not squared and not negative. Infinity marks a neighbor that is
+        missing; every row must have at least one neighbor.
     perplexity : float
         The effective number of neighbors, at least 1.
     workers : Workers
@@ -127,6 +131,11 @@ def conditional_probabilities(
     probabilities : ndarray of shape (n, k)
         Rows sum to 1; missing neighbors have 0.
 
+    Raises
+    ------
+    ValueError
+        If a distance is negative or NaN, or a row has no finite one, or ``perplexity`` is below 1.
+
     Examples
     --------
     >>> import numpy as np
@@ -136,8 +145,20 @@ def conditional_probabilities(
     >>> print(f"{np.exp(entropy):.4f}")
     2.0000
     """
+    distances = as_floats("distances", distances, ("n", "k"), finite=False)
+    check_number("perplexity", perplexity, Real, 1)
+    check_type("workers", workers, Workers)
+    n, k = distances.shape
+    nearest = distances.min(axis=1, initial=math.inf)  # NaN where the row has NaN
+    valid = (nearest >= 0.0) & (nearest < math.inf)
+    if not valid.all():
+        row = int(valid.argmin())
+        raise RowError(
+            "distances must not be negative or NaN, and one of each row must be finite; the least of row {row} is "
+            f"{nearest[row]}.",
+            row,
+        )
     probabilities = np.empty_like(distances)
     search = choose("perplexity", "search_precisions", search_precisions_reference)
-    n, k = distances.shape
-    workers.run(partial(search, distances, perplexity, TOLERANCE, MAX_STEPS, probabilities), n, 20 * k)
+    workers.run(partial(search, distances, float(perplexity), TOLERANCE, MAX_STEPS, probabilities), n, 20 * k)
     return probabilities

@@ -15,15 +15,19 @@ Exaggeration multiplies the sums with p.
 from __future__ import annotations
 
 from functools import cached_property
+from numbers import Real
 from threading import RLock
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from ._checks import as_floats, as_indices, check_dof, check_not_negative, check_number
 from ._process import call_in_forked_processes
 from .kernels.attraction import Attraction
 from .kernels.contract import GradientKernel, KernelFactory
+from .neighbors import RowError
 from .parallel import Workers
 from .search import Caching
 from .similarities import similarity_of
@@ -53,13 +57,13 @@ class FrozenMap(Caching):
     Parameters
     ----------
     embedding : ndarray of shape (n, d)
-        The map.
+        The map, finite.
     dof : float
         Degrees of freedom of its similarity.
     factory : callable
         Makes the kernel of its potential.
     exaggeration : float, default=1.0
-        Factor on the attraction.
+        Factor on the attraction, at least 1.
 
     Examples
     --------
@@ -75,6 +79,11 @@ class FrozenMap(Caching):
     def __init__(
         self, embedding: NDArray[np.floating], dof: float, factory: KernelFactory, exaggeration: float = 1.0
     ) -> None:
+        as_floats("embedding", embedding, ("n", "d"), empty=False)
+        check_dof(dof)
+        if not callable(factory):
+            raise TypeError(f"factory == {factory!r}, must be callable.")
+        check_number("exaggeration", exaggeration, Real, 1)
         self._embedding, self._dof, self._factory, self._exaggeration = embedding, dof, factory, exaggeration
 
     @property
@@ -89,7 +98,8 @@ class FrozenMap(Caching):
 
     @cached_property
     def _points(self) -> NDArray[np.float64]:
-        return np.array(self._embedding, dtype=np.float64, order="C")
+        # Checked again, because the array is the caller's, and this copy is what compiled loops read.
+        return as_floats("embedding", self._embedding, ("n", "d"), empty=False).copy()
 
     @cached_property
     def _kernel(self) -> GradientKernel:
@@ -100,7 +110,14 @@ class FrozenMap(Caching):
     @cached_property
     def _log_potential(self) -> NDArray[np.float64]:
         """The logarithm of φ_1 at the points of the map, their own terms included."""
-        return np.log(self._kernel.potential(at=self._points)[0])
+        return np.log(self._potential(self._points)[0])
+
+    def _potential(self, Y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return φ_1 and ∇φ_1 at places, in the shapes of the contract, whoever wrote the kernel."""
+        phi, grad_phi = self._kernel.potential(at=Y)
+        name = f"{type(self._kernel).__name__}.potential"
+        phi = as_floats(f"φ of {name}", phi, Y.shape[:1], finite=False)
+        return phi, as_floats(f"∇φ of {name}", grad_phi, Y.shape, finite=False)
 
     def place(self, probabilities: NDArray[np.float64], indices: NDArray[np.integer]) -> NDArray[np.float64]:
         """Return the positions of new rows.
@@ -108,15 +125,23 @@ class FrozenMap(Caching):
         Parameters
         ----------
         probabilities : ndarray of shape (m, k)
-            p_{j|x} for neighbors in the fit, the likeliest first; rows sum to 1.
-        indices : ndarray of shape (m, k)
-            The neighbors.
+            p_{j|x} for neighbors in the fit, the likeliest first; rows sum to 1, and must have a positive entry.
+        indices : ndarray of int of shape (m, k)
+            The neighbors, from 0 to n - 1.
 
         Returns
         -------
         positions : ndarray of shape (m, d), float64
             Each independent of the other rows, to the last bit.
+
+        Raises
+        ------
+        ValueError
+            If the arrays have other shapes, or a probability is negative or not finite, or an index is out of range.
         """
+        probabilities, indices = self._check_rows(probabilities, indices)
+        if len(probabilities) == 0:
+            return np.empty((0, self._points.shape[1]))
         with _PREPARING:
             log_potential = self._log_potential  # prepares the kernel, before anything else asks for it
         m, there = len(probabilities), probabilities > 0.0  # zeros may fill up a row to the longest of its batch
@@ -131,14 +156,26 @@ class FrozenMap(Caching):
             start[better], best[better] = self._points[candidate[better]], costs[better]
         return self._descend(attraction, start)
 
+    def _check_rows(self, probabilities: Any, indices: Any) -> tuple[NDArray[np.float64], NDArray[np.integer]]:
+        """Return the arguments of `place` as it relies on them."""
+        probabilities = as_floats("probabilities", probabilities, ("m", "k"))
+        check_not_negative("probabilities", probabilities)
+        empty = ~(probabilities > 0.0).any(axis=1)
+        if empty.any():
+            raise RowError("probabilities of row {row} must have a positive entry.", int(empty.argmax()))
+        return probabilities, as_indices("indices", indices, probabilities.shape, len(self._points))
+
     def _descend(self, attraction: Attraction, Y: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return minima near ``Y``, where no cost is higher."""
         cost, slope = self._evaluate(attraction, Y)
         rate = np.ones(len(Y))
         for _ in range(STEPS):
-            trial = Y - rate[:, None] * slope
+            with np.errstate(all="ignore"):
+                trial = Y - rate[:, None] * slope
+            reached = np.isfinite(trial).all(axis=1)
+            trial[~reached] = Y[~reached]  # kernels take finite places only
             trial_cost, trial_slope = self._evaluate(attraction, trial)
-            lower = trial_cost <= cost  # never by NaN
+            lower = (trial_cost <= cost) & reached  # never by NaN
             Y = np.where(lower[:, None], trial, Y)
             cost, slope = np.where(lower, trial_cost, cost), np.where(lower[:, None], trial_slope, slope)
             rate *= np.where(lower, LONGER, SHORTER)
@@ -149,7 +186,7 @@ class FrozenMap(Caching):
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return C_x without its constant, and ∂C_x/∂y over κ, for each point."""
         with np.errstate(all="ignore"):
-            phi, grad_phi = self._kernel.potential(at=Y)
+            phi, grad_phi = self._potential(Y)
             force, stiffness, _ = attraction(Y, with_cost=True)
             cost = self._exaggeration * attraction.costs + np.log(phi)
             gradient = 2.0 * self._exaggeration * force + grad_phi / phi[:, None]

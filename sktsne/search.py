@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from functools import cached_property, partial
 from hashlib import blake2b
+from numbers import Integral
 from threading import RLock
 from typing import Any, Protocol
 
@@ -22,6 +23,7 @@ from sklearn import config_context
 from sklearn.metrics import pairwise_distances
 from sklearn.preprocessing import normalize
 
+from ._checks import as_csr, as_floats, check_not_negative, check_number, check_type
 from ._native import choose
 from ._process import call_in_forked_processes, sklearn_on_threads
 from .neighbors import (
@@ -31,6 +33,7 @@ from .neighbors import (
     Index,
     Metric,
     NeighborGraph,
+    as_rows,
     check_distances,
     check_graph,
     distances_of_all,
@@ -151,7 +154,7 @@ class KnownRows:
 def _hashes(X: Any, explicit_zeros: bool) -> NDArray[np.bytes_]:
     """Return 16 bytes for each row, the same for rows of the same values."""
     if issparse(X):
-        X = csr_array(X, dtype=np.float64, copy=True)
+        X = csr_array(as_csr("X", X), dtype=np.float64, copy=True)
         X.sum_duplicates()
         if explicit_zeros:
             X.data += 0.0  # turns -0.0 into 0.0
@@ -161,7 +164,7 @@ def _hashes(X: Any, explicit_zeros: bool) -> NDArray[np.bytes_]:
         bounds = zip(X.indptr, X.indptr[1:], strict=False)
         rows: Any = (indices[i:j].tobytes() + X.data[i:j].tobytes() for i, j in bounds)
     else:
-        rows = np.add(X, 0.0, dtype=np.float64)  # turns -0.0 into 0.0
+        rows = as_floats("X", X, ("n", "n_features"), finite=False) + 0.0  # turns -0.0 into 0.0
     digests = b"".join(blake2b(row, digest_size=16).digest() for row in rows)
     return np.frombuffer(digests, dtype="S16")
 
@@ -197,7 +200,10 @@ class ExactSearch(Caching):
     def __init__(
         self, X: Any, conditioning: Conditioning, n_neighbors: int, metric: Metric, metric_params: dict[str, Any] | None
     ) -> None:
+        check_type("conditioning", conditioning, Conditioning)
         self._given, self._conditioning, self._n_neighbors = X, conditioning, n_neighbors
+        X = as_rows("X", X)
+        check_number("n_neighbors", n_neighbors, Integral, 1, X.shape[0])
         self._metric, self._params = resolve(conditioning.scaled(X), metric, metric_params)
 
     def graph(self, X: Any, workers: Workers) -> NeighborGraph:
@@ -206,7 +212,7 @@ class ExactSearch(Caching):
 
     @cached_property
     def _rows(self) -> Any:
-        return self._prepare(self._given)
+        return self._prepare(as_rows("X", self._given))
 
     def _prepare(self, rows: Any) -> Any:
         rows = rows_of(self._conditioning(rows), self._metric)
@@ -225,7 +231,8 @@ class ExactSearch(Caching):
 
     def neighbors_of(self, rows: Any, workers: Workers) -> NeighborGraph:
         """Return the nearest rows of the fit; see :class:`Search`."""
-        rows, k = self._prepare(rows), self._n_neighbors
+        check_type("workers", workers, Workers)
+        rows, k = self._prepare(_rows_like(self._rows, rows)), self._n_neighbors
         searching = Workers() if needs_one_thread(self._metric) else workers
         distances, indices = kneighbors(self._index, self._rows, rows, self._metric, searching)
         slack: float | NDArray[np.float64] = 0.0
@@ -305,8 +312,9 @@ class AllRows:
     def __init__(
         self, X: Any, conditioning: Conditioning, metric: Metric, metric_params: dict[str, Any] | None
     ) -> None:
+        check_type("conditioning", conditioning, Conditioning)
         self._rows, self._conditioning = X, conditioning
-        self._metric, self._params = resolve(conditioning.scaled(X), metric, metric_params)
+        self._metric, self._params = resolve(conditioning.scaled(as_rows("X", X)), metric, metric_params)
 
     def distances(self, X: Any, workers: Workers) -> NDArray[np.float64]:
         """Return the distances of all pairs of rows of the fit, which are given conditioned."""
@@ -314,7 +322,8 @@ class AllRows:
 
     def neighbors_of(self, rows: Any, workers: Workers) -> NeighborGraph:
         """Return all rows of the fit; see :class:`Search`."""
-        X, rows = (rows_of(self._conditioning(part), self._metric) for part in (self._rows, rows))
+        X = as_rows("X", self._rows)
+        X, rows = (rows_of(self._conditioning(part), self._metric) for part in (X, _rows_like(X, rows)))
         metric, params = self._metric, self._params
         if metric == "euclidean" and not issparse(X):
             metric, params = "minkowski", {"p": 2}  # by differences
@@ -343,14 +352,18 @@ class GivenDistances:
     """
 
     def __init__(self, n_neighbors: int) -> None:
+        check_number("n_neighbors", n_neighbors, Integral, 1)
         self._n_neighbors = n_neighbors
 
     def neighbors_of(self, rows: Any, workers: Workers) -> NeighborGraph:
         """Return the nearest rows of the fit; see :class:`Search`."""
+        rows, k = as_rows("rows", rows), self._n_neighbors
+        check_not_negative("rows", rows.data if issparse(rows) else rows)
         if issparse(rows):
-            return nearest_of_graph(rows, self._n_neighbors, of_others=True)
-        graph = _sorted(np.asarray(rows, dtype=np.float64))
-        k = self._n_neighbors
+            return nearest_of_graph(rows, k, of_others=True)
+        if rows.shape[1] < k:
+            raise ValueError(f"rows has shape {rows.shape}, must have at least n_neighbors == {k} columns.")
+        graph = _sorted(rows)
         return NeighborGraph(np.ascontiguousarray(graph.indices[:, :k]), np.ascontiguousarray(graph.distances[:, :k]))
 
 
@@ -379,6 +392,8 @@ class TransformerSearch:
     """
 
     def __init__(self, transformer: Any, n_neighbors: int, n_samples: int) -> None:
+        check_number("n_samples", n_samples, Integral, 1)
+        check_number("n_neighbors", n_neighbors, Integral, 1, n_samples)
         self._transformer, self._n_neighbors, self._n_samples = transformer, n_neighbors, n_samples
 
     def neighbors_of(self, rows: Any, workers: Workers) -> NeighborGraph:
@@ -390,6 +405,14 @@ class TransformerSearch:
         name = f"neighbors == {self._transformer!r}"
         graph = check_graph(graph, (rows.shape[0], self._n_samples), f"{name}: transform")
         return nearest_of_graph(graph, self._n_neighbors, f"{name}: the graph of transform", of_others=True)
+
+
+def _rows_like(X: Any, rows: Any) -> Any:
+    """Return rows that can be compared with those of the fit; raise a ValueError where they cannot."""
+    rows = as_rows("rows", rows, X.shape[1])
+    if issparse(rows) != issparse(X):
+        raise ValueError(f"rows must be {'sparse' if issparse(X) else 'dense'}, as the rows of the fit are.")
+    return rows
 
 
 def _sorted(distances: NDArray[np.float64]) -> NeighborGraph:

@@ -108,11 +108,13 @@ cdef inline double add_row_planar(
 cdef inline float log_from_one(float x) noexcept nogil:
     # log(x) for finite x >= 1, branch-free so that loops over it vectorize: x = 2^k m with m from sqrt(1/2) to sqrt(2),
     # and log(m) = 2 artanh((m - 1) / (m + 1)), whose series is cut after five terms, with an error below 1e-9.
+    # The product with 2^23 replaces a shift by 23 bits because k is negative where x is NaN, as the difference of two
+    # points that overflow in single precision is.
     cdef int32_t bits, k
     cdef float m, t, t2, one = 1
     memcpy(&bits, &x, sizeof(bits))
     k = (bits - 0x3F3504F3) >> 23
-    bits -= k << 23
+    bits -= k * 0x800000
     memcpy(&m, &bits, sizeof(m))
     t = (m - one) / (m + one)
     t2 = t * t

@@ -17,6 +17,8 @@ def pair_distances(
     cdef double difference, total
     cdef const double* x
     cdef const double* y
+    if m == 0:
+        distances[start:stop] = 0.0
     if m == 0 or start >= stop:
         return
     with nogil:

@@ -38,7 +38,7 @@ def split_nodes(
     with nogil:
         for j in range(start, stop):
             first, last = n * j >> level, n * (j + 1) >> level
-            low, high = &lower[(1 << level) + j, 0], &upper[(1 << level) + j, 0]
+            low, high = &lower[(<Py_ssize_t>1 << level) + j, 0], &upper[(<Py_ssize_t>1 << level) + j, 0]
             for k in range(d):
                 low[k] = high[k] = points[first, k]
             for p in range(first + 1, last):
@@ -120,7 +120,7 @@ def tree_potential(
                 visit(&cells, &at[row, 0], 1, &at[row, 0], &at[row, 0], 0, &phi[row], &grad_phi[row, 0])
                 continue
             first, last = n * row >> depth, n * (row + 1) >> depth
-            k = (1 << depth) + row
+            k = (<Py_ssize_t>1 << depth) + row
             visit(&cells, &points[first, 0], last - first, &lower[k, 0], &upper[k, 0], k, result, gradient)
             for i in range(last - first):
                 phi[order[first + i]] = result[i]
@@ -205,7 +205,7 @@ cdef double reach(const Cells* cells, const double* low, const double* high, Py_
         nearest = DIAGONAL * cells.sizes[own]
     else:
         k, distance2 = 1, squared_gap(cells, 1, low, high)
-        while k < 1 << cells.depth:
+        while k < <Py_ssize_t>1 << cells.depth:
             k = 2 * k
             distance2 = squared_gap(cells, k, low, high)
             other = squared_gap(cells, k + 1, low, high)
@@ -230,7 +230,7 @@ cdef inline double squared_gap(const Cells* cells, Py_ssize_t k, const double* l
 
 cdef Py_ssize_t copy_leaf(const Cells* cells, Py_ssize_t k, double* x, double* c, Py_ssize_t m) noexcept nogil:
     # Append the points of leaf k to the list; return their number.
-    cdef Py_ssize_t row = k - (1 << cells.depth), p, axis
+    cdef Py_ssize_t row = k - (<Py_ssize_t>1 << cells.depth), p, axis
     cdef Py_ssize_t first = cells.n * row >> cells.depth, last = cells.n * (row + 1) >> cells.depth
     for p in range(first, last):
         for axis in range(cells.d):
