@@ -26,7 +26,7 @@ from scipy.sparse import csr_array
 from ._checks import as_floats, as_indices, check_dof, check_not_negative, check_number
 from ._process import call_in_forked_processes
 from .kernels.attraction import Attraction
-from .kernels.contract import GradientKernel, KernelFactory
+from .kernels.contract import GradientKernel, KernelFactory, make_kernel, potential_of
 from .neighbors import RowError
 from .parallel import Workers
 from .search import Caching
@@ -103,21 +103,14 @@ class FrozenMap(Caching):
 
     @cached_property
     def _kernel(self) -> GradientKernel:
-        kernel = self._factory(similarity_of(self._dof), self.workers)
+        kernel = make_kernel(self._factory, similarity_of(self._dof), self.workers)
         kernel.set_points(self._points)
         return kernel
 
     @cached_property
     def _log_potential(self) -> NDArray[np.float64]:
         """The logarithm of φ_1 at the points of the map, their own terms included."""
-        return np.log(self._potential(self._points)[0])
-
-    def _potential(self, Y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return φ_1 and ∇φ_1 at places, in the shapes of the contract, whoever wrote the kernel."""
-        phi, grad_phi = self._kernel.potential(at=Y)
-        name = f"{type(self._kernel).__name__}.potential"
-        phi = as_floats(f"φ of {name}", phi, Y.shape[:1], finite=False)
-        return phi, as_floats(f"∇φ of {name}", grad_phi, Y.shape, finite=False)
+        return np.log(potential_of(self._kernel, self._points.shape, at=self._points)[0])
 
     def place(self, probabilities: NDArray[np.float64], indices: NDArray[np.integer]) -> NDArray[np.float64]:
         """Return the positions of new rows.
@@ -186,7 +179,7 @@ class FrozenMap(Caching):
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return C_x without its constant, and ∂C_x/∂y over κ, for each point."""
         with np.errstate(all="ignore"):
-            phi, grad_phi = self._potential(Y)
+            phi, grad_phi = potential_of(self._kernel, Y.shape, at=Y)
             force, stiffness, _ = attraction(Y, with_cost=True)
             cost = self._exaggeration * attraction.costs + np.log(phi)
             gradient = 2.0 * self._exaggeration * force + grad_phi / phi[:, None]

@@ -1,6 +1,9 @@
 """Potential of all points at the rows of a range; twin of ``pair_potential_reference`` in kernels/exact.py."""
 
-from sktsne._native.pairs cimport add_run
+from sktsne._native.pairs cimport LEAST_WEIGHT, MAX_EXPONENT, add_run
+
+# The numbers that the similarities have, too; a test compares them.
+CONSTANTS = {"MAX_EXPONENT": MAX_EXPONENT, "LEAST_WEIGHT": LEAST_WEIGHT}
 
 
 def pair_potential(

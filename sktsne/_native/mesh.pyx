@@ -6,6 +6,10 @@ cdef enum:
     COARSENING = 4
 
 
+# The numbers that the references have, too; a test compares them.
+CONSTANTS = {"SUPPORT": SUPPORT, "TABLE": TABLE, "COARSENING": COARSENING}
+
+
 def spread(
     const double[:, ::1] points,
     const double[::1] charges,
@@ -117,15 +121,15 @@ def coarsen(
             for j in range(width):
                 line[j] = fine[0, j] if fine.shape[0] == 1 else 0.0
             if fine.shape[0] > 1:
-                # Row i of coarse has weights in the 16 rows of fine from 4 (i - 3) on.
-                for row in range(max(0, COARSENING * (i - 3)), min(fine.shape[0], COARSENING * (i + 1))):
+                # Row i of coarse has weights in the 16 rows of fine from COARSENING * (i - SUPPORT + 1) on.
+                for row in range(max(0, COARSENING * (i - SUPPORT + 1)), min(fine.shape[0], COARSENING * (i + 1))):
                     weight = weights[row % COARSENING, i - row // COARSENING]
                     nodes = &fine[row, 0]
                     for j in range(width):
                         line[j] += weight * nodes[j]
             for j in range(coarse.shape[1]):
                 weight = 0.0
-                for row in range(max(0, COARSENING * (j - 3)), min(width, COARSENING * (j + 1))):
+                for row in range(max(0, COARSENING * (j - SUPPORT + 1)), min(width, COARSENING * (j + 1))):
                     weight += weights[row % COARSENING, j - row // COARSENING] * line[row]
                 coarse[i, j] = weight
 
@@ -150,7 +154,7 @@ def refine(
             for j in range(width):
                 line[j] = coarse[0, j] if fine.shape[0] == 1 else 0.0
             if fine.shape[0] > 1:
-                for q in range(4):
+                for q in range(SUPPORT):
                     weight = weights[i % COARSENING, q]
                     nodes = &coarse[i // COARSENING + q, 0]
                     for j in range(width):
@@ -164,7 +168,7 @@ def refine(
                     )
             q = last // COARSENING
             for r in range(last % COARSENING):
-                for j in range(4):
+                for j in range(SUPPORT):
                     row[COARSENING * q + r] += weights[r, j] * line[q + j]
 
 

@@ -21,6 +21,10 @@ cdef extern from *:
     const double NEGLIGIBLE
 
 
+# The numbers that the references have, too; a test compares them.
+CONSTANTS = {"LEAF": LEAF, "MAX_COMPONENTS": MAX_FUSED, "DIAGONAL": DIAGONAL, "NEGLIGIBLE": NEGLIGIBLE}
+
+
 def split_nodes(
     double[:, ::1] points,
     Py_ssize_t[::1] order,
@@ -111,6 +115,8 @@ def tree_potential(
     cdef Cells cells
     cdef double result[LEAF]
     cdef double gradient[LEAF * MAX_FUSED]
+    if d > MAX_FUSED or n > <Py_ssize_t>LEAF << depth:
+        raise ValueError("The points are more, or have more components, than the arrays of the leaves hold.")
     cells.points, cells.charges = &points[0, 0], &charges[0]
     cells.masses, cells.centers, cells.sizes = &masses[0], &centers[0, 0], &sizes[0]
     cells.n, cells.d, cells.depth, cells.angle, cells.dof = n, d, depth, angle, dof
