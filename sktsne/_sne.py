@@ -78,8 +78,8 @@ class SNE(BaseEmbedding):
         Pass an int for results that repeat.
 
     method : {"auto", "exact", "fft", "barnes_hut"} or callable, default="auto"
-        How the repulsion, a sum over all pairs of points, is computed. "exact" sums all pairs; it also computes the
-        affinities of a perplexity for all pairs of rows, as a dense matrix, and all other methods for the
+        How the repulsion, a sum over all pairs of points, is computed. "exact" sums all pairs; with a perplexity, it
+        also takes the affinities of all pairs of rows, in a dense matrix. All other methods take the affinities of the
         ``min(n_samples - 1, int(3 * perplexity + 1))`` nearest neighbors of each row. "fft" interpolates on a mesh, for
         one or two components, in time nearly proportional to n_samples; its forces have a relative error of about 1 %.
         "barnes_hut" combines distant points into cells of a tree, for up to three components. With "fft" and
@@ -193,7 +193,7 @@ class SNE(BaseEmbedding):
     Notes
     -----
     A fit raises a ``ValueError`` or ``TypeError`` that names the parameter for values that are out of range, and a
-    ``FloatingPointError`` if a learning rate makes the optimization diverge; it never returns NaN.
+    ``FloatingPointError`` if a learning rate makes the optimization diverge. No fit returns NaN.
 
     References
     ----------

@@ -36,7 +36,7 @@ class Table(NamedTuple):
     labels : ndarray of shape (n,) or None
         Labels as they were read, text from a text file.
     label_name : str
-        What the labels are called.
+        The name of the labels.
     """
 
     source: str
@@ -46,7 +46,7 @@ class Table(NamedTuple):
 
 
 def read(path: Path | None, wanted: str | None = None) -> Table:
-    """Return the rows of a file, or scikit-learn's digits where there is none.
+    """Return the rows of a file, or scikit-learn's digits without a file.
 
     Parameters
     ----------

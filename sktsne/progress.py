@@ -14,7 +14,7 @@ class ProgressBar:
     """Show how far a fit is, in a terminal or a notebook: a ``callback`` for the estimators.
 
     The bar shows the stage and, during the optimization, how many of ``max_iter`` iterations are done, the time so far
-    and the time left if all are needed, the cost, and whether early exaggeration lasts. It moves every
+    and the time left if ``max_iter`` is reached, the cost, and whether early exaggeration lasts. It moves every
     ``callback_every`` iterations. No bar appears where standard error is a file or a pipe; ``verbose=2`` prints lines.
 
     See Also

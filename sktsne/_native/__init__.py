@@ -27,8 +27,8 @@ _warned = False
 def choose(module: str, routine: str, reference: Callable[..., Any], *types: str) -> Callable[..., Any]:
     """Return the compiled ``routine`` of ``module`` where there is one, ``reference`` otherwise.
 
-    ``types`` name the version of a routine that is compiled for several: to find it anew at every call takes longer
-    than many a call.
+    ``types`` name one version of a routine that is compiled for several, because to find the version anew in every call
+    would take longer than many a call.
     """
     if _MODULES[module] is None:
         return reference

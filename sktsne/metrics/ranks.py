@@ -258,8 +258,8 @@ def rnx_curve(
 ) -> NDArray[np.float64]:
     """Return R_NX(k), how much better than at random a map keeps the k nearest neighbors, for every k.
 
-    R_NX(k) is 1 for a map that keeps all of them, 0 for random positions [1]_. The left end of the curve tells how well
-    the map shows small neighborhoods, the right end how well it shows the large-scale arrangement; plot the curve over
+    R_NX(k) is 1 for a map that keeps all neighbors, 0 for random positions [1]_. The left end of the curve tells how
+    well the map shows small neighborhoods, the right end its large-scale arrangement; plot the curve over
     the logarithm of k. Curves compare for any methods and parameters. Between different numbers of rows they are
     corrected for chance, not for the difficulty of the task.
 

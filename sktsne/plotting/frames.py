@@ -80,7 +80,8 @@ class FrameRecorder:
         Parameters
         ----------
         iteration : int
-            Iterations done. Fewer than at the last frame start a new recording, as many replace the last frame.
+            Iterations done. A number below that of the last frame starts a new recording, an equal number
+            replaces the frame.
         cost : float
             The cost.
         embedding : ndarray of shape (n_samples, n_components)
