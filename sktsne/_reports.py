@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .optimizer import CHECK_EVERY, Progress, Result, State
+from .progress import Callback
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
@@ -23,28 +24,7 @@ except ImportError:  # scikit-learn before 1.9 has no callbacks
         return method
 
 
-__all__ = ["Callback", "CallbackSupportMixin", "Reports", "Tasks", "with_callbacks"]
-
-
-class Callback(Protocol):
-    """What the parameter ``callback`` takes: a function, or an object that is called like one.
-
-    A callback may have a method ``stage(name, estimator)`` that returns a context manager. Each stage of the fit, named
-    as in ``timings_``, runs in that context.
-    """
-
-    def __call__(self, iteration: int, cost: float, embedding: NDArray[np.float64]) -> bool | None:
-        """Hear of a fit, and return whether the fit should end.
-
-        Parameters
-        ----------
-        iteration : int
-            Iterations done.
-        cost : float
-            The cost of the true affinities.
-        embedding : ndarray of shape (n_samples, n_components)
-            A copy of the map.
-        """
+__all__ = ["CallbackSupportMixin", "Reports", "Tasks", "with_callbacks"]
 
 
 class Tasks:

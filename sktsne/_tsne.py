@@ -7,9 +7,9 @@ from os import PathLike
 from typing import Any
 
 from ._base import BaseEmbedding
-from ._reports import Callback
 from .kernels.contract import KernelFactory
 from .objectives import JointKL
+from .progress import Callback
 
 
 class TSNE(BaseEmbedding):

@@ -7,14 +7,13 @@ a bandwidth σ for all rows    p_{j|i} ∝ exp(−δ_ij² / 2σ²) (:class:`Fixe
 none                          p_{j|i} = 1/k for the k nearest (:class:`Uniform`)
 ============================= ==================================================================================
 
-Each over the nearest neighbors of a row, with p_{i|i} = 0 and Σ_j p_{j|i} = 1, and
+Each p_{j|i} is over the nearest neighbors j of row i, with p_{i|i} = 0 and Σ_j p_{j|i} = 1. The joint probabilities are
 
     p_ij = (p_{j|i} + p_{i|j}) / 2n                                         (sums to 1)
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any, Protocol
@@ -24,17 +23,18 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse
 from sklearn.base import BaseEstimator
 
+from ._checks import as_affinities, as_csr, as_floats, as_indices, check_not_negative, check_number
 from .neighbors import NeighborGraph, RowError
 from .parallel import Workers
-from .perplexity import conditional_probabilities
+from .perplexity import check_neighbor_distances, conditional_probabilities
 
 
 class Affinities(Protocol):
-    """The contract of what gives rows their conditional probabilities; for objects of your own, too.
+    """The contract of an affinity rule: an object that gives the rows conditional probabilities over their neighbors.
 
     Examples
     --------
-    The two nearest neighbors of a row, the nearest counting twice as much:
+    A rule of your own takes the two nearest neighbors of a row, and counts the nearest one twice:
 
     >>> import numpy as np
     >>> from sktsne import TSNE
@@ -56,24 +56,24 @@ class Affinities(Protocol):
     """Whether the probabilities change when all distances are multiplied by the same number."""
 
     def count_neighbors(self, n_samples: int) -> int:
-        """Return how many neighbors a row of ``n_samples`` takes, at most ``n_samples - 1``."""
+        """Return the number of neighbors that a row has among ``n_samples`` rows, at most ``n_samples - 1``."""
 
     def probabilities(self, distances: NDArray[np.float64], workers: Workers) -> NDArray[np.float64]:
-        """Return p_{j|i}, an array of the same shape whose rows sum to 1.
+        """Return p_{j|i}, an array of the shape of ``distances`` whose rows sum to 1.
 
         Parameters
         ----------
         distances : ndarray of shape (n, k)
-            From each row to its neighbors, in any order, not squared. Infinity marks a neighbor that is missing.
+            The distances from each row to its neighbors, in any order, not squared. Infinity marks a missing neighbor.
         workers : Workers
             The threads to use.
         """
 
 
 class Perplexity:
-    """Rows of a given perplexity, or of several: then the mean of the conditional probabilities.
+    """Affinities of a given perplexity, or the mean of the conditional probabilities for several perplexities.
 
-    A mixture holds the small neighborhoods and the large ones at once (Lee et al. 2015, "Multi-scale similarities in
+    Several perplexities show small and large neighborhoods at once (Lee et al. 2015, "Multi-scale similarities in
     stochastic neighbour embedding"; Kobak & Berens 2019).
 
     Parameters
@@ -86,10 +86,10 @@ class Perplexity:
     >>> import numpy as np
     >>> from sktsne.parallel import Workers
     >>> from sktsne.affinities import Perplexity
-    >>> kind = Perplexity([2.0])
-    >>> kind.count_neighbors(n_samples=1000)
+    >>> rule = Perplexity([2.0])
+    >>> rule.count_neighbors(n_samples=1000)
     7
-    >>> p = kind.probabilities(np.array([[1.0, 2.0, 3.0, 4.0]]), Workers())
+    >>> p = rule.probabilities(np.array([[1.0, 2.0, 3.0, 4.0]]), Workers())
     >>> bool(abs(np.exp(-(p * np.log(p)).sum()) - 2.0) < 1e-4)  # the perplexity of the row
     True
     """
@@ -103,7 +103,7 @@ class Perplexity:
         return ", ".join(f"{perplexity:.4g}" for perplexity in self.perplexities)
 
     def count_neighbors(self, n_samples: int) -> int:
-        """Return three times the largest perplexity, and one more."""
+        """Return three times the largest perplexity, plus one."""
         return min(n_samples - 1, int(3.0 * max(self.perplexities) + 1))
 
     def probabilities(self, distances: NDArray[np.float64], workers: Workers) -> NDArray[np.float64]:
@@ -121,7 +121,7 @@ class Uniform(BaseEstimator):
     Parameters
     ----------
     n_neighbors : int, default=15
-        The number k. Where a data set has fewer rows, all count.
+        The number k of neighbors. In a data set of at most k rows, all other rows are neighbors.
 
     Examples
     --------
@@ -137,14 +137,14 @@ class Uniform(BaseEstimator):
         self.n_neighbors = n_neighbors
 
     def count_neighbors(self, n_samples: int) -> int:
-        """Return k, or n_samples - 1 where that is less."""
-        _check(self, "n_neighbors", self.n_neighbors, Integral)
+        """Return k, or ``n_samples - 1`` if k is larger."""
+        check_number(f"affinities == {self}: n_neighbors", self.n_neighbors, Integral, 1)
         return min(n_samples - 1, int(self.n_neighbors))
 
     def probabilities(self, distances: NDArray[np.float64], workers: Workers) -> NDArray[np.float64]:
         """Return p_{j|i}; see :class:`Affinities`."""
-        there = np.isfinite(distances)
-        probabilities: NDArray[np.float64] = there / there.sum(axis=1, keepdims=True)
+        present = np.isfinite(check_neighbor_distances(distances))
+        probabilities: NDArray[np.float64] = present / present.sum(axis=1, keepdims=True)
         return probabilities
 
 
@@ -156,7 +156,7 @@ class FixedBandwidth(BaseEstimator):
     bandwidth : float, default=1.0
         The standard deviation σ, in the unit of the distances.
     n_neighbors : int, default=90
-        How many of the nearest neighbors of a row have an affinity. Where a data set has fewer rows, all do.
+        The number of nearest neighbors with an affinity. In a data set of at most that many rows, all others have one.
 
     Examples
     --------
@@ -174,31 +174,24 @@ class FixedBandwidth(BaseEstimator):
         self.n_neighbors = n_neighbors
 
     def count_neighbors(self, n_samples: int) -> int:
-        """Return ``n_neighbors``, or n_samples - 1 where that is less."""
-        _check(self, "bandwidth", self.bandwidth, Real)
-        _check(self, "n_neighbors", self.n_neighbors, Integral)
+        """Return ``n_neighbors``, or ``n_samples - 1`` if ``n_neighbors`` is larger."""
+        check_number(f"affinities == {self}: bandwidth", self.bandwidth, Real, 0, low_included=False)
+        check_number(f"affinities == {self}: n_neighbors", self.n_neighbors, Integral, 1)
         return min(n_samples - 1, int(self.n_neighbors))
 
     def probabilities(self, distances: NDArray[np.float64], workers: Workers) -> NDArray[np.float64]:
         """Return p_{j|i}; see :class:`Affinities`."""
+        distances = check_neighbor_distances(distances)
         with np.errstate(over="ignore", invalid="ignore"):
             x = distances / self.bandwidth
             nearest = x.min(axis=1, keepdims=True)
-            weights: NDArray[np.float64] = np.exp(
-                -0.5 * (x - nearest) * (x + nearest)
-            )  # the nearest has 1: no row vanishes
+            # The nearest neighbor has the weight 1, so that no row vanishes.
+            weights: NDArray[np.float64] = np.exp(-0.5 * (x - nearest) * (x + nearest))
         weights[~np.isfinite(x)] = 0.0
         if not np.isfinite(nearest).all():
             raise ValueError(f"affinities == {self}: distances over the bandwidth overflow; bandwidth must be larger.")
         weights /= weights.sum(axis=1, keepdims=True)
         return weights
-
-
-def _check(affinities: Any, name: str, value: Any, kind: Any) -> None:
-    least = "an integer of at least 1" if kind is Integral else "a finite number above 0"
-    valid = isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value) and value > 0
-    if not valid:
-        raise ValueError(f"affinities == {affinities}: {name} must be {least}, got {value!r}.")
 
 
 def given_affinities(X: Any) -> csr_array | NDArray[np.float64]:
@@ -228,6 +221,7 @@ def given_affinities(X: Any) -> csr_array | NDArray[np.float64]:
            [0.5, 0. ]])
     """
     name = "With affinities='precomputed' X must hold affinities"
+    X = as_csr("X", X) if issparse(X) else as_floats("X", X, ("n_rows", "n_columns"))
     if X.shape[0] != X.shape[1]:
         raise ValueError(f"{name}, a square matrix of them, got shape {X.shape}.")
     if issparse(X):
@@ -241,6 +235,7 @@ def given_affinities(X: Any) -> csr_array | NDArray[np.float64]:
     values = X.data if issparse(X) else X
     if values.min(initial=0.0) < 0.0:
         raise ValueError(f"{name}, got negative values.")
+    check_not_negative("X", values)
     values /= max(values.max(initial=0.0), np.finfo(np.float64).smallest_subnormal)
     empty = np.asarray(X.sum(axis=0) + X.sum(axis=1)).ravel() == 0.0
     if empty.any():
@@ -259,9 +254,10 @@ def given_affinities_of_others(X: Any) -> tuple[NDArray[np.float64], NDArray[np.
     Returns
     -------
     probabilities : ndarray of shape (m, k)
-        The likeliest first; rows sum to 1.
+        In each row from the likeliest row of the fit on; rows sum to 1.
     indices : ndarray of shape (m, k)
-        The rows of the fit that they are of; where a row has fewer than k, the likeliest again, with probability 0.
+        The rows of the fit that have these probabilities. A row with fewer than k affinities is filled up with its
+        likeliest one and the probability 0.
 
     Raises
     ------
@@ -283,13 +279,13 @@ def given_affinities_of_others(X: Any) -> tuple[NDArray[np.float64], NDArray[np.
     probabilities = np.zeros((X.shape[0], counts.max()))
     indices = np.repeat(X.indices[order[X.indptr[:-1]], None].astype(np.intp), counts.max(), axis=1)
     probabilities[rows, place], indices[rows, place] = X.data[order], X.indices[order]
-    probabilities /= probabilities[:, :1]  # no sum overflows
+    probabilities /= probabilities[:, :1]  # so that no sum overflows
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     return probabilities, indices
 
 
 def conditional_affinities(
-    graph: NeighborGraph | NDArray[np.float64], kind: Affinities, workers: Workers
+    graph: NeighborGraph | NDArray[np.float64], rule: Affinities, workers: Workers
 ) -> csr_array | NDArray[np.float64]:
     """Return the matrix of p_{j|i}, whose rows sum to 1.
 
@@ -297,7 +293,7 @@ def conditional_affinities(
     ----------
     graph : NeighborGraph or ndarray of shape (n, n)
         Neighbors and their distances, or the distances of all pairs.
-    kind : Affinities
+    rule : Affinities
         Gives the rows their probabilities.
     workers : Workers
         The threads to use.
@@ -321,17 +317,28 @@ def conditional_affinities(
            [0. , 0.5, 0.5, 0. ]])
     """
     if isinstance(graph, NeighborGraph):
-        probabilities = kind.probabilities(graph.distances, workers)
+        probabilities = _probabilities(rule, graph.distances, workers)
         n, k = probabilities.shape
         index_dtype = np.int32 if 2 * n * k <= np.iinfo(np.int32).max else np.int64
         indptr = np.arange(0, n * k + 1, k, dtype=index_dtype)
-        indices = graph.indices.astype(index_dtype, copy=False).ravel()
+        indices = as_indices("graph.indices", graph.indices, (n, k), n).astype(index_dtype, copy=False).ravel()
         conditional = csr_array((probabilities.ravel(), indices, indptr), shape=(n, n))
         conditional.sort_indices()
         return conditional
-    distances = graph.copy()
+    distances = np.array(graph, dtype=np.float64)
+    if distances.ndim != 2 or distances.shape[0] != distances.shape[1]:
+        raise ValueError(f"graph has shape {distances.shape}, must be a NeighborGraph or have shape (n, n).")
     np.fill_diagonal(distances, np.inf)
-    return kind.probabilities(distances, workers)
+    return _probabilities(rule, distances, workers)
+
+
+def _probabilities(rule: Affinities, distances: NDArray[np.float64], workers: Workers) -> NDArray[np.float64]:
+    """Return a rule's probabilities, of the shape of ``distances``, whoever wrote the rule."""
+    distances = as_floats("graph.distances", distances, ("n", "k"), finite=False, empty=False)
+    name = f"probabilities of {type(rule).__name__}"
+    probabilities = as_floats(name, rule.probabilities(distances, workers), distances.shape)
+    check_not_negative(name, probabilities)
+    return probabilities
 
 
 def symmetrize(
@@ -355,7 +362,7 @@ def joint_affinities(
            [0.25, 0.  , 0.25],
            [0.  , 0.25, 0.  ]])
     """
-    joint = symmetrize(conditional)
+    joint = symmetrize(as_affinities("conditional", conditional))
     joint /= 2 * joint.shape[0]
     return joint
 

@@ -315,34 +315,37 @@ def minimize(
     workers = Workers() if workers is None else workers
     check_type("workers", workers, Workers)
     descend = choose("descent", "descend", descend_reference)
-    s = start if isinstance(start, State) else State.at(as_floats("start", start, ("n", "d"), empty=False))
-    Y, velocity, gain, shift = _arrays(s, phases)
+    state = start if isinstance(start, State) else State.at(as_floats("start", start, ("n", "d"), empty=False))
+    Y, velocity, gain, shift = _arrays(state, phases)
     n, d = Y.shape
     early = sum(phase.n_iter for phase in phases[:-1])
     reason = "max_iter"
-    for phase in _iterations(phases, s.iteration):
-        check = s.iteration % CHECK_EVERY == 0 < s.iteration
-        due = check or s.iteration % report_every == 0 < s.iteration
-        last = s.iteration >= early
-        if s.iteration == early:
-            s.best_cost, s.best_iteration = math.inf, s.iteration
+    for phase in _iterations(phases, state.iteration):
+        check = state.iteration % CHECK_EVERY == 0 < state.iteration
+        due = check or state.iteration % report_every == 0 < state.iteration
+        last = state.iteration >= early
+        if state.iteration == early:
+            state.best_cost, state.best_iteration = math.inf, state.iteration
         with np.errstate(all="ignore"):  # a divergence is detected and raised below
-            gradient, curvature, cost, minimized = _evaluate(objective, Y, phase.exaggeration, due)
+            try:
+                gradient, curvature, cost, minimized = _evaluate(objective, Y, phase.exaggeration, due)
+            except FloatingPointError as error:  # the map is too wide for the kernel
+                raise _divergence(state.iteration, phase) from error
             norm = _norm(gradient) * objective.gradient_scale if due else 0.0
         if due:
             if not math.isfinite(cost + norm):
-                raise _divergence(s.iteration, phase)
+                raise _divergence(state.iteration, phase)
             if report:
-                if report(Progress(s.iteration, cost, norm, s)):
+                if report(Progress(state.iteration, cost, norm, state)):
                     reason = "report"
                     break
-                Y, velocity, gain, shift = _arrays(s, phases, (n, d))
+                Y, velocity, gain, shift = _arrays(state, phases, (n, d))
         if check and last and norm <= min_grad_norm * _extent(Y):
             reason = "min_grad_norm"
             break
-        if check and (s.best_cost == math.inf or s.best_cost - minimized > tol * abs(cost)):
-            s.best_cost, s.best_iteration = minimized, s.iteration
-        elif check and last and s.iteration - s.best_iteration >= n_iter_without_progress:
+        if check and (state.best_cost == math.inf or state.best_cost - minimized > tol * abs(cost)):
+            state.best_cost, state.best_iteration = minimized, state.iteration
+        elif check and last and state.iteration - state.best_iteration >= n_iter_without_progress:
             reason = "n_iter_without_progress"
             break
         step = partial(
@@ -351,19 +354,19 @@ def minimize(
         )  # fmt: skip
         with np.errstate(all="ignore"):
             # The next step subtracts the center, because it goes through the points anyway.
-            s.shift = shift = sum(workers.run(step, n, STEP_COST * d)) / n
+            state.shift = shift = sum(workers.run(step, n, STEP_COST * d)) / n
         if not np.isfinite(shift).all():
-            raise _divergence(s.iteration, phase)
-        s.iteration += 1
+            raise _divergence(state.iteration, phase)
+        state.iteration += 1
     with np.errstate(all="ignore"):
         centered = Y - Y.mean(axis=0)
         if not np.abs(centered).max() <= LARGEST:
-            raise _divergence(s.iteration, phases[-1])
+            raise _divergence(state.iteration, phases[-1])
         gradient, _, cost, _ = _evaluate(objective, centered, 1.0, True)
         norm = _norm(gradient) * objective.gradient_scale
     if not math.isfinite(cost + norm):
-        raise _divergence(s.iteration, phases[-1])
-    return Result(centered, cost, norm, s.iteration, reason)
+        raise _divergence(state.iteration, phases[-1])
+    return Result(centered, cost, norm, state.iteration, reason)
 
 
 def _check_phases(phases: Any) -> None:
@@ -379,18 +382,20 @@ def _check_phases(phases: Any) -> None:
         check_number("largest_gain of a phase", phase.largest_gain, Real, 0, low_included=False, infinite=True)
 
 
-def _arrays(s: State, phases: Sequence[Phase], shape: tuple[int | str, ...] = ("n", "d")) -> list[NDArray[np.float64]]:
+def _arrays(
+    state: State, phases: Sequence[Phase], shape: tuple[int | str, ...] = ("n", "d")
+) -> list[NDArray[np.float64]]:
     """Return ``Y``, ``velocity``, ``gain`` and ``shift`` of a state as compiled loops read and change them."""
-    check_number("iteration of the state", s.iteration, Integral, 0, sys.maxsize)
-    check_number("best_iteration of the state", s.best_iteration, Integral, 0, sys.maxsize)
-    check_number("best_cost of the state", s.best_cost, Real, -math.inf, infinite=True)
-    shape = as_floats("Y of the state", s.Y, shape, finite=False, empty=False).shape
+    check_number("iteration of the state", state.iteration, Integral, 0, sys.maxsize)
+    check_number("best_iteration of the state", state.best_iteration, Integral, 0, sys.maxsize)
+    check_number("best_cost of the state", state.best_cost, Real, -math.inf, infinite=True)
+    shape = as_floats("Y of the state", state.Y, shape, finite=False, empty=False).shape
     for name, wanted in ("Y", shape), ("velocity", shape), ("gain", shape), ("shift", shape[1:]):
-        array = as_floats(f"{name} of the state", getattr(s, name), wanted, finite=False)
-        setattr(s, name, array if array.flags.writeable else array.copy())
-    if not np.isfinite(s.Y).all():
-        raise _divergence(s.iteration, next(_iterations(phases, s.iteration), phases[-1]))
-    return [s.Y, s.velocity, s.gain, s.shift]
+        array = as_floats(f"{name} of the state", getattr(state, name), wanted, finite=False)
+        setattr(state, name, array if array.flags.writeable else array.copy())
+    if not np.isfinite(state.Y).all():
+        raise _divergence(state.iteration, next(_iterations(phases, state.iteration), phases[-1]))
+    return [state.Y, state.velocity, state.gain, state.shift]
 
 
 def _evaluate(objective: Objective, Y: NDArray[np.float64], exaggeration: float, with_cost: bool) -> Evaluation:

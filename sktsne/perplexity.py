@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from functools import partial
 from numbers import Real
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -145,11 +146,20 @@ def conditional_probabilities(
     >>> print(f"{np.exp(entropy):.4f}")
     2.0000
     """
-    distances = as_floats("distances", distances, ("n", "k"), finite=False)
+    distances = check_neighbor_distances(distances)
     check_number("perplexity", perplexity, Real, 1)
     check_type("workers", workers, Workers)
     n, k = distances.shape
-    nearest = distances.min(axis=1, initial=math.inf)  # NaN where the row has NaN
+    probabilities = np.empty_like(distances)
+    search = choose("perplexity", "search_precisions", search_precisions_reference)
+    workers.run(partial(search, distances, float(perplexity), TOLERANCE, MAX_STEPS, probabilities), n, 20 * k)
+    return probabilities
+
+
+def check_neighbor_distances(distances: Any) -> NDArray[np.float64]:
+    """Return distances (n, k) as compiled loops read them; infinity marks a missing neighbor, and no row misses all."""
+    checked = as_floats("distances", distances, ("n", "k"), finite=False)
+    nearest = checked.min(axis=1, initial=math.inf)  # NaN where the row has NaN
     valid = (nearest >= 0.0) & (nearest < math.inf)
     if not valid.all():
         row = int(valid.argmin())
@@ -158,7 +168,4 @@ def conditional_probabilities(
             f"{nearest[row]}.",
             row,
         )
-    probabilities = np.empty_like(distances)
-    search = choose("perplexity", "search_precisions", search_precisions_reference)
-    workers.run(partial(search, distances, float(perplexity), TOLERANCE, MAX_STEPS, probabilities), n, 20 * k)
-    return probabilities
+    return checked

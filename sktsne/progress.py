@@ -1,4 +1,4 @@
-"""A progress bar for long fits.
+"""What watches a fit: the contract of callbacks, and a progress bar for long fits.
 
 The bar needs tqdm, an optional extra that is imported when a fit begins: ``pip install "sktsne[progress]"``.
 """
@@ -7,7 +7,44 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Callback(Protocol):
+    """What the parameter ``callback`` takes: a function, or an object that is called like one.
+
+    A callback may have a method ``stage(name, estimator)`` that returns a context manager. Each stage of the fit, named
+    as in ``timings_``, runs in that context.
+
+    Examples
+    --------
+    A function that ends a fit as soon as the cost is below 1:
+
+    >>> from sklearn.datasets import load_iris
+    >>> from sktsne import TSNE
+    >>> from sktsne.progress import Callback
+    >>> def good_enough(iteration, cost, embedding):
+    ...     return cost < 1.0
+    >>> callback: Callback = good_enough
+    >>> TSNE(callback=callback, callback_every=10, random_state=0).fit(load_iris().data).n_iter_ < 1000
+    True
+    """
+
+    def __call__(self, iteration: int, cost: float, embedding: NDArray[np.float64]) -> bool | None:
+        """Hear of a fit, and return whether the fit should end.
+
+        Parameters
+        ----------
+        iteration : int
+            Iterations done.
+        cost : float
+            The cost of the true affinities.
+        embedding : ndarray of shape (n_samples, n_components)
+            A copy of the map.
+        """
 
 
 class ProgressBar:

@@ -6,9 +6,8 @@ nothing of objectives. The kernels differ in cost and in the numbers of componen
 
 from __future__ import annotations
 
-import math
-
 from .. import _native
+from ..similarities import GAUSSIAN_FROM
 from .barnes_hut import BarnesHutKernel
 from .contract import GradientKernel, KernelFactory
 from .exact import ExactKernel
@@ -32,7 +31,7 @@ NUMPY: Crossovers = {**OTHER_TAILS, 3: [(5000, "barnes_hut")]}
 
 
 def fastest_kernel(n: int, d: int, dof: float) -> str:
-    """Return the name of the kernel that takes the least time for n points with d components.
+    """Return the name of the kernel that takes the least time for n points with d components, under ``dof``.
 
     Examples
     --------
@@ -44,7 +43,7 @@ def fastest_kernel(n: int, d: int, dof: float) -> str:
     elif dof == 1.0:
         crossovers = STUDENT_T
     else:
-        crossovers = GAUSSIAN if math.isinf(dof) else OTHER_TAILS
+        crossovers = GAUSSIAN if dof >= GAUSSIAN_FROM else OTHER_TAILS
     passed = [name for first, name in crossovers.get(d, []) if n >= first]
     return passed[-1] if passed else "exact"
 
