@@ -306,12 +306,11 @@ def minimize(
     (200, 'max_iter', True)
     """
     _check_phases(phases)
+    for name, value in ("tol", tol), ("min_grad_norm", min_grad_norm), ("gradient_scale", objective.gradient_scale):
+        check_number(name, value, Real, 0)
     check_number("n_iter_without_progress", n_iter_without_progress, Integral, -1)
-    check_number("tol", tol, Real, 0)
-    check_number("min_grad_norm", min_grad_norm, Real, 0)
     check_number("max_step_norm", max_step_norm, Real, 0, low_included=False, infinite=True)
     check_number("report_every", report_every, Integral, 1)
-    check_number(f"gradient_scale of {type(objective).__name__}", objective.gradient_scale, Real, 0)
     workers = Workers() if workers is None else workers
     check_type("workers", workers, Workers)
     descend = choose("descent", "descend", descend_reference)
@@ -340,14 +339,11 @@ def minimize(
                     reason = "report"
                     break
                 Y, velocity, gain, shift = _arrays(state, phases, (n, d))
-        if check and last and norm <= min_grad_norm * _extent(Y):
-            reason = "min_grad_norm"
-            break
-        if check and (state.best_cost == math.inf or state.best_cost - minimized > tol * abs(cost)):
-            state.best_cost, state.best_iteration = minimized, state.iteration
-        elif check and last and state.iteration - state.best_iteration >= n_iter_without_progress:
-            reason = "n_iter_without_progress"
-            break
+        if check:
+            ended = _reason_to_end(state, last, cost, minimized, norm, n_iter_without_progress, tol, min_grad_norm)
+            if ended is not None:
+                reason = ended
+                break
         step = partial(
             descend, gradient, curvature, phase.relative, phase.learning_rate, phase.momentum, GAIN_INCREASE,
             GAIN_DECREASE, MIN_GAIN, phase.largest_gain, max_step_norm, shift, Y, velocity, gain,
@@ -367,6 +363,26 @@ def minimize(
     if not math.isfinite(cost + norm):
         raise _divergence(state.iteration, phases[-1])
     return Result(centered, cost, norm, state.iteration, reason)
+
+
+def _reason_to_end(
+    state: State,
+    last: bool,
+    cost: float,
+    minimized: float,
+    norm: float,
+    n_iter_without_progress: int,
+    tol: float,
+    min_grad_norm: float,
+) -> str | None:
+    """Return why the ``last`` phase ends at a check, or None if it goes on, and note the best cost in the state."""
+    if last and norm <= min_grad_norm * _extent(state.Y):
+        return "min_grad_norm"
+    if state.best_cost == math.inf or state.best_cost - minimized > tol * abs(cost):
+        state.best_cost, state.best_iteration = minimized, state.iteration
+    elif last and state.iteration - state.best_iteration >= n_iter_without_progress:
+        return "n_iter_without_progress"
+    return None
 
 
 def _check_phases(phases: Any) -> None:
