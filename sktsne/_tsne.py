@@ -91,7 +91,7 @@ class TSNE(BaseEmbedding):
 
     angle : float, default=0.5
         Accuracy of "barnes_hut", from 0 (exact) to 1: a cell of the tree counts as one point if its size over its
-        distance is at most ``angle``. Ignored by the other methods.
+        distance is at most ``angle``. Ignored by kernels without this option.
 
     n_jobs : int, default=None
         Threads for every stage. ``None`` is every core that the process may use, and fewer inside joblib's workers so
