@@ -9,8 +9,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
 from scipy.sparse import random as random_sparse
 
-from sktsne import SNE, TSNE, _native
-from sktsne.kernels import KERNELS, ExactKernel
+from sktsne import SNE, TSNE, _native, similarities
+from sktsne.kernels import KERNELS, BarnesHutKernel, ExactKernel, FFTKernel, barnes_hut, mesh
 from sktsne.kernels.attraction import Attraction
 from sktsne.parallel import Workers, effective_n_threads
 from sktsne.similarities import Gaussian, StudentT, similarity_of
@@ -216,3 +216,87 @@ def test_a_users_kernel_takes_part(estimator, per_iteration, rng):
 
 def test_kernels_are_found_by_name():
     assert KERNELS["exact"] is ExactKernel
+
+
+@pytest.mark.parametrize(("module", "references"), [("tree", barnes_hut), ("mesh", mesh), ("exact", similarities)])
+def test_compiled_constants_are_those_of_the_references(module, references):
+    constants = _native._MODULES[module].CONSTANTS
+    assert constants == {name: getattr(references, name) for name in constants}
+
+
+def test_every_module_with_constants_is_compared():
+    stated = {name for name, module in _native._MODULES.items() if hasattr(module, "CONSTANTS")}
+    assert stated == {"tree", "mesh", "exact"}
+
+
+class TestLimits:
+    """A kernel states its limits, and enforces them whoever calls it."""
+
+    def test_a_class_with_too_many_components_is_refused_before_any_work(self, rng):
+        X = rng.normal(size=(40, 5))
+        for method in (BarnesHutKernel, FFTKernel):
+            limit = method.max_components
+            with pytest.raises(ValueError, match=rf"takes at most {limit} components, and n_components == {limit + 1}"):
+                TSNE(limit + 1, method=method, init="random").fit(X)
+
+    @pytest.mark.parametrize("name", KERNELS)
+    def test_the_kernel_itself_refuses(self, name):
+        kernel = KERNELS[name](StudentT(), Workers())
+        if kernel.max_components is not None:
+            with pytest.raises(ValueError, match=f"at most {kernel.max_components} components"):
+                kernel.set_points(np.zeros((5, kernel.max_components + 1)))
+        with pytest.raises(ValueError, match="at least one row and one column"):
+            kernel.set_points(np.zeros((0, 2)))
+        with pytest.raises(RuntimeError, match="call set_points"):
+            kernel.potential()
+        kernel.set_points(np.zeros((3, 2)))
+        with pytest.raises(ValueError, match=r"charges has shape \(4,\), must have shape \(3,\)"):
+            kernel.potential(np.ones(4))
+        with pytest.raises(ValueError, match=r"at has shape \(2, 1\), must have shape \(m, 2\)"):
+            kernel.potential(at=np.zeros((2, 1)))
+
+    def test_a_factory_gets_the_options_that_it_declares(self, rng):
+        X = rng.normal(size=(60, 4))
+        given = []
+
+        class Recording(BarnesHutKernel):
+            def __init__(self, similarity, workers, angle):
+                given.append(angle)
+                super().__init__(similarity, workers, angle)
+
+        TSNE(method=Recording, angle=0.25, max_iter=2).fit(X)
+        assert given == [0.25]
+        Recording.options = ("angle", "no_parameter")
+        with pytest.raises(ValueError, match="has options that are no parameters: no_parameter"):
+            TSNE(method=Recording).fit(X)
+        with pytest.raises(TypeError, match=r"must return a gradient kernel .* returns list without dtype, set_points"):
+            TSNE(method=lambda similarity, workers: []).fit(X)
+
+    @pytest.mark.parametrize("estimator", [TSNE, SNE])
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda phi, grad: (phi[:-1], grad),
+            lambda phi, grad: (phi, grad[:, :1]),
+            lambda phi, grad: (phi[:, None], grad),
+            lambda phi, grad: (phi, grad.astype(complex)),
+            lambda phi, grad: phi,
+        ],
+    )
+    def test_what_a_kernel_of_ones_own_returns_is_checked(self, estimator, change, rng):
+        class Broken(ExactKernel):
+            def potential(self, charges=None, at=None):
+                return change(*super().potential(charges, at))
+
+        with pytest.raises(ValueError, match=r"Broken\.potential (has shape|must)"):
+            estimator(method=Broken, max_iter=5).fit(rng.normal(size=(50, 4)))
+
+    def test_other_orders_and_types_are_converted(self, rng):
+        class Odd(ExactKernel):
+            def potential(self, charges=None, at=None):
+                phi, grad_phi = super().potential(charges, at)
+                return phi.astype(">f8"), np.asfortranarray(grad_phi)
+
+        X = rng.normal(size=(50, 4))
+        odd, plain = (TSNE(method=method, max_iter=20).fit_transform(X) for method in (Odd, ExactKernel))
+        assert_array_equal(odd, plain)
