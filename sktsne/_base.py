@@ -20,6 +20,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._checkpoint import fingerprint, load, save
+from ._checks import float_types, precision_of, without_rounding
 from ._faiss import ApproximateSearch
 from ._memory import check_memory
 from ._native import warn_if_not_compiled
@@ -93,6 +94,7 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
     _largest_gain: ClassVar[float]
     embedding_: NDArray[np.floating]
     _affinity_rule: Any
+    _largest_distance: float
     _map: FrozenMap
     _search: Any
 
@@ -231,7 +233,8 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
         dtype, n_samples = X.dtype, X.shape[0]
         start = None
         if not isinstance(self.init, str):
-            start = separate(check_start(self.init, n_samples, self.n_components), random_state)
+            start = check_start(self.init, n_samples, self.n_components)
+            start = separate(start, random_state, precision=precision_of(self.init))
         given = isinstance(self.affinities, str) and self.affinities == "precomputed"
         search = choose_neighbors(self, X)
         # A copy, because the user may set the parameters of the rule later.
@@ -255,6 +258,7 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
                 if isinstance(self.init, str) and self.init == "pca":
                     with self._stage("initialization"):
                         start = pca_start(X, self.n_components, random_state)
+                        start = separate(start, random_state, self._known_rows.groups)
                 del original, X  # a million rows make gigabytes of each matrix here
                 with self._stage("affinities"):
                     conditional = conditional_affinities(graph, self._affinity_rule, workers)
@@ -272,13 +276,16 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
 
     def _validate(self, X: Any, reset: bool = True) -> Any:
         """Return X as a float32 or float64 array, or CSR matrix, of the kind that the fit had."""
+        precision = precision_of(X)
+        # scikit-learn makes float64 of some frames of float32.
+        dtypes = [np.float32] if float_types(X) == {np.float32} else [np.float64, np.float32]
         with np.errstate(over="ignore", invalid="ignore"):  # in the sum by which scikit-learn looks for NaN
             X = validate_data(
                 self,
                 X,
                 reset=reset,
                 accept_sparse="csr",
-                dtype=[np.float64, np.float32],
+                dtype=dtypes,
                 order="C",
                 ensure_min_samples=2 if reset else 1,
             )
@@ -296,8 +303,10 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
                     "method == 'exact' uses the distances of all pairs, and a sparse precomputed X has only some; "
                     "method must be 'auto', or X dense."
                 )
-            if (X.data if issparse(X) else X).min(initial=0.0) < 0.0:
-                raise ValueError("With metric='precomputed' X must hold distances, got negative values.")
+            largest = 0.0 if reset else self._largest_distance
+            X = without_rounding("With metric='precomputed' X must hold distances", X, precision, largest)
+            if reset:
+                self._largest_distance = float(X.max()) if X.shape[0] else 0.0
         elif issparse(X) != kind.sparse:
             X = X.toarray() if issparse(X) else csr_array(X)
         return X
@@ -324,7 +333,7 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
         with self._stage("neighbors"):
             if not isinstance(search, str):
                 graph, fitted = neighbors_by_transformer(search, original, n_neighbors)
-                self._search = TransformerSearch(fitted, n_neighbors, n_samples)
+                self._search = TransformerSearch(fitted, n_neighbors, n_samples, float(graph.distances.max()))
                 return graph
             if self._input_kind.distances:
                 self._search = GivenDistances(n_neighbors)
@@ -384,7 +393,7 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
         reports = Reports(
             order,
             state,
-            partial(self._fitted, dtype, factory),
+            partial(self._fitted, dtype, factory, phases),
             tasks=self._tasks,
             log=self._log,
             save=partial(self._save, state, order),
@@ -418,11 +427,20 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
             save(Path(self.checkpoint), state, order, fingerprint(self, self._known_rows.hashes))
 
     def _fitted(
-        self, dtype: Any, factory: KernelFactory, n_iter: int, cost: float, Y: NDArray[np.float64]
+        self,
+        dtype: Any,
+        factory: KernelFactory,
+        phases: list[Phase],
+        n_iter: int,
+        cost: float,
+        Y: NDArray[np.float64],
     ) -> dict[str, Any]:
         """Return the attributes of a fit that ends with the map ``Y``."""
         Y = Y.astype(dtype, copy=False)
-        frozen = FrozenMap(Y, self.dof, factory, self.exaggeration)
+        # A map that is still exaggerated is held together by that: new rows feel the forces of the last iteration.
+        ends = np.cumsum([phase.n_iter for phase in phases])
+        last = phases[min(int(np.searchsorted(ends, n_iter)), len(phases) - 1)]
+        frozen = FrozenMap(Y, self.dof, factory, last.exaggeration)
         return {"embedding_": Y, "kl_divergence_": cost, "n_iter_": n_iter, "_map": frozen}
 
     @contextmanager

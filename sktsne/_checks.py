@@ -264,3 +264,72 @@ def as_affinities(name: str, value: Any, n_columns: int | None = None) -> csr_ar
         raise ValueError(f"{name} has shape {affinities.shape}, must have {_described(wanted)}.")
     check_not_negative(name, values)
     return affinities
+
+
+# The floating types below float64, by their names in NumPy, pandas (with nullable and Arrow's types) and polars.
+FLOAT_TYPES: dict[str, type[np.floating]] = {
+    "float16": np.float16,
+    "halffloat[pyarrow]": np.float16,
+    "float32": np.float32,
+    "float[pyarrow]": np.float32,
+}
+
+
+def float_types(X: Any) -> set[type[np.floating]]:
+    """Return the floating types in which the numbers of an array or the columns of a frame came, float64 for others.
+
+    Frames of pandas (also with nullable or Arrow's types) and polars name the types of their columns.
+    """
+    dtypes = X.dtypes if hasattr(X, "dtypes") else [getattr(X, "dtype", np.float64)]
+    names = {str(getattr(dtype, "name", dtype)).lower().removeprefix("torch.") for dtype in np.ravel(list(dtypes))}
+    return {FLOAT_TYPES.get(name, np.float64) for name in names}
+
+
+def precision_of(X: Any) -> type[np.floating]:
+    """Return the coarsest floating type in which numbers of X came: it tells how far rounding has changed them."""
+    return max(float_types(X), key=lambda kind: float(np.finfo(kind).eps), default=np.float64)
+
+
+def without_rounding(name: str, X: Any, precision: type[np.floating], largest: float = 0.0) -> Any:
+    """Return numbers that must not be negative; numbers that are negative by rounding only become 0.
+
+    Parameters
+    ----------
+    name : str
+        What errors call the numbers.
+    X : ndarray or sparse matrix
+        Not changed, and returned where no number is negative.
+    precision : type
+        The floating type in which the numbers came. A number that is negative by at most 64 units in the last place of
+        the largest number, in this type, is negative by rounding only.
+    largest : float, default=0.0
+        The largest of other numbers of the same origin.
+
+    Returns
+    -------
+    X : ndarray or sparse matrix
+        At least 0 wherever it is not NaN.
+
+    Raises
+    ------
+    ValueError
+        If a number is negative beyond rounding.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktsne._checks import without_rounding
+    >>> without_rounding("X", np.array([0.5, -2e-16]), np.float64)
+    array([0.5, 0. ])
+    """
+    values = X.data if issparse(X) else X
+    least = values.min(initial=0.0)
+    if not least < 0.0:
+        return X
+    if least < -64.0 * float(np.finfo(precision).eps) * max(largest, float(values.max(initial=0.0))):
+        raise ValueError(f"{name}, got negative values.")
+    if not issparse(X):
+        return np.maximum(values, 0.0)
+    X = X.copy()
+    X.data = np.maximum(values, 0.0)
+    return X

@@ -23,7 +23,16 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse
 from sklearn.base import BaseEstimator
 
-from ._checks import as_affinities, as_csr, as_floats, as_indices, check_not_negative, check_number
+from ._checks import (
+    as_affinities,
+    as_csr,
+    as_floats,
+    as_indices,
+    check_not_negative,
+    check_number,
+    precision_of,
+    without_rounding,
+)
 from .neighbors import NeighborGraph, RowError
 from .parallel import Workers
 from .perplexity import check_neighbor_distances, conditional_probabilities
@@ -221,9 +230,11 @@ def given_affinities(X: Any) -> csr_array | NDArray[np.float64]:
            [0.5, 0. ]])
     """
     name = "With affinities='precomputed' X must hold affinities"
+    precision = precision_of(X)
     X = as_csr("X", X) if issparse(X) else as_floats("X", X, ("n_rows", "n_columns"))
     if X.shape[0] != X.shape[1]:
         raise ValueError(f"{name}, a square matrix of them, got shape {X.shape}.")
+    X = without_rounding(name, X, precision)
     if issparse(X):
         entries = X.tocoo()
         others = entries.row != entries.col
@@ -233,8 +244,6 @@ def given_affinities(X: Any) -> csr_array | NDArray[np.float64]:
         X = np.array(X, dtype=np.float64)
         np.fill_diagonal(X, 0.0)
     values = X.data if issparse(X) else X
-    if values.min(initial=0.0) < 0.0:
-        raise ValueError(f"{name}, got negative values.")
     check_not_negative("X", values)
     values /= max(values.max(initial=0.0), np.finfo(np.float64).smallest_subnormal)
     empty = np.asarray(X.sum(axis=0) + X.sum(axis=1)).ravel() == 0.0
@@ -265,10 +274,8 @@ def given_affinities_of_others(X: Any) -> tuple[NDArray[np.float64], NDArray[np.
         If X has a negative entry, or a row without a positive one.
     """
     name = "With affinities='precomputed' X must hold affinities"
-    X = csr_array(X, dtype=np.float64, copy=True)
+    X = csr_array(without_rounding(name, X, precision_of(X)), dtype=np.float64, copy=True)
     X.sum_duplicates()
-    if X.data.min(initial=0.0) < 0.0:
-        raise ValueError(f"{name}, got negative values.")
     X.eliminate_zeros()
     counts = np.diff(X.indptr)
     if not counts.all():

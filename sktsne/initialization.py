@@ -7,7 +7,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 from scipy.sparse import csr_array, issparse
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
@@ -15,7 +15,7 @@ from sklearn.decomposition import PCA
 from sklearn.utils import check_random_state
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
-from ._checks import as_affinities, as_floats, check_number
+from ._checks import as_affinities, as_floats, as_indices, check_number
 from ._process import one_blas_thread
 from .neighbors import as_rows, scale_exponent, scaled
 
@@ -243,8 +243,13 @@ def rescale(Y: ArrayLike, scale: float = START_SCALE) -> NDArray[np.float64]:
     return start
 
 
-def separate(Y: NDArray[np.float64], random_state: np.random.RandomState) -> NDArray[np.float64]:
-    """Return the points, all but one of equal points moved a little: equal forces could keep them together for ever.
+def separate(
+    Y: NDArray[np.float64],
+    random_state: np.random.RandomState,
+    groups: NDArray[np.integer] | None = None,
+    precision: DTypeLike = np.float64,
+) -> NDArray[np.float64]:
+    """Return the points of a start, moved a little where they coincide: equal forces could keep them together for ever.
 
     Parameters
     ----------
@@ -252,11 +257,16 @@ def separate(Y: NDArray[np.float64], random_state: np.random.RandomState) -> NDA
         A start; not changed.
     random_state : RandomState
         Draws the moves.
+    groups : ndarray of int of shape (n,), default=None
+        Points with the same number stand for equal rows, and move together. By default every point moves on its own.
+    precision : dtype, default=numpy.float64
+        That of the numbers in ``Y`` when they were computed: points coincide if they differ by its rounding only.
 
     Returns
     -------
     start : ndarray of shape (n, d)
-        The points. Moves are normal, with 1 % of the standard deviation of the widest component, or 1e-4 if that is 0.
+        The points. Of points that coincide, one group stays. Moves are normal, with 1 % of the standard deviation of
+        the widest component, or 1e-4 if that is 0.
 
     Examples
     --------
@@ -267,17 +277,33 @@ def separate(Y: NDArray[np.float64], random_state: np.random.RandomState) -> NDA
     3
     """
     Y = as_floats("Y", Y, ("n", "d"), empty=False)
-    order = np.lexsort(Y.T)
-    again = order[1:][(Y[order[1:]] == Y[order[:-1]]).all(axis=1)]
-    if not len(again):
+    n = len(Y)
+    groups = np.arange(n) if groups is None else as_indices("groups", groups, (n,), n)
+    exponent = scale_exponent(Y)
+    scaled_Y = scaled(Y, exponent)
+    rounding = float(np.finfo(precision).eps) ** 0.75
+    widest = scaled_Y.std(axis=0).max() if np.ptp(scaled_Y, axis=0).any() else 0.0  # rounding could make it positive
+    places = _places(scaled_Y, rounding * widest)
+    # Each place has some groups of points, in the order of the places; the first group of a place stays there.
+    keys, members = np.unique(places * n + groups, return_inverse=True)
+    moved = np.concatenate([[False], np.diff(keys // n) == 0])
+    if not moved.any():
         return Y
-    start, exponent = Y.copy(), scale_exponent(Y)
-    Y = scaled(Y, exponent)
-    varies = np.ptp(Y, axis=0).any()  # the deviation of equal numbers can round to above 0
-    scale = 0.01 * np.ldexp(Y.std(axis=0).max(), -exponent) if varies else START_SCALE
+    scale = 0.01 * np.ldexp(widest, -exponent) if widest > 0.0 else START_SCALE
+    moves = np.zeros((len(keys), Y.shape[1]))
     with np.errstate(over="ignore"):
-        start[again] += scale * check_random_state(random_state).standard_normal((len(again), Y.shape[1]))
-    return start
+        moves[moved] = scale * check_random_state(random_state).standard_normal((np.count_nonzero(moved), Y.shape[1]))
+        return Y + moves[members]
+
+
+def _places(Y: NDArray[np.float64], tolerance: float) -> NDArray[np.intp]:
+    """Return a number for each point, from 0 on, which points have in common that differ by ``tolerance`` at most."""
+    places = np.zeros(len(Y), dtype=np.intp)
+    for y in Y.T:
+        order = np.lexsort((y, places))
+        differ = (np.diff(y[order]) > tolerance) | (np.diff(places[order]) > 0)
+        places[order] = np.concatenate([[0], np.cumsum(differ)])
+    return places
 
 
 def space_filling_order(Y: NDArray[np.float64]) -> NDArray[np.intp]:

@@ -17,7 +17,7 @@ from sklearn.metrics import pairwise_distances
 from sklearn.neighbors import VALID_METRICS_SPARSE, NearestNeighbors
 from sklearn.preprocessing import normalize
 
-from ._checks import as_csr, as_floats, check_not_negative, check_number
+from ._checks import as_csr, as_floats, check_number, precision_of, without_rounding
 from ._process import one_blas_thread, sklearn_on_threads
 from .parallel import Workers
 
@@ -112,11 +112,11 @@ def as_rows(name: str, X: Any, n_columns: int | None = None) -> Any:
     return X
 
 
-def _check_square(distances: Any) -> None:
-    """Raise a ValueError unless a matrix can hold the distances of all pairs of rows, or some of them."""
-    if distances.shape[0] != distances.shape[1]:
-        raise ValueError(f"X has shape {distances.shape}, must be a square matrix of distances.")
-    check_not_negative("X", distances.data if issparse(distances) else distances)
+def _as_distances(X: Any, precision: type[np.floating]) -> Any:
+    """Return a square matrix of distances, without what rounding made negative; raise a ValueError for any other."""
+    if X.shape[0] != X.shape[1]:
+        raise ValueError(f"X has shape {X.shape}, must be a square matrix of distances.")
+    return without_rounding("X must hold distances", X, precision)
 
 
 class NeighborGraph(NamedTuple):
@@ -286,12 +286,12 @@ def nearest_neighbors(
     >>> graph.indices.tolist()
     [[1, 2], [0, 2], [1, 0], [2, 1]]
     """
-    X = as_rows("X", X)
+    precision, X = precision_of(X), as_rows("X", X)
     check_number("n_neighbors", n_neighbors, Integral, 1, X.shape[0] - 1)
     with errors_that_name(metric, metric_params), Workers(n_threads) as workers:
         metric, params = resolve(X, metric, metric_params)
         if metric == "precomputed":
-            _check_square(X)
+            X = _as_distances(X, precision)
             return nearest_of_graph(X, n_neighbors) if issparse(X) else _nearest_of_matrix(X, n_neighbors)
         return search_all(X, n_neighbors, metric, params, workers)
 
@@ -557,17 +557,21 @@ def neighbors_by_transformer(transformer: Any, X: Any, n_neighbors: int) -> tupl
     return nearest_of_graph(graph, n_neighbors, f"{name}: the graph of fit_transform"), transformer
 
 
-def check_graph(graph: Any, shape: tuple[int, int], source: str) -> csr_array:
-    """Return what a transformer's method returned; raise a ValueError unless it is a sparse matrix of distances."""
+def check_graph(graph: Any, shape: tuple[int, int], source: str, largest: float = 0.0) -> csr_array:
+    """Return what a transformer's method returned; raise a ValueError unless it is a sparse matrix of distances.
+
+    ``largest`` is as for `without_rounding`.
+    """
     if not issparse(graph) or graph.shape != shape:
         raise ValueError(
             f"{source} must return a sparse matrix of shape {shape} that holds distances, got "
             f"{type(graph).__name__} of shape {np.shape(graph)}."
         )
+    precision = precision_of(graph)
     graph = as_csr(f"{source}: its graph", graph)
-    if not (np.isfinite(graph.data) & (graph.data >= 0.0)).all():
-        raise ValueError(f"{source} must return distances, got values that are negative or not finite.")
-    return graph
+    if not np.isfinite(graph.data).all():
+        raise ValueError(f"{source} must return distances, got values that are not finite.")
+    return without_rounding(f"{source} must return distances", graph, precision, largest)
 
 
 def nearest_of_graph(
@@ -612,11 +616,11 @@ def all_distances(
     n_threads: int = 1,
 ) -> NDArray[np.float64]:
     """Return the distances of all pairs of rows, an array of shape (n, n), float64; see `nearest_neighbors`."""
-    X = as_rows("X", X)
+    precision, X = precision_of(X), as_rows("X", X)
     with errors_that_name(metric, metric_params), Workers(n_threads) as workers:
         metric, params = resolve(X, metric, metric_params)
         if metric == "precomputed":
-            _check_square(X)
+            X = _as_distances(X, precision)
             if issparse(X):
                 raise ValueError("X must be dense: a sparse one has not the distances of all pairs.")
             return np.asarray(X)

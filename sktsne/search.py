@@ -138,6 +138,14 @@ class KnownRows:
         self.hashes = _hashes(X, explicit_zeros)
         self._order = np.argsort(self.hashes, kind="stable")
 
+    @property
+    def groups(self) -> NDArray[np.intp]:
+        """A number for each row of the fit, which equal rows have in common."""
+        ordered = self.hashes[self._order]
+        groups = np.empty(len(ordered), dtype=np.intp)
+        groups[self._order] = np.concatenate([[0], np.cumsum(ordered[1:] != ordered[:-1])])
+        return groups
+
     def match(self, X: Any) -> bool:
         """Return whether the rows of X are those of the fit, in the same order."""
         return bool(X.shape[0] == len(self.hashes) and np.array_equal(_hashes(X, self._explicit_zeros), self.hashes))
@@ -378,6 +386,8 @@ class TransformerSearch:
         The number of neighbors.
     n_samples : int
         The number of rows of the fit.
+    largest : float, default=0.0
+        The largest distance in the graph of the fit: a new distance is negative by rounding only in proportion to it.
 
     Examples
     --------
@@ -391,10 +401,11 @@ class TransformerSearch:
     [[3, 2]]
     """
 
-    def __init__(self, transformer: Any, n_neighbors: int, n_samples: int) -> None:
+    def __init__(self, transformer: Any, n_neighbors: int, n_samples: int, largest: float = 0.0) -> None:
         check_number("n_samples", n_samples, Integral, 1)
         check_number("n_neighbors", n_neighbors, Integral, 1, n_samples)
         self._transformer, self._n_neighbors, self._n_samples = transformer, n_neighbors, n_samples
+        self._largest = largest
 
     def neighbors_of(self, rows: Any, workers: Workers) -> NeighborGraph:
         """Return the nearest rows of the fit; see :class:`Search`."""
@@ -403,7 +414,7 @@ class TransformerSearch:
         with config_context(transform_output="default"):
             graph = self._transformer.transform(rows)
         name = f"neighbors == {self._transformer!r}"
-        graph = check_graph(graph, (rows.shape[0], self._n_samples), f"{name}: transform")
+        graph = check_graph(graph, (rows.shape[0], self._n_samples), f"{name}: transform", self._largest)
         return nearest_of_graph(graph, self._n_neighbors, f"{name}: the graph of transform", of_others=True)
 
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array, issparse
 from sklearn.utils import check_array
 
-from .._checks import check_dof, check_number
+from .._checks import check_dof, check_number, precision_of, without_rounding
 from .._parameters import choose_method
 from .._pipeline import embedder_of
 from ..kernels import ExactKernel
@@ -169,12 +169,13 @@ def pbic(estimator: Any) -> float:
 
 
 def _check_affinities(affinities: Any, n: int, joint: bool) -> csr_array | NDArray[np.float64]:
+    precision = precision_of(affinities)
     P = check_array(affinities, accept_sparse="csr", dtype=np.float64, order="C", input_name="affinities")
-    P = csr_array(P) if issparse(P) else P
+    P = without_rounding("affinities must not be negative", csr_array(P) if issparse(P) else P, precision)
     if P.shape != (n, n):
         raise ValueError(f"affinities has shape {P.shape}, must have {(n, n)}: a row and a column for every position.")
-    if (P.data if issparse(P) else P).min(initial=0.0) < 0.0 or P.diagonal().any():
-        raise ValueError("affinities must not be negative, and 0 on the diagonal.")
+    if P.diagonal().any():
+        raise ValueError("affinities must be 0 on the diagonal.")
     sums = np.asarray(P.sum(axis=1)).ravel()
     if not (sums.any() if joint else sums.all()):
         raise ValueError(

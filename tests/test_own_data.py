@@ -1,0 +1,215 @@
+"""People's own data: equal rows, rounding, frames, and maps that are not done; each case is one of its kind."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_array_equal
+from scipy.sparse import csr_array
+from scipy.spatial.distance import pdist
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.metrics.pairwise import cosine_similarity
+from sklearn.neighbors import KNeighborsClassifier, kneighbors_graph
+
+from sktsne import SNE, TSNE
+from sktsne._checks import float_types, precision_of
+from sktsne.initialization import separate
+from sktsne.metrics import kl_divergence, rnx_auc, trustworthiness
+from sktsne.neighbors import nearest_neighbors
+from sktsne.search import KnownRows
+
+both = pytest.mark.parametrize("estimator", [TSNE, SNE])
+
+
+class TestEqualRowsInTheStart:
+    """Groups of equal rows part, whatever the start, and the rows of a group stay together."""
+
+    GROUPS = np.repeat(np.arange(16), 12)
+    DESIGN = np.array(list(itertools.product((0.0, 1.0), repeat=4)))[GROUPS]
+    DATA = {"design": DESIGN + 0.1, "one hot": csr_array(np.eye(16)[GROUPS])}  # noqa: RUF012
+
+    @both
+    @pytest.mark.parametrize("n_components", [1, 2])
+    @pytest.mark.parametrize("init", ["pca", "random", "spectral", "zeros", "float32"])
+    @pytest.mark.parametrize("data", DATA)
+    def test_have_a_place_each(self, estimator, n_components, init, data):
+        X = self.DATA[data]
+        if init == "zeros":
+            init = np.zeros((len(self.GROUPS), n_components))
+        elif init == "float32":  # two places, and differences by rounding
+            places = 1e-4 * (self.GROUPS % 2) * (1.0 + 1e-7 * self.GROUPS)
+            init = np.repeat(places[:, None], n_components, axis=1).astype(np.float32)
+        Y = estimator(n_components, perplexity=8.0, init=init, random_state=0, max_iter=400).fit_transform(X)
+        centers = np.array([Y[group == self.GROUPS].mean(axis=0) for group in range(16)])
+        spread = max(np.ptp(Y[group == self.GROUPS], axis=0).max() for group in range(16))
+        # Over three seeds of each case: 2.8 to 14 apart, and groups narrower than 0.004.
+        assert pdist(centers).min() > 1.0
+        assert spread < 0.1
+
+    def test_a_move_is_that_of_the_group(self):
+        Y = np.array([[0.0, 0.0], [1e-22, 0.0], [-1e-22, 1e-22], [1.0, 1.0], [0.0, 0.0]])
+        moved = separate(Y, np.random.RandomState(0), groups=np.array([0, 1, 2, 3, 1]))
+        assert_array_equal(moved[[0, 3]], Y[[0, 3]])
+        assert_array_equal(moved[1] - Y[1], moved[4] - Y[4])
+        assert pdist(moved[:3]).min() > 1e-3
+
+    def test_other_points_are_left_alone(self, rng):
+        Y = rng.normal(size=(1000, 2))
+        assert separate(Y, np.random.RandomState(0)) is Y
+        assert separate(Y + 1e9, np.random.RandomState(0)) is not None
+
+    def test_known_rows_tell_which_rows_are_equal(self):
+        groups = KnownRows(np.array([[1.0, 2.0], [0.0, 1.0], [1.0, 2.0], [-0.0, 1.0]])).groups
+        assert groups[0] == groups[2] != groups[1] == groups[3]
+
+
+class TestNewRowsInAnExaggeratedMap:
+    """New rows feel the forces of the map's last iteration."""
+
+    @both
+    @pytest.mark.parametrize("max_iter", [10, 30, 70])
+    @pytest.mark.parametrize("params", [{}, {"exaggeration": 4.0}, {"method": "fft"}])
+    def test_are_near_their_neighbors(self, estimator, max_iter, params, digits):
+        X, y = digits[0][:300], digits[1][:300]
+        model = estimator(max_iter=max_iter, random_state=0, **params).fit(X[:200])
+        new = model.transform(X[200:])
+        assert np.abs(new).max() < 1.5 * np.abs(model.embedding_).max()
+        accuracy = KNeighborsClassifier(5).fit(model.embedding_, y[:200]).score(new, y[200:])
+        # 0.22 to 0.42 where new rows feel no exaggeration, 0.60 to 0.84 with it, over five sets of rows.
+        assert accuracy > 0.5
+
+    @both
+    def test_a_callback_sees_the_map_of_its_iteration(self, estimator, digits):
+        model = estimator(max_iter=500, random_state=0, callback=lambda iteration, cost, Y: iteration == 50)
+        model.fit(digits[0][:200])
+        assert model.n_iter_ == 50
+        assert np.abs(model.transform(digits[0][200:300])).max() < 1.5 * np.abs(model.embedding_).max()
+
+    def test_after_exaggeration_the_map_is_that_of_exaggeration_1(self, digits):
+        model = TSNE(random_state=0).fit(digits[0][:200])
+        assert model._map._exaggeration == 1.0
+
+
+class Rounded(TransformerMixin, BaseEstimator):
+    """A neighbor transformer in float32 whose distances of 0 are rounded below 0."""
+
+    def __init__(self, n_neighbors=5, below=2.4e-7):
+        self.n_neighbors = n_neighbors
+        self.below = below
+
+    def fit(self, X, y=None):
+        self.X_ = X
+        return self
+
+    def fit_transform(self, X, y=None):
+        return self.fit(X).transform(X)
+
+    def transform(self, X):
+        both = np.concatenate([self.X_, X])
+        graph = kneighbors_graph(self.X_, self.n_neighbors, mode="distance", include_self=True).astype(np.float32)
+        if len(X) != len(self.X_) or (X != self.X_).any():
+            graph = csr_array(np.linalg.norm(both[len(self.X_) :, None] - self.X_[None], axis=2).astype(np.float32))
+        graph.data[graph.data == 0.0] = -self.below
+        graph.data -= np.float32(self.below) * (graph.data < 1e-6)
+        return graph
+
+
+class TestRounding:
+    """Distances within rounding of 0, in the precision that they came in, are 0; negative ones stay an error."""
+
+    @pytest.fixture
+    def X(self, rng):  # noqa: N802
+        X = np.abs(rng.normal(size=(60, 6)))
+        return np.concatenate([X, 3.0 * X[:10]])
+
+    @both
+    @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
+    @pytest.mark.parametrize("storage", [np.asarray, pd.DataFrame, csr_array])
+    def test_distances_of_a_fit_and_of_new_rows(self, estimator, dtype, storage, X):
+        D = np.array(1.0 - cosine_similarity(X))
+        np.fill_diagonal(D, 0.0)
+        unit = float(np.finfo(dtype).eps)
+        D[0, 60] = D[60, 0] = -2.0 * unit * D.max()
+        if storage is csr_array and dtype is np.float16:
+            pytest.skip("SciPy has no sparse matrices of float16")
+        given = storage(D.astype(dtype))
+        model = estimator(metric="precomputed", init="random", perplexity=5.0, max_iter=30, random_state=0).fit(given)
+        clipped = np.maximum(D.astype(dtype), 0).astype(np.float32 if dtype == np.float32 else np.float64)
+        if storage is csr_array:
+            clipped = csr_array(clipped)
+            assert model.embedding_.shape == (70, 2)
+        else:
+            expected = estimator(metric="precomputed", init="random", perplexity=5.0, max_iter=30, random_state=0)
+            assert_array_equal(model.embedding_, expected.fit(clipped).embedding_)
+        one = np.array(D[5:6] + 0.01)
+        one[0, 5] = -3.0 * unit * D.max()
+        assert np.isfinite(model.transform(storage(one.astype(dtype)))).all()
+        with pytest.raises(ValueError, match="must hold distances, got negative values"):
+            estimator(metric="precomputed", init="random", perplexity=5.0).fit(storage((D - 0.2).astype(dtype)))
+        with pytest.raises(ValueError, match="must hold distances, got negative values"):
+            model.transform(storage((one - 0.2).astype(dtype)))
+
+    @both
+    def test_a_neighbor_transformer(self, estimator, X):
+        model = estimator(neighbors=Rounded(20), perplexity=5.0, max_iter=20, init="random").fit(X)
+        assert np.isfinite(model.transform(X[3:4] + 0.01)).all()
+        with pytest.raises(ValueError, match="must return distances, got negative values"):
+            estimator(neighbors=Rounded(20, 0.01), perplexity=5.0, init="random").fit(X)
+
+    def test_measures_and_parts(self, X):
+        D = 1.0 - cosine_similarity(X)
+        D[0, 60] = D[60, 0] = -4.4e-16
+        Y = X[:, :2]
+        exact = np.maximum(D, 0.0)
+        for measure in (trustworthiness, rnx_auc):
+            assert measure(D, Y, metric="precomputed") == measure(exact, Y, metric="precomputed")
+            with pytest.raises(ValueError, match="got negative values"):
+                measure(D - 0.01, Y, metric="precomputed")
+        assert_array_equal(
+            nearest_neighbors(D, 5, "precomputed").distances, nearest_neighbors(exact, 5, "precomputed")[1]
+        )
+        P = np.exp(-D)
+        np.fill_diagonal(P, 0.0)
+        P[0, 1] = -1e-17
+        assert kl_divergence(P, Y) == kl_divergence(np.maximum(P, 0.0), Y)
+        with pytest.raises(ValueError, match="got negative values"):
+            kl_divergence(-P, Y)
+
+    def test_affinities(self, X):
+        P = np.exp(-1.0 + cosine_similarity(X))
+        P[0, 1] = -1e-17
+        model = TSNE(affinities="precomputed", init="random", max_iter=10, random_state=0).fit(P)
+        assert model.affinities_.min() >= 0.0
+
+
+class TestPrecision:
+    """float32 stays float32, whatever holds it."""
+
+    @both
+    @pytest.mark.parametrize("kind", ["float32", "Float32", "float64", "mixed", "float[pyarrow]"])
+    def test_of_frames_of_pandas(self, estimator, kind, rng):
+        frame = pd.DataFrame(rng.normal(size=(60, 3)).astype(np.float32), columns=list("abc"))
+        if "pyarrow" in kind:
+            pytest.importorskip("pyarrow")
+        frame = frame.astype({"a": "float64"}) if kind == "mixed" else frame.astype(kind)
+        model = estimator(perplexity=5.0, max_iter=10).fit(frame)
+        expected = np.float64 if kind in ("mixed", "float64") else np.float32
+        assert model.embedding_.dtype == expected
+        assert model.transform(frame[:5]).dtype == expected
+
+    def test_of_frames_of_polars(self, rng):
+        polars = pytest.importorskip("polars")
+        X = rng.normal(size=(60, 3)).astype(np.float32)
+        frame = polars.DataFrame(X, schema=list("abc"))
+        Y = TSNE(perplexity=5.0, max_iter=10, random_state=0).fit_transform(frame)
+        assert Y.dtype == np.float32
+        assert_array_equal(Y, TSNE(perplexity=5.0, max_iter=10, random_state=0).fit_transform(X))
+
+    def test_is_that_of_the_coarsest_part(self):
+        frame = pd.DataFrame({"a": [1.0], "b": np.array([1.0], dtype=np.float32), "c": [1]})
+        assert float_types(frame) == {np.float32, np.float64}
+        assert precision_of(frame) is np.float32
+        assert precision_of([[1.0]]) is np.float64
+        assert precision_of(np.zeros(3, dtype=">f4")) is np.float32
+        assert precision_of(np.zeros(3, dtype=int)) is np.float64
