@@ -1,4 +1,10 @@
-"""Fixtures that several test modules share."""
+"""Fixtures that several test modules share.
+
+``SKTSNE_PERTURB=1e-12`` changes each number of the fixtures ``rng`` and ``digits`` by up to that part of itself: what a
+test asserts must not hang on the last digits of its data, just as it must not hang on a processor's rounding.
+"""
+
+import os
 
 import numpy as np
 import pytest
@@ -6,15 +12,39 @@ from sklearn.datasets import load_digits
 
 from sktsne import _native
 
+PERTURBATION = float(os.environ.get("SKTSNE_PERTURB", "0"))
+
+
+def perturbed(numbers):
+    """Return numbers off by up to ``PERTURBATION`` of themselves, away from 0: integers keep their integer parts."""
+    return numbers * (1.0 + PERTURBATION * np.random.default_rng(1).random(np.shape(numbers)))
+
+
+class PerturbedGenerator(np.random.Generator):
+    """Draws what the generator of the same seed draws, perturbed."""
+
+    def normal(self, *args, **kwargs):
+        return perturbed(super().normal(*args, **kwargs))
+
+    def standard_normal(self, *args, **kwargs):
+        return perturbed(super().standard_normal(*args, **kwargs))
+
+    def uniform(self, *args, **kwargs):
+        return perturbed(super().uniform(*args, **kwargs))
+
+    def random(self, *args, **kwargs):
+        return perturbed(super().random(*args, **kwargs))
+
 
 @pytest.fixture
 def rng():
-    return np.random.default_rng(0)
+    return PerturbedGenerator(np.random.PCG64(0)) if PERTURBATION else np.random.default_rng(0)
 
 
 @pytest.fixture(scope="session")
 def digits():
-    return load_digits(return_X_y=True)
+    X, y = load_digits(return_X_y=True)
+    return (perturbed(X) if PERTURBATION else X), y
 
 
 @pytest.fixture(params=["compiled", "reference"])
