@@ -47,6 +47,22 @@ def digits():
     return (perturbed(X) if PERTURBATION else X), y
 
 
+@pytest.fixture(scope="module")
+def shared():
+    """Return a function that calls another one once in a module for each key, for tests that only read the result.
+
+    The key must name all that the result depends on.
+    """
+    results = {}
+
+    def share(key, make):
+        if key not in results:
+            results[key] = make()
+        return results[key]
+
+    return share
+
+
 @pytest.fixture(params=["compiled", "reference"])
 def backend(request, monkeypatch):
     """Run a test on the compiled routines and again on their NumPy references."""

@@ -61,7 +61,7 @@ def test_gaussian_weights_are_accurate_down_to_the_smallest(reference):
 @pytest.mark.parametrize("dof", DOFS)
 @pytest.mark.parametrize("d", COMPONENTS)
 def test_attraction_agrees_with_its_reference(d, dof, storage, with_cost, reference, rng):
-    n = 700  # rows longer than a chunk
+    n = 300 # rows longer than a chunk
     affinities = csr_array(random_sparse(n, n, density=0.5, random_state=rng))
     affinities = csr_array(affinities + affinities.T)
     if storage == "dense":

@@ -100,8 +100,8 @@ class TestCost:
         ids=str,
     )
     def test_is_least_where_a_row_is_placed(self, estimator, params, method, n_components, rng):
-        X, new = blobs(200, 6, rng), blobs(40, 6, rng)
-        model = estimator(n_components, method=method, perplexity=10.0, max_iter=150, random_state=0, **params).fit(X)
+        X, new = blobs(120, 6, rng), blobs(40, 6, rng)
+        model = estimator(n_components, method=method, perplexity=10.0, max_iter=120, random_state=0, **params).fit(X)
         Y = model.transform(new)
         P, neighbors = self.probabilities(model, new)
         assert_allclose(np.exp(-(P * np.log(np.maximum(P, 1e-300))).sum(axis=1)), 10.0, rtol=1e-5)
