@@ -5,6 +5,8 @@ test asserts must not hang on the last digits of its data, just as it must not h
 """
 
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -61,6 +63,27 @@ def shared():
         return results[key]
 
     return share
+
+
+LOADED = """
+import sys
+import scipy.sparse  # imports Cython where that is installed
+theirs = set(sys.modules)
+import numpy as np
+import sktsne
+print(*sys.modules.keys() - theirs)
+import sktsne.large
+X = np.random.default_rng(0).normal(size=(60, 3))
+sktsne.large.embed_large(sktsne.TSNE(perplexity=5, max_iter=5), X, n_landmarks=40)
+print(*sys.modules.keys() - theirs)
+"""
+
+
+@pytest.fixture(scope="session")
+def loaded_modules():
+    """Return the modules that importing sktsne loads, and those that are there after an array has been embedded."""
+    done = subprocess.run([sys.executable, "-c", LOADED], check=True, capture_output=True, text=True)
+    return [set(line.split()) for line in done.stdout.splitlines()]
 
 
 @pytest.fixture(params=["compiled", "reference"])
