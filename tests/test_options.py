@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from registries import KERNELS
 from scipy.sparse import coo_array, csc_array, csr_array, csr_matrix
 from sklearn.base import clone
 from sklearn.metrics import pairwise_distances
@@ -180,7 +181,7 @@ class TestPrecomputedAffinities:
     PARAMS = {"affinities": "precomputed", "init": "spectral", "max_iter": 60, "random_state": 0}  # noqa: RUF012
 
     @pytest.mark.parametrize("storage", [np.asarray, csr_array, csr_matrix, csc_array, coo_array])
-    @pytest.mark.parametrize("method", ["auto", "exact", "fft", "barnes_hut"])
+    @pytest.mark.parametrize("method", ["auto", *KERNELS])
     def test_give_the_map_of_the_rows_whatever_their_storage(self, estimator, storage, method, X):
         rows = estimator(init=X[:, :2], perplexity=5.0, max_iter=60, method=method).fit(X)
         A = storage(3.7 * dense(rows.affinities_) + np.diag(np.arange(50.0)))
@@ -418,7 +419,7 @@ def test_momentum_reaches_the_optimizer(estimator, X):
     assert_allclose(maps[0.5] - maps[0.0], 0.5 * (first - start), atol=1e-6 * np.abs(first - start).max())
 
 
-@pytest.mark.parametrize("method", ["exact", "fft", "barnes_hut"])
+@pytest.mark.parametrize("method", KERNELS)
 def test_a_limit_bounds_how_far_points_get(estimator, method, X):
     start = X[:, :2] - X[:, :2].mean(axis=0)
     params = {"perplexity": 5.0, "init": start, "method": method, "max_iter": 10}

@@ -6,6 +6,7 @@ import tracemalloc
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from registries import KERNELS
 from sklearn.manifold import trustworthiness
 from sklearn.metrics import pairwise_distances
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsTransformer
@@ -84,7 +85,7 @@ def test_opentsne_270_small_work_stays_on_one_thread():
 
 
 @both
-@pytest.mark.parametrize("method", ["exact", "fft", "barnes_hut"])
+@pytest.mark.parametrize("method", KERNELS)
 def test_cuml_2980_multicore_tsne_22_seeded_results_repeat_on_any_number_of_threads(
     estimator, method, rng, monkeypatch
 ):
@@ -180,7 +181,7 @@ def test_opentsne_174_fit_sne_120_memory_is_estimated_first(X, monkeypatch):
 
 
 @both
-@pytest.mark.parametrize("method", ["exact", "fft", "barnes_hut"])
+@pytest.mark.parametrize("method", KERNELS)
 @pytest.mark.parametrize("different", [1, 2, 30])
 def test_opentsne_180_cuml_3360_rtsne_42_duplicate_rows_are_taken(estimator, method, different, rng):
     X = rng.normal(size=(different, 3))[rng.integers(0, different, 600)]
@@ -193,7 +194,7 @@ def test_opentsne_180_cuml_3360_rtsne_42_duplicate_rows_are_taken(estimator, met
 
 
 @both
-@pytest.mark.parametrize("method", ["exact", "fft", "barnes_hut"])
+@pytest.mark.parametrize("method", KERNELS)
 def test_opentsne_185_244_286_pickles_place_rows_and_fit_again(estimator, method, X):
     model = estimator(method=method, **QUICK).fit(X)
     model.transform(X[:5] + 0.1)  # what is prepared for it is not in the way
@@ -232,7 +233,7 @@ def test_opentsne_285_the_fft_uses_the_threads(rng, monkeypatch):
 
 
 @both
-@pytest.mark.parametrize("method", ["exact", "fft", "barnes_hut"])
+@pytest.mark.parametrize("method", KERNELS)
 @pytest.mark.parametrize("order", [slice(None), slice(None, None, -1)])
 def test_opentsne_a_descending_map_of_one_component_is_finite(estimator, method, order):
     line = np.linspace(0.0, 10.0, 300)[order, None]

