@@ -20,6 +20,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._checkpoint import fingerprint, load, save
+from ._checks import with_valid_indices
 from ._faiss import ApproximateSearch
 from ._memory import check_memory
 from ._native import warn_if_not_compiled
@@ -275,7 +276,7 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
         with np.errstate(over="ignore", invalid="ignore"):  # in the sum by which scikit-learn looks for NaN
             X = validate_data(
                 self,
-                X,
+                with_valid_indices("X", X),
                 reset=reset,
                 accept_sparse="csr",
                 dtype=[np.float64, np.float32],

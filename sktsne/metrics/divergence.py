@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array, issparse
 from sklearn.utils import check_array
 
-from .._checks import check_dof, check_number
+from .._checks import check_dof, check_number, with_valid_indices
 from .._parameters import choose_method
 from .._pipeline import embedder_of
 from ..kernels import ExactKernel
@@ -169,6 +169,7 @@ def pbic(estimator: Any) -> float:
 
 
 def _check_affinities(affinities: Any, n: int, joint: bool) -> csr_array | NDArray[np.float64]:
+    affinities = with_valid_indices("affinities", affinities)
     P = check_array(affinities, accept_sparse="csr", dtype=np.float64, order="C", input_name="affinities")
     P = csr_array(P) if issparse(P) else P
     if P.shape != (n, n):
