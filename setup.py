@@ -28,7 +28,8 @@ UNIX_FLAGS = [
     "-fassociative-math",
     "-freciprocal-math",
 ]
-SANITIZERS = ["-fsanitize=address,undefined"]
+# "undefined" leaves out the conversion of a float to an integer that does not hold it.
+SANITIZERS = ["-fsanitize=address,undefined,float-cast-overflow"]
 SANITIZED_FLAGS = ["-O1", "-g", "-fno-omit-frame-pointer", *SANITIZERS]
 
 KIND = os.environ.get("SKTSNE_BUILD", "release")

@@ -20,7 +20,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._checkpoint import fingerprint, load, save
-from ._checks import float_types, precision_of, without_rounding
+from ._checks import float_types, precision_of, with_valid_indices, without_rounding
 from ._faiss import ApproximateSearch
 from ._memory import check_memory
 from ._native import warn_if_not_compiled
@@ -282,7 +282,7 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
         with np.errstate(over="ignore", invalid="ignore"):  # in the sum by which scikit-learn looks for NaN
             X = validate_data(
                 self,
-                X,
+                with_valid_indices("X", X),
                 reset=reset,
                 accept_sparse="csr",
                 dtype=dtypes,

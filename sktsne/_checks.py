@@ -202,6 +202,11 @@ def as_csr(name: str, value: Any) -> csr_array:
     return matrix
 
 
+def with_valid_indices(name: str, X: Any) -> Any:
+    """Return X, where X is a sparse matrix of real numbers as `as_csr` does, before SciPy's compiled loops read it."""
+    return as_csr(name, X) if issparse(X) and X.dtype.kind in "fiub" else X
+
+
 def _checked_csr(value: Any) -> csr_array:
     if len(value.shape) != 2:
         raise ValueError(f"it has {len(value.shape)} dimensions")

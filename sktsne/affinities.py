@@ -184,12 +184,13 @@ class FixedBandwidth(BaseEstimator):
 
     def count_neighbors(self, n_samples: int) -> int:
         """Return ``n_neighbors``, or ``n_samples - 1`` if ``n_neighbors`` is larger."""
-        check_number(f"affinities == {self}: bandwidth", self.bandwidth, Real, 0, low_included=False)
+        self._check_bandwidth()
         check_number(f"affinities == {self}: n_neighbors", self.n_neighbors, Integral, 1)
         return min(n_samples - 1, int(self.n_neighbors))
 
     def probabilities(self, distances: NDArray[np.float64], workers: Workers) -> NDArray[np.float64]:
         """Return p_{j|i}; see :class:`Affinities`."""
+        self._check_bandwidth()
         distances = check_neighbor_distances(distances)
         with np.errstate(over="ignore", invalid="ignore"):
             x = distances / self.bandwidth
@@ -201,6 +202,9 @@ class FixedBandwidth(BaseEstimator):
             raise ValueError(f"affinities == {self}: distances over the bandwidth overflow; bandwidth must be larger.")
         weights /= weights.sum(axis=1, keepdims=True)
         return weights
+
+    def _check_bandwidth(self) -> None:
+        check_number(f"affinities == {self}: bandwidth", self.bandwidth, Real, 0, low_included=False)
 
 
 def given_affinities(X: Any) -> csr_array | NDArray[np.float64]:
@@ -328,7 +332,7 @@ def conditional_affinities(
         n, k = probabilities.shape
         index_dtype = np.int32 if 2 * n * k <= np.iinfo(np.int32).max else np.int64
         indptr = np.arange(0, n * k + 1, k, dtype=index_dtype)
-        indices = as_indices("graph.indices", graph.indices, (n, k), n).astype(index_dtype, copy=False).ravel()
+        indices = as_indices("graph.indices", graph.indices, (n, k), n).astype(index_dtype).ravel()  # sorted below
         conditional = csr_array((probabilities.ravel(), indices, indptr), shape=(n, n))
         conditional.sort_indices()
         return conditional

@@ -20,6 +20,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.random import sample_without_replacement
 from sklearn.utils.validation import check_is_fitted
 
+from ._checks import as_csr
+
 # Rows of an array that are read and placed at once.
 ROWS_AT_ONCE = 2**16
 
@@ -201,8 +203,12 @@ def _whole_rows(X: Any) -> Any:
 def _indexable(X: Any) -> Any:
     """Return X in a form whose rows can be indexed."""
     if issparse(X):
+        as_csr("X", X)  # SciPy's conversion and its indexing trust the indices
         return X.tocsr()
-    return X if hasattr(X, "shape") else np.asarray(X)
+    X = X if hasattr(X, "shape") else np.asarray(X)
+    if len(X.shape) != 2:
+        raise ValueError(f"X must be a matrix, of shape (n_samples, n_features), and has {len(X.shape)} dimensions.")
+    return X
 
 
 def _take(X: Any, rows: Any) -> Any:

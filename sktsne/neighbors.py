@@ -196,6 +196,7 @@ class Conditioning:
     def __init__(self, X: Any, metric: Metric, rescale: bool = True) -> None:
         self._offset: NDArray[np.float64] | None = None
         self._exponent, self._rest = 0, 0
+        self._n_columns = X.shape[1]
         self._farthest = math.inf
         metric = canonical(metric)
         if not isinstance(metric, str) or metric not in FOLLOW_SCALE:
@@ -224,6 +225,8 @@ class Conditioning:
 
     def scaled(self, X: Any) -> Any:
         """Return rows in float64, scaled, not centered."""
+        if X.shape[1] != self._n_columns:
+            raise ValueError(f"X has shape {X.shape}, and the conditioning is for rows with {self._n_columns} columns.")
         return scaled(X, self._exponent)
 
     def __call__(self, X: Any) -> Any:
@@ -303,6 +306,8 @@ def search_all(X: Any, n_neighbors: int, metric: Metric, params: dict[str, Any],
     distances, indices = kneighbors(search, rows, rows, metric, Workers() if needs_one_thread(metric) else workers)
     others = indices != np.arange(X.shape[0])[:, None]
     others[others.all(axis=1), -1] = False  # duplicates have displaced the row itself
+    if np.count_nonzero(others) != others.shape[0] * n_neighbors:  # NaN has the search find a row several times
+        check_distances(distances, indices)
     distances, indices = distances[others].reshape(-1, n_neighbors), indices[others].reshape(-1, n_neighbors)
     if metric == "euclidean":
         restore_small_distances(X, indices, distances)

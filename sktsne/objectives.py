@@ -25,6 +25,7 @@ A point's own cost is the part of the cost in its row of affinities: Σ_j p_ij l
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import TypeAlias
 
 import numpy as np
@@ -32,7 +33,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.special import xlogy
 
-from ._checks import as_affinities
+from ._checks import as_affinities, check_number
 from .affinities import joint_affinities, normalize_rows, symmetrize
 from .kernels import GradientKernel
 from .kernels.attraction import Attraction
@@ -66,6 +67,12 @@ def _negative_entropy(affinities: Matrix) -> float:
     """Return Σ p log p."""
     p = affinities if isinstance(affinities, np.ndarray) else affinities.data
     return float(xlogy(p, p).sum(dtype=np.float64))
+
+
+def _check_normalization(least: float) -> None:
+    """Raise a FloatingPointError unless the least of the normalizations is positive."""
+    if not least > 0.0:
+        raise FloatingPointError(f"Y is so wide that its weights vanish: they sum to {least}.")
 
 
 class JointKL:
@@ -134,10 +141,12 @@ class JointKL:
 
     def __call__(self, Y: NDArray[np.float64], exaggeration: float = 1.0, with_cost: bool = False) -> Evaluation:
         """Return gradient, curvature and costs; see :class:`sktsne.optimizer.Objective`."""
+        check_number("exaggeration", exaggeration, Real, 0)
         gradient, curvature, cross = self._attraction(Y, with_cost)
         self._kernel.set_points(Y)
         phi, grad_phi = potential_of(self._kernel, gradient.shape)
         Z = phi.sum()
+        _check_normalization(Z)
         gradient *= 4.0 * exaggeration
         grad_phi *= 2.0 / Z
         gradient += grad_phi
@@ -151,6 +160,7 @@ class JointKL:
         force, _, _ = self._attraction(Y, with_cost=True)
         self._kernel.set_points(Y)
         Z = potential_of(self._kernel, force.shape)[0].sum()
+        _check_normalization(Z)
         p = self._affinities
         costs: NDArray[np.float64] = self._attraction.costs + _row_sums(p) * math.log(Z) + _row_sums(_times_log(p))
         return costs
@@ -220,9 +230,11 @@ class ConditionalKL:
 
     def __call__(self, Y: NDArray[np.float64], exaggeration: float = 1.0, with_cost: bool = False) -> Evaluation:
         """Return gradient, curvature and costs; see :class:`sktsne.optimizer.Objective`."""
+        check_number("exaggeration", exaggeration, Real, 0)
         gradient, curvature, cross = self._attraction(Y, with_cost)
         self._kernel.set_points(Y)
         Z, grad_phi = potential_of(self._kernel, gradient.shape)
+        _check_normalization(Z.min(initial=math.inf))
         inverse_Z = 1.0 / Z
         gradient *= 2.0 * exaggeration
         np.maximum(curvature, self._least_curvature, out=curvature)
@@ -242,5 +254,6 @@ class ConditionalKL:
         force, _, _ = attraction(Y, with_cost=True)
         self._kernel.set_points(Y)
         Z = potential_of(self._kernel, force.shape)[0]
+        _check_normalization(Z.min(initial=math.inf))
         costs: NDArray[np.float64] = attraction.costs + _row_sums(p) * np.log(Z) + _row_sums(_times_log(p))
         return costs

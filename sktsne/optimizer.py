@@ -424,9 +424,12 @@ def _evaluate(objective: Objective, Y: NDArray[np.float64], exaggeration: float,
     curvature = as_floats(f"curvature of {name}", curvature, Y.shape[:1], finite=False)
     if not with_cost:
         return Evaluation(gradient, curvature, math.nan, math.nan)
-    if not all(isinstance(cost, Real) for cost in costs):
-        raise TypeError(f"{name} must return costs that are numbers, got {costs!r}.")
-    return Evaluation(gradient, curvature, *costs)
+    try:
+        if not all(isinstance(cost, Real) for cost in costs):
+            raise TypeError("not a number")
+        return Evaluation(gradient, curvature, *map(float, costs))
+    except (TypeError, OverflowError) as error:
+        raise TypeError(f"{name} must return costs that are numbers, got {costs!r}: {error}.") from error
 
 
 def _iterations(phases: Sequence[Phase], first: int) -> Iterator[Phase]:

@@ -136,6 +136,8 @@ class KnownRows:
     def __init__(self, X: Any, explicit_zeros: bool = False) -> None:
         self._explicit_zeros = explicit_zeros
         self.hashes = _hashes(X, explicit_zeros)
+        if len(self.hashes) == 0:
+            raise ValueError("X has no rows, must have at least one.")
         self._order = np.argsort(self.hashes, kind="stable")
 
     @property
@@ -148,7 +150,9 @@ class KnownRows:
 
     def match(self, X: Any) -> bool:
         """Return whether the rows of X are those of the fit, in the same order."""
-        return bool(X.shape[0] == len(self.hashes) and np.array_equal(_hashes(X, self._explicit_zeros), self.hashes))
+        if np.ndim(X) == 2 and np.shape(X)[0] != len(self.hashes):  # no need of hashes
+            return False
+        return np.array_equal(_hashes(X, self._explicit_zeros), self.hashes)
 
     def find(self, X: Any) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
         """Return which rows are known, and the numbers of these in the fit; of equal rows of the fit, the first."""
@@ -414,7 +418,8 @@ class TransformerSearch:
         with config_context(transform_output="default"):
             graph = self._transformer.transform(rows)
         name = f"neighbors == {self._transformer!r}"
-        graph = check_graph(graph, (rows.shape[0], self._n_samples), f"{name}: transform", self._largest)
+        n_rows = rows.shape[0] if hasattr(rows, "shape") else len(rows)
+        graph = check_graph(graph, (n_rows, self._n_samples), f"{name}: transform", self._largest)
         return nearest_of_graph(graph, self._n_neighbors, f"{name}: the graph of transform", of_others=True)
 
 

@@ -14,10 +14,13 @@ The Gaussian is the limit α → ∞, so ``dof`` (α) alone names a similarity, 
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ._checks import check_dof, check_number
 
 # exp(-708) is the least integer power of e that is a normal float64. No weight is below it, so Z_i > 0 always.
 MAX_EXPONENT = 708.0
@@ -104,6 +107,7 @@ class StudentT:
     """
 
     def __init__(self, dof: float = 1.0) -> None:
+        check_number("dof", dof, Real, 0, low_included=False)
         self.dof = dof
 
     def weight(self, r2: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -129,4 +133,5 @@ def similarity_of(dof: float) -> Similarity:
     >>> type(similarity_of(1.0)).__name__, type(similarity_of(math.inf)).__name__
     ('StudentT', 'Gaussian')
     """
+    check_dof(dof)
     return Gaussian() if dof >= GAUSSIAN_FROM else StudentT(dof)

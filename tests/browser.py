@@ -38,8 +38,10 @@ DRAWN = """new Promise((resolve) => {
     const look = () => globalThis.Bokeh?.documents[0]?.is_idle ? resolve() : setTimeout(look, 50)
     look()
 })"""
-# All that follows an input has been done, and what was decimated for the sake of speed is drawn in full.
-SETTLED = "new Promise((resolve) => setTimeout(() => requestAnimationFrame(() => requestAnimationFrame(resolve)), 800))"
+# A time in milliseconds has passed, and what was to be drawn then is drawn.
+DRAWN_AFTER = """new Promise((resolve) => {
+    setTimeout(() => requestAnimationFrame(() => requestAnimationFrame(resolve)), %d)
+})"""
 # Bokeh's widgets are in trees of their own, which document.querySelector does not enter.
 FIELD = """(() => {
     const within = (root) => [...root.querySelectorAll("*")].flatMap((e) => e.shadowRoot ? within(e.shadowRoot) : [e])
@@ -132,10 +134,18 @@ class Browser:
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
-    def screenshot(self):
-        """Return a picture, an array of RGB."""
-        self.evaluate(SETTLED)
-        picture = base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
+    def screenshot(self, after=100):
+        """Return a picture, an array of RGB, of what no longer changes in a number of milliseconds.
+
+        After a zoom Bokeh decimates the points for the sake of speed, and draws all of them after half a second.
+        """
+        picture = None
+        for _ in range(50):
+            before = picture
+            self.evaluate(DRAWN_AFTER % after)
+            picture = base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
+            if picture == before:
+                break
         return np.asarray(Image.open(BytesIO(picture)).convert("RGB"))
 
     def move(self, x, y):

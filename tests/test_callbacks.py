@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from registries import KERNELS
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
@@ -71,7 +72,7 @@ def leaves(*names):
 
 
 @both
-@pytest.mark.parametrize("method", ["exact", "fft", "barnes_hut"])
+@pytest.mark.parametrize("method", KERNELS)
 def test_callbacks_see_the_tasks_and_change_nothing(estimator, method, X):
     expected = estimator(method=method, **LONG).fit(X)
     watch = Watch()

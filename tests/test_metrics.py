@@ -416,7 +416,8 @@ def test_grid_search_over_placed_rows_and_over_the_map(rng, cv, n_jobs):
     search = GridSearchCV(Columns(), {"first": [0, 2, 4]}, scoring=scorer, cv=cv, n_jobs=n_jobs, error_score="raise")
     search.fit(decaying(rng))
     assert search.best_params_ == {"first": 0}
-    assert np.all(np.diff(search.cv_results_["mean_test_score"]) < 0)
+    best, *others = search.cv_results_["mean_test_score"]
+    assert best > 2.0 * max(others)
 
 
 @pytest.mark.parametrize("steps", [(), (KNeighborsClassifier(3),)])
@@ -460,4 +461,4 @@ def test_scorers_of_the_estimators(digits, estimator):
     assert rnx_scorer(model, X) == rnx_auc(X, model.embedding_)
     pipeline = make_pipeline(StandardScaler(), estimator(max_iter=100, random_state=0))
     scores = cross_val_score(pipeline, X, scoring=trustworthiness_scorer, cv=2, error_score="raise")
-    assert np.all(scores > 0.7)
+    assert np.all(scores > 0.6)  # over ten samples of rows 0.75 to 0.90, for a map at random 0.5

@@ -399,20 +399,20 @@ def test_dense_precomputed_distances_are_not_changed(rng):
 # Rows for faiss
 
 
-def blobs(rng, n=6000, n_features=20):
+def blobs(rng, n=3000, n_features=20):
     return 10 * rng.normal(size=(50, n_features))[rng.integers(0, 50, n)] + rng.normal(size=(n, n_features))
 
 
 def digits_like(rng):
-    return np.round(4 * np.maximum(rng.normal(size=(6000, 8)) @ rng.normal(size=(8, 64)), 0))
+    return np.round(4 * np.maximum(rng.normal(size=(3000, 8)) @ rng.normal(size=(8, 64)), 0))
 
 
 def heavy_tails(rng):
-    return rng.standard_t(1.5, size=(8000, 8))
+    return rng.standard_t(1.5, size=(4000, 8))
 
 
 def duplicates(rng):
-    return np.repeat(rng.normal(size=(60, 10)), 100, axis=0)
+    return np.repeat(rng.normal(size=(30, 10)), 100, axis=0)
 
 
 def few_duplicates(rng):
@@ -420,19 +420,19 @@ def few_duplicates(rng):
 
 
 def grid(rng):
-    return np.stack(np.meshgrid(*[np.arange(18.0)] * 3), axis=-1).reshape(-1, 3)
+    return np.stack(np.meshgrid(*[np.arange(15.0)] * 3), axis=-1).reshape(-1, 3)
 
 
 def lonely_rows(rng):  # whose own lists have too few neighbors
-    return np.vstack([rng.normal(size=(4000, 5)), 100 * rng.normal(size=(40, 5))])
+    return np.vstack([rng.normal(size=(3000, 5)), 100 * rng.normal(size=(40, 5))])
 
 
 def tight_groups(rng):  # whose distances float32 does not resolve well
-    return np.repeat(rng.normal(size=(60, 10)), 100, axis=0) + 1e-5 * rng.normal(size=(6000, 10))
+    return np.repeat(rng.normal(size=(30, 10)), 100, axis=0) + 1e-5 * rng.normal(size=(3000, 10))
 
 
 def huge(rng):
-    return 1e60 * rng.normal(size=(6000, 4))
+    return 1e60 * rng.normal(size=(3000, 4))
 
 
 class TestFaiss:

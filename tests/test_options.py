@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from registries import KERNELS
 from scipy.sparse import coo_array, csc_array, csr_array, csr_matrix
 from sklearn.base import clone
 from sklearn.metrics import pairwise_distances
@@ -180,7 +181,7 @@ class TestPrecomputedAffinities:
     PARAMS = {"affinities": "precomputed", "init": "spectral", "max_iter": 60, "random_state": 0}  # noqa: RUF012
 
     @pytest.mark.parametrize("storage", [np.asarray, csr_array, csr_matrix, csc_array, coo_array])
-    @pytest.mark.parametrize("method", ["auto", "exact", "fft", "barnes_hut"])
+    @pytest.mark.parametrize("method", ["auto", *KERNELS])
     def test_give_the_map_of_the_rows_whatever_their_storage(self, estimator, storage, method, X):
         rows = estimator(init=X[:, :2], perplexity=5.0, max_iter=60, method=method).fit(X)
         A = storage(3.7 * dense(rows.affinities_) + np.diag(np.arange(50.0)))
@@ -355,6 +356,7 @@ def test_the_cost_of_an_exaggerated_map_is_the_true_one(estimator, exaggeration,
 def test_late_exaggeration_makes_a_denser_map_of_larger_cost(estimator, X):
     models = [estimator(exaggeration=factor, perplexity=5.0, tol=1e-3).fit(X) for factor in (1.0, 2.0, 6.0)]
     spreads = [own_spread(model.embedding_) for model in models]
+    # Over eight seeds the ratios are 1.54 to 8.9 and 2.4 to 230, and those of the costs 1.5 to 2.6.
     assert spreads[0] > 1.3 * spreads[1] > 1.3 * 1.1 * spreads[2]
     costs = [model.kl_divergence_ for model in models]
     assert costs[0] < costs[1] < costs[2]
@@ -362,11 +364,11 @@ def test_late_exaggeration_makes_a_denser_map_of_larger_cost(estimator, X):
 
 @pytest.mark.parametrize("exaggeration", [2.0, 4.0])
 def test_tol_ends_an_exaggerated_fit_by_the_exaggerated_cost(estimator, exaggeration, X):
-    params = {"exaggeration": exaggeration, "perplexity": 5.0, "n_iter_without_progress": 50}
-    loose = estimator(tol=0.5, **params).fit(X)
-    tight = estimator(tol=0.0, min_grad_norm=0.0, max_iter=400, **params).fit(X)
-    assert 100 < loose.n_iter_ <= 250
-    assert loose.n_iter_ < tight.n_iter_
+    params = {"exaggeration": exaggeration, "perplexity": 5.0}
+    loose = estimator(tol=0.5, n_iter_without_progress=50, **params).fit(X)
+    tight = estimator(tol=0.0, n_iter_without_progress=400, min_grad_norm=0.0, max_iter=400, **params).fit(X)
+    assert 100 < loose.n_iter_ <= 250  # 150 over eight seeds
+    assert tight.n_iter_ == 400
 
 
 class TestPhases:
@@ -417,7 +419,7 @@ def test_momentum_reaches_the_optimizer(estimator, X):
     assert_allclose(maps[0.5] - maps[0.0], 0.5 * (first - start), atol=1e-6 * np.abs(first - start).max())
 
 
-@pytest.mark.parametrize("method", ["exact", "fft", "barnes_hut"])
+@pytest.mark.parametrize("method", KERNELS)
 def test_a_limit_bounds_how_far_points_get(estimator, method, X):
     start = X[:, :2] - X[:, :2].mean(axis=0)
     params = {"perplexity": 5.0, "init": start, "method": method, "max_iter": 10}

@@ -19,10 +19,12 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from registries import APPROXIMATE, KERNELS
 from scipy.sparse import csr_array, issparse
 
 from sktsne import SNE, TSNE, parallel
 from sktsne._native import COMPILED
+from sktsne._parameters import INITS
 from sktsne.affinities import FixedBandwidth, Uniform
 from sktsne.parallel import Workers
 
@@ -40,7 +42,7 @@ ERRORS = (ValueError, TypeError, FloatingPointError, MemoryError)  # and nothing
 FAULTS = (MemoryError, KeyboardInterrupt, RuntimeError)
 
 estimators = st.sampled_from([TSNE, SNE])
-methods = st.sampled_from(["exact", "fft", "barnes_hut", "auto"])
+methods = st.sampled_from([*KERNELS, "auto"])
 seeds = st.integers(0, 2**32 - 1)
 
 
@@ -73,7 +75,7 @@ def parameters(wild=True):
     common = {
         "n_components": st.integers(1, 4 if wild else 2),
         "method": methods,
-        "init": st.sampled_from(["pca", "spectral", "random"]),
+        "init": st.sampled_from(INITS),
         "perplexity": st.floats(1.0, 60.0) | st.lists(st.floats(1.0, 30.0), min_size=1, max_size=3),
         "max_iter": st.integers(1, 60),
         "early_exaggeration_iter": st.integers(0, 30),
@@ -135,7 +137,7 @@ def test_a_fit_gives_a_finite_map_or_a_documented_error(estimator, X, params):
     assert Y.dtype == (np.float32 if X.dtype == np.float32 else np.float64)
     assert np.isfinite(Y).all()
     # A divergence is not negative, but for the kernel's error of log Z: of every row's, or of t-SNE's one.
-    error = 1e-9 if model.method_ == "exact" else 3e-2
+    error = 3e-2 if model.method_ in APPROXIMATE else 1e-9
     assert -error * (n if estimator is SNE else 1) <= model.kl_divergence_ < np.inf
     assert_allclose(Y.mean(axis=0), 0.0, atol=1e-5 * max(1e-9, np.abs(Y).max()))
     assert_array_equal(model.transform(X), Y)

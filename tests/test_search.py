@@ -25,7 +25,7 @@ from sktsne.search import (
 )
 
 BATCHES = [2, 19, 20, 21, 257]  # matrix products and faiss change their ways at some
-ROWS = 300
+ROWS = 260
 
 
 def cubed(a, b):
@@ -50,7 +50,7 @@ def assert_same_in_every_batch(search, rows, rng, sizes=BATCHES):
     """Check neighbors and distances, bit for bit, for batches of several sizes, orders and numbers of threads."""
     expected = search.neighbors_of(rows, Workers())
     n = rows.shape[0]
-    choices = [rng.integers(0, n, 1) for _ in range(3)] + [rng.permutation(n)]
+    choices = [rng.integers(0, n, 1) for _ in range(3)] + [rng.permutation(n)[:60]]
     for size in sizes:
         first = rng.integers(0, n - size + 1)
         choices += [np.arange(first, first + size)]

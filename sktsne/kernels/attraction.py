@@ -116,8 +116,9 @@ class Attraction:
         if not isinstance(affinities, np.ndarray):
             types = "float" if dtype == np.float32 else "double", f"{affinities.indices.dtype}_t"
             routine = choose("attraction", "sparse_attraction", sparse_attraction_reference, *types)
-            indices = affinities.indices if fixed is None else affinities.indices + self._n  # they follow the others
-            self._run = partial(routine, affinities.data.astype(dtype, copy=False), indices, affinities.indptr)
+            # Copies, which nobody else can change after they were checked. Fixed points follow those that move.
+            indices = affinities.indices + (0 if fixed is None else self._n)
+            self._run = partial(routine, affinities.data.astype(dtype, copy=False), indices, affinities.indptr.copy())
             self._row_cost = 4 * max(1, affinities.nnz // max(1, self._n))
         elif fixed is None:
             routine = choose("attraction", "dense_attraction", dense_attraction_reference)

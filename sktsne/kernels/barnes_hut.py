@@ -206,16 +206,18 @@ class BarnesHutKernel:
 
     def set_points(self, Y: NDArray[np.float64]) -> None:
         """Place the sources: ``Y`` of shape (n, d)."""
+        self._points = None  # until all is prepared, in case that memory ends
         points = check_points(Y, self.max_components).copy()
         n, d = points.shape
         self._depth = max(0, math.ceil(math.log2(n / LEAF)))
-        self._points, self._order = points, np.arange(n)
+        self._order = np.arange(n)
         self._lower, self._upper = np.zeros((2, 2 ** (self._depth + 1), d))
         for level in range(self._depth + 1):
             split = partial(self._split, points, self._order, self._lower, self._upper, level, level == self._depth)
             self._workers.run(split, 2**level, 10 * n >> level)
         self._unit_cells: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
         self._sizes = np.ascontiguousarray((self._upper - self._lower).max(axis=1))
+        self._points = points
 
     def potential(
         self,

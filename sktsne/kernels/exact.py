@@ -83,8 +83,10 @@ class ExactKernel:
 
     def set_points(self, Y: NDArray[np.float64]) -> None:
         """Place the sources: ``Y`` of shape (n, d)."""
-        self._points = check_points(Y, self.max_components)
-        self._coordinates = np.ascontiguousarray(self._points.T)
+        self._points = None  # until all is prepared, in case that memory ends
+        points = check_points(Y, self.max_components)
+        self._coordinates = np.ascontiguousarray(points.T)
+        self._points = points
 
     def potential(
         self,

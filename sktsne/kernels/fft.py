@@ -101,15 +101,16 @@ class FFTKernel:
 
     def set_points(self, Y: NDArray[np.float64]) -> None:
         """Place the sources: ``Y`` of shape (n, d)."""
+        self._points = None  # until all is prepared, in case that memory ends
         points = check_points(Y, self.max_components)
         low, high = _bounds(points)
         with np.errstate(over="ignore"):
             extent = float(np.max(high - low))
         if not math.isfinite(extent / self._spacing):
             raise FloatingPointError("Y spans too much for float64: the differences of its points overflow.")
-        self._points, self._unit_nodes = points, None
         self._small = extent < SMALL
         if self._small:
+            self._points = points
             return
         near, self._outliers = points, self._find_outliers(points, extent)
         if self._outliers is not None:
@@ -117,6 +118,7 @@ class FFTKernel:
             low, high = _bounds(near)
         self._mesh = self._mesh_around(low, high)
         self._coordinates = self._mesh.coordinates(near)
+        self._points, self._unit_nodes = points, None
 
     def _find_outliers(self, Y: NDArray[np.float64], extent: float) -> NDArray[np.bool_] | None:
         """Return a mask of the points outside a mesh of full size; None where there are no such points, or too many."""
