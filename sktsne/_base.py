@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array, issparse
+from sklearn import config_context
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -34,7 +35,14 @@ from ._parameters import (
     takes_all_pairs,
 )
 from ._reports import CallbackSupportMixin, Reports, Tasks, with_callbacks
-from .affinities import conditional_affinities, given_affinities, given_affinities_of_others, reorder
+from .affinities import (
+    Perplexity,
+    conditional_affinities,
+    given_affinities,
+    given_affinities_of_others,
+    mean_bandwidth,
+    reorder,
+)
 from .initialization import pca_start, random_start, separate, space_filling_order, spectral_start
 from .kernels.contract import KernelFactory, make_kernel
 from .neighbors import (
@@ -227,8 +235,8 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
 
     @with_callbacks  # type: ignore[untyped-decorator]
     def _fit_rows(self, rows: Any, y: Any) -> None:
-        X = self._validate(rows)
         check_parameters(self)
+        X = self._validate(rows)
         random_state = check_random_state(self.random_state)
         dtype, n_samples = X.dtype, X.shape[0]
         start = None
@@ -262,6 +270,9 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
                 del original, X  # a million rows make gigabytes of each matrix here
                 with self._stage("affinities"):
                     conditional = conditional_affinities(graph, self._affinity_rule, workers)
+                    self._log(f"Computed conditional probabilities for {n_samples} samples")
+                    if self.verbose and isinstance(self._affinity_rule, Perplexity):
+                        self._log(f"Mean sigma: {mean_bandwidth(graph, conditional):f}")
                     del graph
                     self.affinities_ = self._objective.from_conditional(conditional)
                     del conditional
@@ -279,7 +290,8 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
         precision = precision_of(X)
         # scikit-learn makes float64 of some frames of float32.
         dtypes = [np.float32] if float_types(X) == {np.float32} else [np.float64, np.float32]
-        with np.errstate(over="ignore", invalid="ignore"):  # in the sum by which scikit-learn looks for NaN
+        # A sum tells scikit-learn whether X has NaN, also where the user has told it to assume that there is none.
+        with config_context(assume_finite=False), np.errstate(over="ignore", invalid="ignore"):
             X = validate_data(
                 self,
                 with_valid_indices("X", X),
@@ -295,9 +307,7 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
         kind = self._input_kind
         if kind.distances:
             if reset and X.shape[0] != X.shape[1]:
-                raise ValueError(
-                    f"With metric='precomputed' X must be a square matrix of distances, got shape {X.shape}."
-                )
+                raise ValueError(f"With metric='precomputed' X must be a square distance matrix, got shape {X.shape}.")
             if issparse(X) and kind.all_pairs:
                 raise TypeError(
                     "method == 'exact' uses the distances of all pairs, and a sparse precomputed X has only some; "
@@ -306,7 +316,7 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
             largest = 0.0 if reset else self._largest_distance
             X = without_rounding("With metric='precomputed' X must hold distances", X, precision, largest)
             if reset:
-                self._largest_distance = float(X.max()) if X.shape[0] else 0.0
+                self._largest_distance = float((X.data if issparse(X) else X).max(initial=0.0))
         elif issparse(X) != kind.sparse:
             X = X.toarray() if issparse(X) else csr_array(X)
         return X
@@ -329,7 +339,7 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
                     return everything.distances(X, workers)
         n_neighbors = self._affinity_rule.count_neighbors(n_samples)
         name = search if isinstance(search, str) else type(search).__name__
-        self._log(f"Computing {n_neighbors} nearest neighbors ({name})...")
+        self._log(f"Computing {n_neighbors} nearest neighbors... ({name})")
         with self._stage("neighbors"):
             if not isinstance(search, str):
                 graph, fitted = neighbors_by_transformer(search, original, n_neighbors)
@@ -399,6 +409,7 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
             save=partial(self._save, state, order),
             callback=self.callback,
             callback_every=self.callback_every,
+            n_early=self.early_exaggeration_iter,
         )
         result = minimize(
             self._objective(affinities, similarity, kernel, workers),
@@ -417,6 +428,13 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
             Path(self.checkpoint).unlink(missing_ok=True)
         if self.warm_start:
             self._resumable = state, order, self._known_rows.hashes
+        if result.reason == "n_iter_without_progress":
+            self._log(
+                f"Iteration {result.n_iter}: did not make any progress during the last {self.n_iter_without_progress} "
+                "episodes. Finished."
+            )
+        elif result.reason == "min_grad_norm":
+            self._log(f"Iteration {result.n_iter}: gradient norm {result.gradient_norm:f}. Finished.")
         self._log(f"KL divergence after {result.n_iter} iterations: {result.cost:f} (stopped by {result.reason})")
 
     def _save(self, state: State, order: NDArray[np.intp]) -> None:

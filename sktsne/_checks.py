@@ -7,7 +7,11 @@ no index, shape or type.
 from __future__ import annotations
 
 import math
+import sys
+import warnings
+from itertools import takewhile
 from numbers import Integral, Real
+from traceback import walk_stack
 from typing import Any
 
 import numpy as np
@@ -332,9 +336,17 @@ def without_rounding(name: str, X: Any, precision: type[np.floating], largest: f
     if not least < 0.0:
         return X
     if least < -64.0 * float(np.finfo(precision).eps) * max(largest, float(values.max(initial=0.0))):
-        raise ValueError(f"{name}, got negative values.")
+        raise ValueError(f"{name}, got negative values: all must be zero or positive.")
     if not issparse(X):
         return np.maximum(values, 0.0)
     X = X.copy()
     X.data = np.maximum(values, 0.0)
     return X
+
+
+def warn(message: str) -> None:
+    """Warn with the line of the user's code, at a stack level that depends on Python's version and on the caller."""
+    frames = walk_stack(sys._getframe())
+    names = (frame.f_globals.get("__name__", "").partition(".")[0] for frame, _ in frames)
+    level = sum(1 for _ in takewhile(lambda name: name in ("sktsne", "sklearn"), names))
+    warnings.warn(message, UserWarning, stacklevel=level + 1)

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import math
-import sys
-import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
-from itertools import takewhile
 from numbers import Integral, Real
 from os import PathLike
-from traceback import walk_stack
 from typing import Any
 
 import numpy as np
@@ -19,7 +15,7 @@ from scipy.sparse import issparse
 from sklearn.neighbors import VALID_METRICS
 from sklearn.utils import check_array
 
-from ._checks import check_choice, check_dof, check_number
+from ._checks import check_choice, check_dof, check_number, warn
 from ._faiss import FAISS_METRICS
 from .affinities import Affinities, Perplexity
 from .kernels import KERNELS, fastest_kernel
@@ -31,6 +27,10 @@ METRICS = sorted({*VALID_METRICS["brute"], *ALIASES, "precomputed"})
 INITS = ("pca", "spectral", "random")
 AFFINITIES = ("perplexity", "precomputed")
 NEIGHBORS = ("auto", "exact", "faiss")
+# The effective number of neighbors is below n_samples - 1, and at n_samples - 1 all affinities would be equal: so the
+# largest perplexity is n_samples - MARGIN. Where at least NEARLY of the perplexity is used, there is no warning.
+MARGIN = 1.5
+NEARLY = 0.9
 # Rows from which "auto" prefers faiss. On 50 components of MNIST faiss takes less than half of the exact search's time
 # for 20,000 rows, and a fifth for 70,000. With fewer rows the exact search takes a second or two.
 FAISS_FROM = 20_000
@@ -94,9 +94,11 @@ def _check_optimization(estimator: Any) -> None:
     if isinstance(estimator.init, str):
         check_choice("init", estimator.init, INITS, " or an array of shape (n_samples, n_components)")
         if estimator.init == "pca" and precomputed(estimator):
+            parameter = precomputed(estimator)
             raise ValueError(
-                f"init == 'pca' needs the rows, and {precomputed(estimator)} does not have them; "
-                "init must be 'spectral', 'random' or an array of shape (n_samples, n_components)."
+                f"init == 'pca' needs the rows, and {parameter} does not have them; init must be 'spectral', 'random' "
+                'or an array of shape (n_samples, n_components). The parameter init="pca" cannot be used with '
+                f'{parameter.partition(" ")[0]}="precomputed".'
             )
 
 
@@ -134,7 +136,7 @@ def _check_method(estimator: Any) -> None:
     others = [name for name, most in limits.items() if most is None or most >= n_components]
     raise ValueError(
         f"method == {method!r} takes at most {limit} components, and n_components == {n_components}: "
-        f"method must be 'auto' or {' or '.join(others)}."
+        f"method must be 'auto' or {' or '.join(others)}. 'n_components' should be at most {limit} with this method."
     )
 
 
@@ -232,7 +234,7 @@ def choose_affinities(estimator: Any, n_samples: int) -> Affinities:
     if not isinstance(rule, str):
         wanted = getattr(rule, "n_neighbors", 0)
         if wanted > n_samples - 1:
-            _warn(
+            warn(
                 f"affinities == {rule!r} takes {wanted} neighbors, and X has {n_samples} samples: using all "
                 f"{n_samples - 1} others."
             )
@@ -242,22 +244,13 @@ def choose_affinities(estimator: Any, n_samples: int) -> Affinities:
 
 
 def _effective_perplexity(perplexity: float, n_samples: int) -> float:
-    if perplexity < n_samples - 1:
-        return float(perplexity)
-    used = max(1.0, (n_samples - 1) / 3)
-    _warn(
-        f"perplexity == {perplexity:g} needs more than {perplexity + 1:g} samples and X has {n_samples}: using "
-        f"perplexity={used:.4g}."
-    )
+    used = max(1.0, min(float(perplexity), n_samples - MARGIN))
+    if used < NEARLY * perplexity:
+        warn(
+            f"perplexity == {perplexity:g} needs at least {math.ceil(perplexity + MARGIN)} samples and X has "
+            f"{n_samples}: using perplexity={used:.4g}."
+        )
     return used
-
-
-def _warn(message: str) -> None:
-    """Warn with the line of the user's code, at a stack level that depends on Python's version and on the caller."""
-    frames = walk_stack(sys._getframe())
-    names = (frame.f_globals.get("__name__", "").partition(".")[0] for frame, _ in frames)
-    level = sum(1 for _ in takewhile(lambda name: name in ("sktsne", "sklearn"), names))
-    warnings.warn(message, UserWarning, stacklevel=level + 1)
 
 
 def check_start(init: Any, n_samples: int, n_components: int) -> NDArray[np.float64]:
@@ -266,7 +259,8 @@ def check_start(init: Any, n_samples: int, n_components: int) -> NDArray[np.floa
         start = check_array(init, dtype=np.float64, copy=True, input_name="init", ensure_min_samples=0)
     except (TypeError, ValueError) as error:
         accepted = f"{', '.join(map(repr, INITS))} or an array of shape {(n_samples, n_components)}"
-        raise ValueError(f"init == {init!r}, must be one of {accepted}: {error}") from error
+        given = repr(init) if init is None or np.isscalar(init) else type(init).__name__  # an array is long
+        raise ValueError(f"init == {given}, must be one of {accepted}: {error}") from error
     if start.shape != (n_samples, n_components):
         raise ValueError(
             f"init has shape {start.shape}, must be (n_samples, n_components) == {(n_samples, n_components)}."

@@ -77,6 +77,8 @@ class Reports:
         The user's.
     callback_every : int
         Iterations between two calls of the callback.
+    n_early : int
+        Iterations with early exaggeration.
     """
 
     def __init__(
@@ -90,7 +92,9 @@ class Reports:
         save: Callable[[], None],
         callback: Callback | None,
         callback_every: int,
+        n_early: int,
     ) -> None:
+        self._n_early = n_early
         self._order, self._state, self._fitted = order, state, fitted
         self._tasks, self._log, self._save = tasks, log, save
         self._callback, self._callback_every = callback, callback_every
@@ -130,9 +134,10 @@ class Reports:
     def _check(self, iteration: int, cost: float, gradient_norm: float) -> None:
         before, self._time = self._time, time.perf_counter()
         done, self._checked = iteration - self._checked, iteration
+        early = ", early exaggeration" if iteration <= self._n_early else ""
         self._log(
-            f"Iteration {iteration}: error = {cost:.7f}, gradient norm = {gradient_norm:.7f} "
-            f"({done} iterations in {self._time - before:.3f}s)",
+            f"Iteration {iteration}: cost = {cost:.7f}, gradient norm = {gradient_norm:.7f} "
+            f"({done} iterations in {self._time - before:.3f}s{early})",
             level=2,
         )
         self._save()

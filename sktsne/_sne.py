@@ -27,9 +27,10 @@ class SNE(BaseEmbedding):
 
     perplexity : float or sequence of float, default=30.0
         The effective number of neighbors of each row. Larger values show more of the global, smaller ones more of the
-        local structure; 5 to 50 is usual. A perplexity of ``n_samples - 1`` or more is replaced by
-        ``max(1, (n_samples - 1) / 3)``, with a warning. With several, such as ``[5, 50, 500]``, a row's conditional
-        probabilities are the mean over the perplexities, which keeps small and large neighborhoods.
+        local structure; 5 to 50 is usual. The largest perplexity is ``max(1, n_samples - 1.5)``: it
+        replaces larger values, with a warning if it is less than nine tenths of the value. With several, such as
+        ``[5, 50, 500]``, a row's conditional probabilities are the mean over the perplexities, which keeps small and
+        large neighborhoods.
 
     early_exaggeration : float, default=4.0
         Factor on the attraction in the first iterations, which lets clusters find their places; see

@@ -14,6 +14,7 @@ Each p_{j|i} is over the nearest neighbors j of row i, with p_{i|i} = 0 and Σ_j
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any, Protocol
@@ -252,7 +253,10 @@ def given_affinities(X: Any) -> csr_array | NDArray[np.float64]:
     values /= max(values.max(initial=0.0), np.finfo(np.float64).smallest_subnormal)
     empty = np.asarray(X.sum(axis=0) + X.sum(axis=1)).ravel() == 0.0
     if empty.any():
-        raise ValueError(f"{name}, and row {empty.argmax()} has none to or from another row.")
+        raise ValueError(
+            f"{name}, and row {empty.argmax()} has none to or from another row: leave out such rows, which a subset of "
+            "a larger graph may have, or compute the affinities of the rows that are left."
+        )
     return X
 
 
@@ -350,6 +354,23 @@ def _probabilities(rule: Affinities, distances: NDArray[np.float64], workers: Wo
     probabilities = as_floats(name, rule.probabilities(distances, workers), distances.shape)
     check_not_negative(name, probabilities)
     return probabilities
+
+
+def mean_bandwidth(graph: NeighborGraph | NDArray[np.float64], conditional: csr_array | NDArray[np.float64]) -> float:
+    """Return the mean standard deviation of the Gaussians that give rows their probabilities, at one perplexity.
+
+    Each follows from the ratio of the largest and the least probability of a row. Rows of equal ones do not count.
+    """
+    if isinstance(graph, NeighborGraph):
+        distances, P = graph.distances, np.reshape(conditional.data, graph.distances.shape)
+    else:
+        distances, P = graph + np.diag(np.full(len(graph), np.inf)), conditional
+    distances, P = np.sort(distances, axis=1), -np.sort(-P, axis=1)  # the likeliest neighbor is the nearest
+    rows, last = np.arange(len(P)), np.count_nonzero(P, axis=1) - 1
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread = distances[rows, last] ** 2 - distances[:, 0] ** 2
+        bandwidths = np.sqrt(spread / (2.0 * np.log(P[:, 0] / P[rows, last])))
+    return float(np.mean(bandwidths[np.isfinite(bandwidths)])) if np.isfinite(bandwidths).any() else math.nan
 
 
 def symmetrize(

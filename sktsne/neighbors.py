@@ -115,7 +115,7 @@ def as_rows(name: str, X: Any, n_columns: int | None = None) -> Any:
 def _as_distances(X: Any, precision: type[np.floating]) -> Any:
     """Return a square matrix of distances, without what rounding made negative; raise a ValueError for any other."""
     if X.shape[0] != X.shape[1]:
-        raise ValueError(f"X has shape {X.shape}, must be a square matrix of distances.")
+        raise ValueError(f"X has shape {X.shape}, must be a square distance matrix.")
     return without_rounding("X must hold distances", X, precision)
 
 
@@ -420,6 +420,8 @@ def resolve(X: Any, metric: Metric, metric_params: dict[str, Any] | None) -> tup
     if issparse(X) and metric not in VALID_METRICS_SPARSE["brute"]:
         accepted = ", ".join(map(repr, sorted(VALID_METRICS_SPARSE["brute"])))
         raise ValueError(f"{metric} takes no sparse rows; metric must be one of {accepted} or a callable, or X dense.")
+    for name in {"V", "VI"} & params.keys():  # SciPy takes lists of some sizes only
+        params[name] = None if params[name] is None else np.asarray(params[name], dtype=np.float64)
     if metric == "seuclidean" and params.get("V") is None:
         with np.errstate(over="ignore"):
             variances = X.var(axis=0, ddof=1, dtype=np.float64)
@@ -458,7 +460,7 @@ def check_distances(distances: NDArray[np.floating], indices: NDArray[np.integer
     other = place if indices is None else indices[row, place]
     raise RowError(
         f"metric must give distances, finite and not negative, and gives {distances[row, place]} for rows {{row}} and "
-        f"{other}.",
+        f"{other}. All distances should be positive, the metric given is not correct.",
         row,
     )
 
@@ -588,12 +590,15 @@ def nearest_of_graph(
     others = np.ones(len(rows), dtype=bool) if of_others else rows != graph.indices
     rows, columns, distances = rows[others], graph.indices[others], graph.data[others]
     counts = np.bincount(rows, minlength=graph.shape[0])
-    if counts.min() < n_neighbors:
+    if (least := int(counts.min())) < n_neighbors:
+        admitted = f"this graph admits one below {least / 3:.4g}" if least > 3 else "this graph admits none"
         raise RowError(
             f"{source} must have at least {n_neighbors} neighbors in every row, the row itself not "
-            f"counted; row {{row}} has {counts.min()}. Build the graph with more neighbors "
+            f"counted; row {{row}} has {least}. Build the graph with more neighbors "
             f"(KNeighborsTransformer(n_neighbors={n_neighbors}) gives enough), or have the affinities take fewer: a "
-            "perplexity takes int(3 * perplexity + 1), Uniform and FixedBandwidth take their n_neighbors.",
+            f"perplexity takes int(3 * perplexity + 1), and {admitted}; Uniform and FixedBandwidth take their "
+            f"n_neighbors. With the row itself, {n_neighbors + 1} neighbors per samples are required, but some samples "
+            f"have only {least + 1}.",
             int(counts.argmin()),
         )
     nearest = (np.cumsum(counts) - counts)[:, None] + np.arange(n_neighbors)

@@ -396,7 +396,7 @@ class TestDistances:
 
     def test_are_a_square_matrix_without_negative_numbers_and_pca_cannot_start(self, estimator, D):
         model = estimator(**DISTANCES)
-        with pytest.raises(ValueError, match=r"square matrix of distances, got shape \(30, 40\)"):
+        with pytest.raises(ValueError, match=r"square distance matrix, got shape \(30, 40\)"):
             model.fit(D[:30])
         for bad in (D - 1.0, csr_array(D - 1.0), D - np.eye(40)):
             with pytest.raises(ValueError, match="must hold distances, got negative values"):

@@ -415,7 +415,7 @@ def test_files_that_cannot_be_read(refused, directory):
         ("--components 0", "n_components == 0"),
         ("--jobs 0", "n_jobs == 0"),
         ("--seed -1", "Seed must be"),
-        ("--metric precomputed --init random", "square matrix"),
+        ("--metric precomputed --init random", "square distance matrix"),
         ("--bogus", "unrecognized arguments: --bogus"),
         ("--perp 3", "unrecognized arguments: --perp"),
         ("-o none/out.csv", "--output none/out.csv: there is no directory none"),

@@ -258,7 +258,7 @@ def test_estimate_is_a_float():
         ({"sample_size": 1}, "sample_size == 1, must be an integer at least 2"),
         ({"sample_size": 0.5}, "sample_size == 0.5, must be an integer"),
         ({"metric": "far"}, "metric == 'far', must be one of 'braycurtis'"),
-        ({"metric": "precomputed"}, "X must be a square matrix of distances, got shape"),
+        ({"metric": "precomputed"}, "X must be a square distance matrix, got shape"),
     ],
 )
 @pytest.mark.parametrize("measure", [trustworthiness, continuity, neighborhood_preservation])

@@ -559,8 +559,8 @@ class TestTransformer:
         [
             (np.zeros((20, 20)), r"sparse matrix of shape \(20, 20\).*got ndarray of shape \(20, 20\)"),
             (csr_array((20, 19)), r"sparse matrix of shape \(20, 20\).*got csr_array of shape \(20, 19\)"),
-            (csr_array(-np.ones((20, 20))), "must return distances, got values that are negative"),
-            (csr_array(np.full((20, 20), np.nan)), "must return distances, got values that are negative or not"),
+            (csr_array(-np.ones((20, 20))), "must return distances, got negative values"),
+            (csr_array(np.full((20, 20), np.nan)), "must return distances, got values that are not finite"),
         ],
     )
     def test_that_returns_no_graph_of_distances_is_named(self, result, message, rng):

@@ -17,7 +17,7 @@ from sktsne import SNE, TSNE
 ESTIMATORS = [TSNE, SNE]
 
 # scikit-learn's checks fit sets of 10 to 50 rows with the default perplexity.
-few_rows = pytest.mark.filterwarnings("ignore:perplexity == 30 needs more")
+few_rows = pytest.mark.filterwarnings("ignore:perplexity == 30 needs at least")
 
 
 @few_rows

@@ -20,7 +20,7 @@ def fit(X, **parameters):
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
         model = TSNE(random_state=0, verbose=2, **parameters).fit(X)
-    found = re.findall(r"Iteration (\d+): error = ([\d.]+)", output.getvalue())
+    found = re.findall(r"Iteration (\d+): cost = ([\d.]+)", output.getvalue())
     return model, np.array([(int(i), float(cost)) for i, cost in found if int(i) >= 100]).T
 
 

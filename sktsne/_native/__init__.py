@@ -7,9 +7,10 @@ the algorithm, the oracle of the tests, and what runs where nothing was compiled
 from __future__ import annotations
 
 import importlib
-import warnings
 from collections.abc import Callable
 from typing import Any
+
+from .._checks import warn
 
 
 def _load(module: str) -> Any:
@@ -43,10 +44,8 @@ def warn_if_not_compiled() -> None:
     if COMPILED or _warned:
         return
     _warned = True
-    warnings.warn(
+    warn(
         "sktsne's compiled extensions are missing: it runs on its NumPy reference, which is many times slower. For the "
         "fast build, install a C compiler and then sktsne again: pip install --force-reinstall --no-deps "
-        "--no-cache-dir sktsne, or pip install -e . in a checkout.",
-        UserWarning,
-        stacklevel=4,
+        "--no-cache-dir sktsne, or pip install -e . in a checkout."
     )

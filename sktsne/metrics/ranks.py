@@ -384,7 +384,7 @@ def _check_rows(X: Any, embedding: Any, metric: Metric) -> tuple[Any, NDArray[np
     Y = check_array(embedding, dtype=np.float64, order="C", ensure_min_samples=3, input_name="embedding")
     check_consistent_length(X, Y)
     if precomputed and X.shape[0] != X.shape[1]:
-        raise ValueError(f"With metric='precomputed' X must be a square matrix of distances, got shape {X.shape}.")
+        raise ValueError(f"With metric='precomputed' X must be a square distance matrix, got shape {X.shape}.")
     if precomputed:
         X = without_rounding("With metric='precomputed' X must hold distances", X, precision)
     return X, Y
