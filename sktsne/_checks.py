@@ -268,6 +268,8 @@ def as_affinities(name: str, value: Any, n_columns: int | None = None) -> csr_ar
     else:
         values = affinities = as_floats(name, value, ("n", "n" if n_columns is None else n_columns), finite=False)
     rows, columns = affinities.shape
+    if n_columns is None and rows == 0:
+        raise ValueError(f"{name} has shape {affinities.shape}, must not be empty.")
     if columns != (rows if n_columns is None else n_columns):
         wanted = (rows, rows if n_columns is None else n_columns)
         raise ValueError(f"{name} has shape {affinities.shape}, must have {_described(wanted)}.")

@@ -98,6 +98,7 @@ STORAGES = {
 SHAPES = {
     "no rows": lambda a: copied(a[:0]),
     "no columns": lambda a: copied(a[..., :0]),
+    "nothing": lambda a: copied(a[tuple(slice(0) for _ in a.shape)]),
     "no dimension": lambda a: copied(a.reshape(-1)[0]),
     "flat": lambda a: copied(a.ravel()),
     "one axis more": lambda a: copied(a[None]),
@@ -239,6 +240,7 @@ SPARSE = {
     "a row less": lambda m: m[:-1],
     "a column less": lambda m: m[:, :-1],
     "no rows": lambda m: m[:0],
+    "nothing": lambda m: m[:0, :0],
     "no entries": lambda m: csr_array(m.shape),
     "one dimension": lambda m: csr_array(m.toarray()[0]),
     "three dimensions": lambda m: coo_array(m.toarray()[None]),
