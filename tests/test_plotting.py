@@ -102,9 +102,12 @@ DATES = [datetime.datetime(2024, 1, 1) + datetime.timedelta(days=k) for k in ran
 
 
 def read(y):
-    """Return the names of the classes in the legend, and that of each row."""
-    labels = plotting.labels.read_labels(y, None)
-    return labels.classes, [labels.classes[code] for code in labels.codes]
+    """Return the names of the classes in the legend, and that of each row by its color."""
+    Y = np.random.default_rng(0).normal(size=(len(y), 2))
+    display = EmbeddingDisplay.from_embedding(Y, y)
+    classes = [text.get_text() for text in display.legend_.get_texts()]
+    colors = [rgb(mark.get_color()) for mark in display.legend_.get_lines()]
+    return classes, [classes[colors.index(rgb(color))] for color in display.points_.get_facecolors()]
 
 
 @pytest.mark.parametrize(
@@ -348,6 +351,19 @@ def test_the_legend_has_the_marker_and_edges_of_the_points(rng):
     assert EmbeddingDisplay.from_embedding(Y, y, edgecolors="k").points_.get_linewidths()[0] > 0.0
 
 
+def test_faces_without_color_leave_the_colors_to_the_edges(rng):
+    Y, y = rng.normal(size=(60, 2)), np.arange(60) % 2
+    display = EmbeddingDisplay.from_embedding(Y, y, facecolors="none")
+    expected = [rgb(color) for color in plotting.labels.PALETTES[0][:2]]
+    assert len(display.points_.get_facecolors()) == 0
+    assert_allclose(display.points_.get_edgecolors()[:2, :3], expected)
+    assert_allclose([rgb(mark.get_markeredgecolor()) for mark in display.legend_.get_lines()], expected)
+    assert {mark.get_fillstyle() for mark in display.legend_.get_lines()} == {"none"}
+    display = EmbeddingDisplay.from_embedding(Y, y, facecolors="none", edgecolors="red")
+    assert_allclose(display.points_.get_edgecolors()[:, :3], [rgb("red")])
+    assert [rgb(mark.get_markeredgecolor()) for mark in display.legend_.get_lines()] == [rgb("red")] * 2
+
+
 @pytest.mark.parametrize("d", [2, 3])
 @pytest.mark.parametrize("given", ["color", "c", "colors", "numbers"])
 def test_the_legend_has_the_colors_that_were_given(rng, given, d):
@@ -398,6 +414,15 @@ def test_long_names_leave_the_map_its_room(rng, name, kind):
 
     Y = rng.normal(size=(60, 2))
     assert (size(name) > (0.6 if kind == "given" else 0.95) * size("c")).all()
+
+
+def test_long_names_leave_a_panel_its_room():
+    def width(name):
+        displays = plot_perplexities(TSNE(**FAST), X, [2, 5], [name, "b"] * 30)
+        displays[0].figure_.canvas.draw()
+        return displays[0].ax_.get_window_extent().width
+
+    assert width("a name of several words, " * 5) > 0.95 * width("a")
 
 
 def test_long_names_stay_different(rng):

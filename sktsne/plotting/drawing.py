@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .labels import PALETTES, UNKNOWN, Labels, shorten
+from .labels import LONGEST, PALETTES, UNKNOWN, Labels, shorten
 
 FEW_COLORS = 32  # a color map with at most so many is a list of colors for classes
 SCALE = ("cmap", "norm", "vmin", "vmax")  # what scales colors in matplotlib
+COLORS = ("c", "color", "facecolors", "facecolor", "fc")
 EDGE_COLORS = ("edgecolors", "edgecolor", "ec")
 EDGES = {*EDGE_COLORS, "linewidths", "linewidth", "lw"}  # what draws edges in matplotlib
 
@@ -53,13 +54,13 @@ def coordinates(Y: NDArray[Any]) -> list[NDArray[Any]]:
 
 def draw_marks(ax: Any, Y: NDArray[Any], labels: Labels, kwargs: dict[str, Any]) -> Any:
     """Scatter the points in the order of the rows, so that no class hides the others."""
-    n = len(Y)
+    n, kwargs = len(Y), hollow(kwargs)
     box = ax.get_window_extent()
     area = box.width * box.height * (72.0 / ax.figure.dpi) ** 2  # in square points, the unit of mark sizes
     size = float(np.clip(0.2 * area / n, 1.0, 30.0))
     style: dict[str, Any] = {"s": size, "alpha": float(np.clip(0.5 * area / (n * size), 0.3, 1.0))}
     style["rasterized"] = n > 10_000  # a vector file with a mark for every point of a large map would be slow to show
-    if not kwargs.keys() & {"c", "color"}:
+    if not kwargs.keys() & set(COLORS):
         style.update(_colors(labels, kwargs))
         kwargs = {name: value for name, value in kwargs.items() if name not in SCALE}
     if not kwargs.keys() & EDGES:
@@ -75,6 +76,17 @@ def _marker(kwargs: dict[str, Any]) -> Any:
     marker = kwargs.get("marker")
     marker = rcParams["scatter.marker"] if marker is None else marker
     return marker if isinstance(marker, MarkerStyle) else MarkerStyle(marker)
+
+
+def hollow(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return arguments of ``scatter`` with an unfilled marker for faces without color: the edges have the colors."""
+    faces = [name for name in COLORS[2:] if isinstance(kwargs.get(name), str) and kwargs[name] == "none"]
+    if not faces or kwargs.keys() & {"c", "color", *EDGE_COLORS}:
+        return kwargs
+    from matplotlib.markers import MarkerStyle
+
+    marker = MarkerStyle(_marker(kwargs).get_marker(), fillstyle="none")
+    return {name: value for name, value in kwargs.items() if name not in faces} | {"marker": marker}
 
 
 def _colors(labels: Labels, kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -226,6 +238,7 @@ def legend_marks(points: Any, labels: Labels, kwargs: dict[str, Any]) -> list[An
     """Return a mark for each class that looks as its points do, or None if points of one class differ in color."""
     from matplotlib.lines import Line2D
 
+    kwargs = hollow(kwargs)
     colors = _shown_colors(points, labels, kwargs)
     if colors is None:
         return None
@@ -246,11 +259,12 @@ def _shown_colors(points: Any, labels: Labels, kwargs: dict[str, Any]) -> NDArra
     """Return the color of each class: that of its points, if ``scatter`` was given other colors than the display's."""
     from matplotlib.colors import to_rgba_array
 
-    given = kwargs.get("c", kwargs.get("color"))
+    given = next((kwargs[name] for name in COLORS if kwargs.get(name) is not None), None)
     if given is None or labels.codes is None or not hasattr(points, "get_offsets"):
         return class_colors(labels, kwargs.get("cmap"))
     values = points.get_array()
-    colors = to_rgba_array(given) if values is None else points.to_rgba(values)
+    is_none = isinstance(given, str) and given == "none"
+    colors = points.to_rgba(values) if values is not None else [[0.0] * 4] if is_none else to_rgba_array(given)
     colors = np.broadcast_to(colors, (len(labels.codes), 4))
     present, first = np.unique(labels.codes, return_index=True)
     of_classes = class_colors(labels)
@@ -258,15 +272,18 @@ def _shown_colors(points: Any, labels: Labels, kwargs: dict[str, Any]) -> NDArra
     return of_classes if (of_classes[labels.codes] == colors).all() else None
 
 
-def draw_legend(ax: Any, labels: Labels, marks: list[Any]) -> Any:
-    """Name the classes, at the right of the map; names are broken and shortened, so that they leave it its room."""
+def draw_legend(ax: Any, labels: Labels, marks: list[Any], wide: bool) -> Any:
+    """Name the classes, at the right of the map; names are broken into lines and shortened, so that it keeps its room.
+
+    A line has at most `LONGEST` characters, and unless the legend may be ``wide``, as many as fit a third of the map.
+    """
     from matplotlib import rcParams
     from matplotlib.font_manager import FontProperties
 
     letter = FontProperties(size=rcParams["legend.fontsize"]).get_size_in_points() * ax.figure.dpi / 72.0
     box = ax.get_window_extent()
     n_lines = max(1, int(box.height / (1.4 * letter)))  # a layout will make the axes larger, so this is few
-    room = max(12, int(0.33 * box.width / (0.6 * letter)))
+    room = LONGEST if wide else int(np.clip(0.33 * box.width / (0.6 * letter), 16, LONGEST))
     names = [fit(name, room, max(1, n_lines // len(marks))) for name in labels.classes or ()]
     columns = math.ceil((sum(name.count("\n") for name in names) + len(names)) / n_lines)
     style = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0), "frameon": False, "handletextpad": 0.2}

@@ -242,7 +242,7 @@ class EmbeddingDisplay:
             rows = _sample(n)
             embedding, labels = embedding[rows], labels.of(rows)
         self.points_ = (draw_image if as_image else draw_marks)(self.ax_, embedding, labels, kwargs)
-        self._add_legend(labels, kwargs, legend)
+        self._add_legend(labels, kwargs, legend, ax is None)
         if ax is None and self.legend_ is not None:
             make_room(self.figure_, self.legend_)
         return self
@@ -319,12 +319,12 @@ class EmbeddingDisplay:
         check_consistent_length(Y, labels.column.codes)
         return Y, labels
 
-    def _add_legend(self, labels: Labels, kwargs: dict[str, Any], wanted: bool) -> None:
+    def _add_legend(self, labels: Labels, kwargs: dict[str, Any], wanted: bool, wide: bool) -> None:
         """Add the legend of classes, if the colors of the points are theirs, or the color bar."""
         self.legend_ = self.colorbar_ = None
         marks = legend_marks(self.points_, labels, kwargs) if wanted and labels.classes else None
         if marks is not None:
-            self.legend_ = draw_legend(self.ax_, labels, marks)
+            self.legend_ = draw_legend(self.ax_, labels, marks, wide)
         elif wanted and self.points_.get_array() is not None:
             is_count = hasattr(self.points_, "get_extent") and labels.values is None
             name = self.label_name if "c" in kwargs else "points per pixel" if is_count else labels.name
@@ -418,6 +418,9 @@ def plot_perplexities(
         ax.set_title(f"perplexity {value:g}")
         at_the_corner = place == n_columns  # one legend is enough
         displays.append(EmbeddingDisplay(Y, y, label_name=label_name).plot(ax, legend=at_the_corner, **kwargs))
+    legend = displays[n_columns - 1].legend_
+    if legend is not None:
+        make_room(figure, legend)
     return displays
 
 

@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .columns import MISSING, Distinct, as_numbers, names_of
-from .labels import PALETTES, UNKNOWN, Labels, shorten
+from .labels import LONGEST, PALETTES, UNKNOWN, Labels, shorten
 
 INK, FADED = "#222222", "#e8e8e8"
-LONGEST = 30  # characters of a name in the legend or above a search field
 DATES = {  # how the ticks of a color bar show dates
     "days": "%Y-%m-%d",
     "months": "%Y-%m",

@@ -12,6 +12,7 @@ from sklearn.utils import column_or_1d
 from .columns import MISSING, as_array, as_numbers, column_of, names_of, read_column
 
 MAX_CLASSES = 20
+LONGEST = 30  # characters of a name in a line of the legend or above a search field
 UNKNOWN = "#cccccc"  # missing labels and values
 # The first two palettes stay apart in the common forms of color blindness: that of M. Okabe and K. Ito (2008), the
 # palest color last, and the scheme "muted" of P. Tol ("Colour Schemes", SRON/EPS/TN/09-002, issue 3.2, 2021), with
