@@ -11,8 +11,8 @@ from browser import Browser, find_browser
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sktsne import EmbeddingDisplay
-from sktsne.plotting.interactive import FADED
-from sktsne.plotting.labels import PALETTES
+from sktsne.plotting.interactive import FADED, NUMBER
+from sktsne.plotting.labels import PALETTES, UNKNOWN
 
 bokeh = pytest.importorskip("bokeh")
 from bokeh.document import Document  # noqa: E402
@@ -72,6 +72,113 @@ def test_values_are_a_scale(rng, page):
     assert document.select_one({"type": bokeh.models.Legend}) is None
 
 
+def shown(page):
+    """Return what tooltips show of each column: its numbers, which JavaScript formats, or the names of its values."""
+    document = content(page)
+    data = document.select_one({"type": bokeh.models.ColumnDataSource}).data
+    formatters = document.select_one({"type": bokeh.models.HoverTool}).formatters
+    columns = {}
+    for key, values in data.items():
+        names = formatters[f"@{key}"].args.get("names") if f"@{key}" in formatters else None
+        columns[key] = list(values) if names is None else [names[code] for code in values]
+    return columns
+
+
+def test_integers_and_small_numbers_are_kept_exactly(rng, page):
+    days, large, tiny = 20240101 + np.arange(30), 2**60 + np.arange(30), 1e-50 * np.arange(1, 31)
+    features = {
+        "day": days,
+        "float": days.astype(float),
+        "large": large,
+        "tiny": tiny,
+        "nullable": pd.Series([*days[1:], None], dtype="Int64"),
+        "unsigned": np.array([2**64 - 1] * 30, dtype=np.uint64),
+        "wide": rng.normal(size=30) * 1e7,
+    }
+    EmbeddingDisplay(rng.normal(size=(30, 2)), days).to_html(page, features=features)
+    columns = shown(page)
+    for key in ("label", "feature_0", "feature_1"):
+        assert_array_equal(columns[key], days)
+    assert columns["feature_2"] == list(map(str, large))
+    assert_array_equal(columns["feature_3"], tiny)
+    assert_array_equal(columns["feature_4"], [*days[1:], np.nan])
+    assert columns["feature_5"] == [str(2**64 - 1)] * 30
+    assert_array_equal(columns["feature_6"], features["wide"])
+
+
+def test_columns_of_any_type_have_names(rng, page):
+    features = {
+        "flag": pd.Series([True, None, False], dtype="boolean"),
+        "date": np.array(["2024-01-02", "NaT", "2024-01-01"], dtype="M8[ns]"),
+        "text": ["a", None, ""],
+        "mixed": [1, "1", float("nan")],
+        "bytes": [b"a", b"b", b"a"],
+        "lists": pd.Series([[1], [1, 2], None]),
+        "lot": pd.Categorical(["c", "b", None], categories=["c", "b"]),
+    }
+    EmbeddingDisplay(rng.normal(size=(3, 2))).to_html(page, features=features)
+    assert list(shown(page).values())[3:] == [
+        ["True", "(missing)", "False"],
+        ["2024-01-02", "(missing)", "2024-01-01"],
+        ["a", "(missing)", "(empty)"],
+        ["1", "'1'", "(missing)"],
+        ["a", "b", "a"],
+        ["[1]", "[1, 2]", "(missing)"],
+        ["c", "b", "(missing)"],
+    ]
+
+
+def test_dates_are_a_scale_and_have_names(rng, page):
+    days = pd.Series(np.append(np.arange("2024-01-01", "2024-02-01", dtype="M8[D]"), np.datetime64("NaT")), name="day")
+    EmbeddingDisplay(rng.normal(size=(32, 2)), days).to_html(page)
+    document, columns = content(page), shown(page)
+    assert columns["label"] == [*(f"2024-01-{k:02d}" for k in range(1, 32)), "(missing)"]
+    bar = document.select_one({"type": bokeh.models.ColorBar})
+    milliseconds = days[:31].to_numpy().astype("M8[ms]").astype(float)
+    assert_array_equal(columns["value"], [*milliseconds, np.nan])
+    assert (bar.color_mapper.low, bar.color_mapper.high) == (milliseconds[0], milliseconds[-1])
+    assert isinstance(bar.formatter, bokeh.models.DatetimeTickFormatter)
+    fill = document.select_one({"type": bokeh.models.GlyphRenderer}).glyph.fill_color
+    assert (fill.field, fill.transform) == ("value", bar.color_mapper)
+
+
+def test_missing_labels_are_gray_and_last(rng, page):
+    EmbeddingDisplay(rng.normal(size=(4, 2)), ["a", None, "b", float("nan")]).to_html(page)
+    document = content(page)
+    assert [item.label.value for item in document.select_one({"type": bokeh.models.Legend}).items] == [
+        "a",
+        "b",
+        "(missing)",
+    ]
+    mapper = document.select_one({"type": bokeh.models.LinearColorMapper})
+    assert tuple(mapper.palette) == (*PALETTES[0][:2], UNKNOWN)
+    assert shown(page)["label"] == ["a", "(missing)", "b", "(missing)"]
+
+
+def test_an_infinite_value_does_not_stretch_the_scale(rng, page):
+    EmbeddingDisplay(rng.normal(size=(52, 2)), np.append(np.arange(51.0), np.inf)).to_html(page)
+    mapper = content(page).select_one({"type": bokeh.models.ColorBar}).color_mapper
+    assert (mapper.low, mapper.high) == (0.0, 50.0)
+
+
+def test_features_may_be_a_table_of_pyarrow_or_polars(rng, page):
+    display = EmbeddingDisplay(rng.normal(size=(3, 2)))
+    for package, make in (("pyarrow", "table"), ("polars", "DataFrame")):
+        table = getattr(pytest.importorskip(package), make)({"a": [2**60, None, 1], "b": ["x", "y", None]})
+        display.to_html(page, features=table)
+        columns = shown(page)
+        assert columns["feature_0"] == [str(2**60), "(missing)", "1"]
+        assert columns["feature_1"] == ["x", "y", "(missing)"]
+        assert re.findall("<div>([ab]): ", str(content(page).select_one({"type": bokeh.models.HoverTool}).tooltips))
+
+
+def test_columns_of_one_name_are_all_shown(rng, page):
+    frame = pd.DataFrame([[1, 2], [3, 4]], columns=["a", "a"])
+    EmbeddingDisplay(rng.normal(size=(2, 2))).to_html(page, features=frame)
+    columns = shown(page)
+    assert_array_equal([columns["feature_0"], columns["feature_1"]], frame.T)
+
+
 def test_names_that_are_too_many_for_colors_can_be_searched(rng, page):
     with pytest.warns(UserWarning, match="30 classes are too many to color"):
         EmbeddingDisplay(rng.normal(size=(90, 2)), [f"c{k % 30}" for k in range(90)]).to_html(page)
@@ -117,6 +224,12 @@ def test_text_of_the_user_is_text(rng, page):
 
 
 # The browser
+
+# All text on the page; Bokeh's widgets are in trees of their own.
+TEXT = """(() => {
+    const within = (root) => [...root.querySelectorAll("*")].flatMap((e) => e.shadowRoot ? within(e.shadowRoot) : [e])
+    return within(document).map((e) => e.tagName === "DIV" ? e.textContent : "").join("|")
+})()"""
 
 needs_browser = pytest.mark.skipif(find_browser() is None, reason="there is no Chromium; CHROMIUM may name one")
 
@@ -187,3 +300,38 @@ def test_seventy_thousand_points_in_a_browser(rng, page):
         assert browser.evaluate("window.evil") is None
         assert browser.requests == [page.resolve().as_uri()]
         assert browser.errors == []
+
+
+@needs_browser
+def test_rows_are_found_by_the_numbers_that_tooltips_show(rng, page):
+    """Names that are floating-point numbers, beside one another so closely that 32 bits or six digits merge them."""
+    names = np.array([0.1, 0.12345678, 0.12345679, 1e-50, 20240101.0, 2.5])
+    EmbeddingDisplay(rng.normal(size=(6, 2))).to_html(page, names=names)
+    with Browser(page, 600, 500) as browser:
+        for text in ("0.1", "0.12345678", "0.12345679", "1e-50", "20240101", "2.5"):
+            browser.type_into(0, text)
+            browser.screenshot()
+            assert "1 of 6 points" in browser.evaluate(TEXT)
+        code = json.dumps(NUMBER)
+        texts = {"20240101": "20240101", "1e-50": "1e-50", "1/3": "0.333333", "20240101.25": "20240101.25"}
+        for value, text in (texts | {"NaN": "NaN", "-Infinity": "-Infinity"}).items():
+            assert browser.evaluate(f"new Function('value', {code})({value})") == text
+        assert browser.errors == []
+
+
+@needs_browser
+def test_tooltips_show_dates_and_missing_values(rng, page):
+    """The tooltips over one point hold what its columns hold."""
+    columns = {"day": np.array(["2024-01-02"], dtype="M8[D]"), "empty": [None], "id": [20240101], "small": [1e-50]}
+    EmbeddingDisplay([[0.0, 0.0]]).to_html(page, features=columns)
+    with Browser(page, 600, 500) as browser:
+        picture = browser.screenshot()
+        row, column = np.argwhere(is_near(picture, PALETTES[0][0])).mean(axis=0)
+        browser.move(float(column) + 3.0, float(row))
+        browser.move(float(column), float(row))
+        browser.screenshot()
+        text = browser.evaluate(TEXT)
+        assert "day: 2024-01-02" in text
+        assert "empty: (missing)" in text
+        assert "id: 20240101" in text
+        assert "small: 1e-50" in text

@@ -1,6 +1,9 @@
 """Displays: what is drawn where, in which colors, and how many points it takes."""
 
+import datetime
 import re
+from decimal import Decimal
+from enum import Enum
 
 import numpy as np
 import pytest
@@ -86,9 +89,368 @@ def test_numbers_are_a_scale_and_nan_is_gray(rng):
     assert_allclose(display.points_.get_clim(), [np.nanmin(values), np.nanmax(values)])
 
 
-def test_none_among_names_is_a_class(rng):
-    display = EmbeddingDisplay.from_embedding(rng.normal(size=(6, 2)), ["a", None] * 3)
-    assert [text.get_text() for text in display.legend_.get_texts()] == ["None", "a"]
+# Labels of any type
+
+
+class Color(Enum):
+    RED = 2
+    BLUE = 1
+
+
+DAYS = np.arange("2024-01-01", "2024-02-20", dtype="M8[D]")
+DATES = [datetime.datetime(2024, 1, 1) + datetime.timedelta(days=k) for k in range(50)]
+
+
+def read(y):
+    """Return the names of the classes in the legend, and that of each row by its color."""
+    Y = np.random.default_rng(0).normal(size=(len(y), 2))
+    display = EmbeddingDisplay.from_embedding(Y, y)
+    classes = [text.get_text() for text in display.legend_.get_texts()]
+    colors = [rgb(mark.get_color()) for mark in display.legend_.get_lines()]
+    return classes, [classes[colors.index(rgb(color))] for color in display.points_.get_facecolors()]
+
+
+@pytest.mark.parametrize(
+    ("y", "classes"),
+    [
+        (["3.1", "3.10", "3.9"], ["3.1", "3.9", "3.10"]),
+        (["3.11", "3.9", "3.10"], ["3.9", "3.10", "3.11"]),
+        (["1", "1.0", "01"], ["01", "1", "1.0"]),
+        (["0.5", "0.25", "1.0", "-1"], ["-1", "0.25", "0.5", "1.0"]),
+        (["c10", "c9", "c1"], ["c1", "c9", "c10"]),
+        (["1_1", "11"], ["1_1", "11"]),
+        (np.array(["10", "9", "nan"]), ["9", "10", "nan"]),
+        ([1, "1", True, 1.0], ["1", "'1'", "True"]),
+        ([b"a", b"b"], ["a", "b"]),
+        (np.array([b"a", b"b"]), ["a", "b"]),
+        ([b"a", "a"], ["'a'", "b'a'"]),
+        ([("a", 10), ("a", 2)], ["('a', 2)", "('a', 10)"]),
+        ([Color.BLUE, Color.RED], ["Color.RED", "Color.BLUE"]),
+        ([Decimal("2.50"), Decimal("2.5"), Decimal("1")], ["1", "2.50"]),
+        ([2**70 + 1, 2**70], [str(2**70), str(2**70 + 1)]),
+        ([2**53 + 1, 2**53, 0.5], ["0.5", str(2**53), str(2**53 + 1)]),
+        (np.array([1234567.0, 1234568.0]), ["1234567", "1234568"]),
+        ([0.1234567, 0.1234568], ["0.1234567", "0.1234568"]),
+        (np.array([0.1, 1 / 3], dtype=np.float32), ["0.1", "0.333333"]),
+        (np.array([True, False]), ["False", "True"]),
+        (["", "a"], ["(empty)", "a"]),
+        (DAYS[1::-1], ["2024-01-01", "2024-01-02"]),
+        (np.array(["2024-03", "2024-02"], dtype="M8[M]"), ["2024-02", "2024-03"]),
+        (DATES[:2], ["2024-01-01", "2024-01-02"]),
+        ([datetime.datetime(2024, 1, 1, 12), datetime.datetime(2024, 1, 2)], ["2024-01-01 12:00", "2024-01-02 00:00"]),
+        (np.array([36, 1], dtype="m8[h]"), ["1 h", "36 h"]),
+        ([datetime.timedelta(days=2)], ["2 d"]),
+        ([0.0, np.inf], ["0", "inf"]),
+    ],
+    ids=str,
+)
+def test_classes_are_what_was_given(y, classes):
+    found, of_rows = read(y)
+    assert found == classes
+    assert len(set(of_rows)) == len(classes)
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), np.float32("nan"), np.datetime64("NaT"), np.ma.masked])
+@pytest.mark.parametrize(
+    "values", [["b", "a"], [0, 1], [0.5, 1.5], [True, False], DATES[:2], [("a",), ("b",)]], ids=str
+)
+def test_missing_labels_are_one_gray_class_at_the_end(rng, values, missing):
+    y = [values[0], missing, values[1], None]
+    display = EmbeddingDisplay.from_embedding(rng.normal(size=(4, 2)), y)
+    names = [text.get_text() for text in display.legend_.get_texts()]
+    assert len(names) == 3
+    assert names[-1] == "(missing)"
+    colors = display.points_.get_facecolors()
+    assert_allclose(colors[[1, 3], :3], [rgb(plotting.labels.UNKNOWN)] * 2)
+    assert not np.isclose(colors[[0, 2], :3], rgb(plotting.labels.UNKNOWN)).all(axis=1).any()
+
+
+@pytest.mark.parametrize(
+    ("y", "classes"),
+    [
+        (np.array([0.0, np.nan, 1.0]), ["0", "1"]),
+        (np.ma.array([5, 6, 7], mask=[False, True, False]), ["5", "7"]),
+        (np.ma.array(DAYS[:3].astype("M8[ns]"), mask=[False, True, False]), ["2024-01-01", "2024-01-03"]),
+        (np.array(["2024-01-01", "NaT"], dtype="M8[ns]"), ["2024-01-01"]),
+        ([Decimal("NaN"), Decimal("sNaN"), Decimal(1)], ["1"]),
+        ([np.nan] * 3, []),
+    ],
+    ids=str,
+)
+def test_missing_labels_of_arrays(y, classes):
+    assert read(y)[0] == [*classes, "(missing)"]
+
+
+def test_labels_of_pandas():
+    pd = pytest.importorskip("pandas")
+    missing = "(missing)"
+    ordered = pd.CategoricalDtype(["low", "mid", "high", "unused"], ordered=True)
+    examples = [
+        (pd.Series([1234568, 1234567, None], dtype="Int64"), ["1234567", "1234568", missing]),
+        (pd.Series([True, None, False], dtype="boolean"), ["False", "True", missing]),
+        (pd.Series(["a", None, "b"], dtype="string"), ["a", "b", missing]),
+        (np.array([pd.NA, None, np.nan, pd.NaT, "a"], dtype=object), ["a", missing]),
+        (pd.Series(["high", None, "low", "mid"], dtype=ordered), ["low", "mid", "high", missing]),
+        (pd.Categorical(["high", "low"], dtype=ordered), ["low", "high"]),
+        (pd.Series(pd.Categorical([1, 2, 3], categories=[3, 1, 2], ordered=True)), ["3", "1", "2"]),
+        (pd.Categorical(DATES[:2], categories=DATES[1::-1], ordered=True), ["2024-01-02", "2024-01-01"]),
+        (
+            pd.cut(pd.Series([11, 1, None, 5]), [0.0, 2.0, 4.0, 6.0, 10.0, 12.0]),
+            ["(0.0, 2.0]", "(4.0, 6.0]", "(10.0, 12.0]", missing],
+        ),
+        (pd.IntervalIndex.from_breaks([0, 2, 10, 12])[[2, 0, 1]], ["(0, 2]", "(2, 10]", "(10, 12]"]),
+        (pd.period_range("2020-01", periods=2, freq="Q"), ["2020Q1", "2020Q2"]),
+        (pd.Series(DATES[:2]).dt.tz_localize("UTC"), ["2024-01-01", "2024-01-02"]),
+        (pd.Series([pd.Timedelta("1D"), pd.NaT]), ["1 d", missing]),
+        (pd.MultiIndex.from_tuples([("b", 1), ("a", 2)]), ["('a', 2)", "('b', 1)"]),
+        (pd.DataFrame({"kind": ["a", "b"]}), ["a", "b"]),
+    ]
+    for y, classes in examples:
+        assert read(y)[0] == classes
+
+
+def test_labels_of_polars():
+    pl = pytest.importorskip("polars")
+    assert read(pl.Series(["a10", None, "a9"]))[0] == ["a9", "a10", "(missing)"]
+    assert read(pl.Series([2**60 + 1, 2**60, None]))[0] == [str(2**60), str(2**60 + 1), "(missing)"]
+    assert read(pl.Series(["a", "b", None], dtype=pl.Enum(["b", "a", "c"])))[0] == ["b", "a", "(missing)"]
+    assert read(pl.Series([True, None]))[0] == ["True", "(missing)"]
+    assert read(pl.Series([1.5, None, np.nan]))[1] == ["1.5", "(missing)", "(missing)"]
+    nanoseconds = pl.Series(np.array([1, 2], dtype="M8[ns]"))
+    assert read(nanoseconds)[0] == [f"1970-01-01 00:00:00.00000000{k}" for k in (1, 2)]
+    assert plotting.labels.read_labels(pl.Series([*DATES, None]), None).unit == "date"
+
+
+def test_labels_of_pyarrow():
+    pa = pytest.importorskip("pyarrow")
+    assert read(pa.array(["b", None, "a"]))[0] == ["a", "b", "(missing)"]
+    assert read(pa.array([2**60 + 1, 2**60, None]))[0] == [str(2**60), str(2**60 + 1), "(missing)"]
+    ordered = pa.DictionaryArray.from_arrays(pa.array([1, 0, None]), pa.array(["z", "a"]), ordered=True)
+    assert read(ordered)[0] == ["z", "a", "(missing)"]
+    assert read(pa.chunked_array([ordered, ordered]))[1] == ["a", "z", "(missing)"] * 2
+    assert plotting.labels.read_labels(pa.array([*DATES, None]), None).unit == "date"
+
+
+def dates_of_pandas(kind):
+    pd = pytest.importorskip("pandas")
+    dates = pd.Series([*DATES, pd.NaT])
+    return {
+        "timestamps": lambda: dates,
+        "zone": lambda: dates.dt.tz_localize("America/New_York"),
+        "periods": lambda: dates.dt.to_period("D"),
+    }[kind]()
+
+
+@pytest.mark.parametrize("kind", ["numpy", "python", "days", "timestamps", "zone", "periods"])
+def test_dates_are_a_scale_with_a_bar_that_can_be_read(rng, kind):
+    if kind in ("numpy", "python", "days"):
+        lists = {"python": [*DATES, None], "days": [*(day.date() for day in DATES), None]}
+        y = lists.get(kind, np.append(DAYS, np.datetime64("NaT")).astype("M8[ns]"))
+    else:
+        y = dates_of_pandas(kind)
+    display = EmbeddingDisplay.from_embedding(rng.normal(size=(51, 2)), y)
+    display.figure_.canvas.draw()
+    days = matplotlib.dates.date2num(DAYS)
+    assert_allclose(display.points_.get_array()[:50], days)
+    assert_allclose(display.points_.get_clim(), days[[0, -1]])
+    assert_allclose(display.points_.get_facecolors()[50, :3], rgb(plotting.labels.UNKNOWN))
+    ticks = [text.get_text() for text in display.colorbar_.ax.get_yticklabels()]
+    assert len(ticks) >= 3
+    assert all(re.fullmatch(r"2024-0[12](-\d\d)?", tick) for tick in ticks)
+
+
+def test_the_bar_of_durations_has_their_unit(rng):
+    y = np.append(np.arange(30), np.datetime64("NaT").astype(int)).astype("m8[m]")
+    display = EmbeddingDisplay.from_embedding(rng.normal(size=(31, 2)), y)
+    display.figure_.canvas.draw()
+    assert_allclose(display.points_.get_array()[:30], np.arange(30))
+    ticks = [text.get_text() for text in display.colorbar_.ax.get_yticklabels()]
+    assert {"10 min", "20 min"} <= set(ticks)
+
+
+@pytest.mark.parametrize("density", [False, True])
+def test_an_infinite_value_is_at_the_end_of_the_scale(rng, density):
+    values = np.append(np.arange(51.0), np.inf)
+    display = EmbeddingDisplay.from_embedding(rng.normal(size=(52, 2)), values, density=density)
+    assert display.legend_ is None
+    assert_allclose(display.points_.get_clim(), (0.0, 50.0))
+    if not density:
+        display.figure_.canvas.draw()
+        colors = display.points_.get_facecolors()
+        assert_array_equal(colors[51], colors[50])
+
+
+def test_texts_that_are_numbers_are_no_scale(rng):
+    with pytest.warns(UserWarning, match="25 classes are too many to color"):
+        EmbeddingDisplay.from_embedding(rng.normal(size=(25, 2)), [f"{k // 5}_{k % 5}" for k in range(25)])
+    with pytest.warns(UserWarning, match="30 classes are too many to color"):
+        EmbeddingDisplay.from_embedding(rng.normal(size=(30, 2)), [str(k) for k in range(30)])
+
+
+def test_texts_of_a_file_may_be_a_scale(rng, tmp_path):
+    Y = rng.normal(size=(30, 2))
+    plotting.embedding.draw(tmp_path / "map.png", Y, np.array([f"{k / 7:.3f}" for k in range(30)]))  # does not warn
+    with pytest.warns(UserWarning, match="30 classes are too many to color"):
+        plotting.embedding.draw(tmp_path / "map.png", Y, np.array([f"{k}_0" for k in range(30)]))
+
+
+def test_values_of_nullable_columns_and_decimals_are_a_scale(rng):
+    for y in ([*range(30), None], [*map(Decimal, range(30)), None]):
+        labels = plotting.labels.read_labels(y, None)
+        assert_array_equal(labels.values, [*range(30), np.nan])
+
+
+# Marks, colors and legends
+
+
+def test_palettes_can_be_told_apart_by_the_color_blind():
+    """Distances are CIEDE2000, seen through the matrices of Machado, Oliveira and Fernandes (2009)."""
+    color = pytest.importorskip("skimage.color")
+    views = {
+        "protan": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+        "deutan": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+        "tritan": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+    }
+    for palette in plotting.labels.PALETTES[:2]:
+        colors = np.array([rgb(name) for name in (*palette, plotting.labels.UNKNOWN)])
+        linear = np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)
+        for view in (np.eye(3), *map(np.array, views.values())):
+            seen = np.clip(linear @ view.T, 0.0, 1.0)
+            lab = color.xyz2lab((seen @ np.array(color.colorconv.xyz_from_rgb).T)[None])[0]
+            distances = color.deltaE_ciede2000(lab[:, None], lab[None])
+            assert distances[np.triu_indices(len(lab), 1)].min() > 10.0
+
+
+def test_no_palette_has_a_gray():
+    for palette in plotting.labels.PALETTES:
+        assert len(set(palette)) == len(palette)
+        for color in map(rgb, palette):
+            assert max(color) - min(color) > 0.1 or max(color) == 0.0
+
+
+@pytest.mark.parametrize("d", [2, 3])
+@pytest.mark.parametrize("marker", ["x", "+", "1", "_", 2])
+def test_unfilled_markers_are_drawn(rng, marker, d):
+    display = EmbeddingDisplay.from_embedding(rng.normal(size=(60, d)), np.arange(60) % 2, marker=marker, alpha=0.7)
+    assert display.points_.get_linewidths()[0] > 0.3
+    assert [mark.get_marker() for mark in display.legend_.get_lines()] == [marker] * 2
+    assert [mark.get_alpha() for mark in display.legend_.get_lines()] == [0.7] * 2
+    display.legend_.remove()
+    display.figure_.canvas.draw()
+    red, _, blue = np.moveaxis(np.asarray(display.figure_.canvas.buffer_rgba())[..., :3].astype(int), -1, 0)
+    assert (blue - red > 50).sum() > 100  # the first class is blue, all that is no point is gray
+
+
+def test_the_legend_has_the_marker_and_edges_of_the_points(rng):
+    Y, y = rng.normal(size=(60, 2)), np.arange(60) % 2
+    display = EmbeddingDisplay.from_embedding(Y, y, marker="^", edgecolors="k", linewidths=1.5)
+    for mark in display.legend_.get_lines():
+        assert mark.get_marker() == "^"
+        assert rgb(mark.get_markeredgecolor()) == (0.0, 0.0, 0.0)
+        assert mark.get_markeredgewidth() == 1.5
+    assert EmbeddingDisplay.from_embedding(Y, y, edgecolors="k").points_.get_linewidths()[0] > 0.0
+
+
+def test_faces_without_color_leave_the_colors_to_the_edges(rng):
+    Y, y = rng.normal(size=(60, 2)), np.arange(60) % 2
+    display = EmbeddingDisplay.from_embedding(Y, y, facecolors="none")
+    expected = [rgb(color) for color in plotting.labels.PALETTES[0][:2]]
+    assert len(display.points_.get_facecolors()) == 0
+    assert_allclose(display.points_.get_edgecolors()[:2, :3], expected)
+    assert_allclose([rgb(mark.get_markeredgecolor()) for mark in display.legend_.get_lines()], expected)
+    assert {mark.get_fillstyle() for mark in display.legend_.get_lines()} == {"none"}
+    display = EmbeddingDisplay.from_embedding(Y, y, facecolors="none", edgecolors="red")
+    assert_allclose(display.points_.get_edgecolors()[:, :3], [rgb("red")])
+    assert [rgb(mark.get_markeredgecolor()) for mark in display.legend_.get_lines()] == [rgb("red")] * 2
+
+
+@pytest.mark.parametrize("d", [2, 3])
+@pytest.mark.parametrize("given", ["color", "c", "colors", "numbers"])
+def test_the_legend_has_the_colors_that_were_given(rng, given, d):
+    y = np.arange(60) % 3
+    colors = [np.array(["pink", "k", "c"])[k] for k in y]
+    kwargs = {
+        "color": {"color": "pink"},
+        "c": {"c": "pink"},
+        "colors": {"c": colors},
+        "numbers": {"c": y * 1.0, "cmap": "plasma"},
+    }[given]
+    display = EmbeddingDisplay.from_embedding(rng.normal(size=(60, d)), y, **kwargs)
+    shown = [rgb(mark.get_color()) for mark in display.legend_.get_lines()]
+    plasma = matplotlib.colormaps["plasma"]
+    expected = {"colors": ["pink", "k", "c"], "numbers": [plasma(0.0), plasma(0.5), plasma(1.0)]}
+    assert_allclose(shown, [rgb(color) for color in expected.get(given, ["pink"] * 3)], atol=0.01)
+
+
+def test_colors_that_differ_within_a_class_have_no_legend(rng):
+    Y, y = rng.normal(size=(60, 2)), np.arange(60) % 3
+    display = EmbeddingDisplay.from_embedding(Y, y, c=Y[:, 0], label_name="first")
+    assert display.legend_ is None
+    assert display.colorbar_.ax.get_ylabel() == "first"
+    assert_allclose(display.points_.get_array(), Y[:, 0])
+
+
+@pytest.mark.parametrize("density", [False, True])
+def test_a_color_map_colors_classes(rng, density):
+    Y, y = rng.normal(size=(60, 2)), [["a", "b", "c", None][k % 4] for k in range(60)]
+    for name, places in (("viridis", [0.0, 0.5, 1.0]), ("tab10", [0, 1, 2])):
+        display = EmbeddingDisplay.from_embedding(Y, y, cmap=name, density=density)
+        expected = [rgb(matplotlib.colormaps[name](place)) for place in places]
+        assert_allclose([rgb(mark.get_color()) for mark in display.legend_.get_lines()], [*expected, rgb("0.8")])
+        if not density:
+            assert_allclose(display.points_.get_facecolors()[:3, :3], expected)
+
+
+@pytest.mark.parametrize("name", ["a name of several words, " * 20, "x" * 500])
+@pytest.mark.parametrize("kind", ["own", "given", "bar", "title"])
+def test_long_names_leave_the_map_its_room(rng, name, kind):
+    def size(text):
+        y = Y[:, 0] if kind == "bar" else ["a", "b", text] * 20 if kind != "title" else ["a", "b", "c"] * 20
+        ax = plt.figure(layout="constrained").add_subplot() if kind == "given" else None
+        display = EmbeddingDisplay.from_embedding(Y, y, label_name=text if kind in ("bar", "title") else None, ax=ax)
+        display.figure_.canvas.draw()
+        box = display.ax_.get_window_extent()
+        return np.array([box.width, box.height])
+
+    Y = rng.normal(size=(60, 2))
+    assert (size(name) > (0.6 if kind == "given" else 0.95) * size("c")).all()
+
+
+def test_long_names_leave_a_panel_its_room():
+    def width(name):
+        displays = plot_perplexities(TSNE(**FAST), X, [2, 5], [name, "b"] * 30)
+        displays[0].figure_.canvas.draw()
+        return displays[0].ax_.get_window_extent().width
+
+    assert width("a name of several words, " * 5) > 0.95 * width("a")
+
+
+def test_long_names_stay_different(rng):
+    y = [f"{'regulation of the response to ' * 5}{end}" for end in ("heat", "cold")]
+    display = EmbeddingDisplay.from_embedding(rng.normal(size=(2, 2)), y)
+    names = [text.get_text() for text in display.legend_.get_texts()]
+    assert [name[-4:] for name in names] == ["cold", "heat"]
+
+
+def test_a_legend_of_many_classes_leaves_a_strip_its_height(rng):
+    strip = EmbeddingDisplay.from_embedding(rng.normal(size=(100, 1)), np.arange(100) % 20)
+    strip.figure_.canvas.draw()
+    legend, box = strip.legend_.get_window_extent(), strip.ax_.get_window_extent()
+    assert legend.y0 >= strip.figure_.bbox.y0
+    assert box.height > 0.85 * strip.figure_.bbox.height
+
+
+def test_a_pixel_of_missing_values_is_gray_and_missing_labels_lose_to_others():
+    Y = np.repeat([[0.0, 0.0], [1.0, 0.5]], [50, 30], axis=0)
+    values = np.append(np.full(50, np.nan), np.arange(30.0))
+    points = EmbeddingDisplay.from_embedding(Y, values, density=True).points_
+    shown = points.to_rgba(points.get_array())[points.get_alpha() > 0.0]
+    assert_allclose(sorted(shown[:, :3].tolist())[1], rgb("0.8"))
+    labels = [None] * 40 + ["a"] * 10 + [None] * 30
+    image = EmbeddingDisplay.from_embedding(Y, labels, density=True).points_.get_array()
+    rows, columns = np.nonzero(image[..., 3])
+    expected = [rgb(plotting.labels.PALETTES[0][0]), rgb("0.8")]
+    assert_allclose(image[rows, columns, :3][np.argsort(columns)], expected)
 
 
 def test_too_many_classes_are_not_colored(rng):

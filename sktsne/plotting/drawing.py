@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import math
+import textwrap
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .labels import PALETTES, UNKNOWN, Labels
+from .labels import LONGEST, PALETTES, UNKNOWN, Labels, shorten
+
+FEW_COLORS = 32  # a color map with at most so many is a list of colors for classes
+SCALE = ("cmap", "norm", "vmin", "vmax")  # what scales colors in matplotlib
+COLORS = ("c", "color", "facecolors", "facecolor", "fc")
+EDGE_COLORS = ("edgecolors", "edgecolor", "ec")
+EDGES = {*EDGE_COLORS, "linewidths", "linewidth", "lw"}  # what draws edges in matplotlib
 
 
 def new_figure(size: tuple[float, float]) -> Any:
@@ -46,58 +54,134 @@ def coordinates(Y: NDArray[Any]) -> list[NDArray[Any]]:
 
 def draw_marks(ax: Any, Y: NDArray[Any], labels: Labels, kwargs: dict[str, Any]) -> Any:
     """Scatter the points in the order of the rows, so that no class hides the others."""
-    n = len(Y)
+    n, kwargs = len(Y), hollow(kwargs)
     box = ax.get_window_extent()
     area = box.width * box.height * (72.0 / ax.figure.dpi) ** 2  # in square points, the unit of mark sizes
     size = float(np.clip(0.2 * area / n, 1.0, 30.0))
-    style: dict[str, Any] = {"s": size, "alpha": float(np.clip(0.5 * area / (n * size), 0.3, 1.0)), "linewidths": 0}
+    style: dict[str, Any] = {"s": size, "alpha": float(np.clip(0.5 * area / (n * size), 0.3, 1.0))}
     style["rasterized"] = n > 10_000  # a vector file with a mark for every point of a large map would be slow to show
-    if labels.codes is not None:
-        style["c"] = labels.colors[labels.codes]
-    elif labels.values is not None:
-        style.update(c=labels.values, plotnonfinite=True)
-        kwargs = {**kwargs, "cmap": _with_unknown(kwargs.get("cmap", "viridis"))}
-    else:
-        style["c"] = PALETTES[0][0]
+    if not kwargs.keys() & set(COLORS):
+        style.update(_colors(labels, kwargs))
+        kwargs = {name: value for name, value in kwargs.items() if name not in SCALE}
+    if not kwargs.keys() & EDGES:
+        style["linewidths"] = 0.0 if _marker(kwargs).is_filled() else 0.15 * np.sqrt(size)
     return ax.scatter(*coordinates(Y), **{**style, **kwargs})
+
+
+def _marker(kwargs: dict[str, Any]) -> Any:
+    """Return the marker of the points."""
+    from matplotlib import rcParams
+    from matplotlib.markers import MarkerStyle
+
+    marker = kwargs.get("marker")
+    marker = rcParams["scatter.marker"] if marker is None else marker
+    return marker if isinstance(marker, MarkerStyle) else MarkerStyle(marker)
+
+
+def hollow(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return arguments of ``scatter`` with an unfilled marker for faces without color: the edges have the colors."""
+    faces = [name for name in COLORS[2:] if isinstance(kwargs.get(name), str) and kwargs[name] == "none"]
+    if not faces or kwargs.keys() & {"c", "color", *EDGE_COLORS}:
+        return kwargs
+    from matplotlib.markers import MarkerStyle
+
+    marker = MarkerStyle(_marker(kwargs).get_marker(), fillstyle="none")
+    return {name: value for name, value in kwargs.items() if name not in faces} | {"marker": marker}
+
+
+def _colors(labels: Labels, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of ``scatter`` that color the points by their labels."""
+    if labels.codes is not None:
+        return {"c": class_colors(labels, kwargs.get("cmap"))[labels.codes]}
+    if labels.values is None:
+        return {"c": PALETTES[0][0]}
+    # An infinite value gets the color of the largest or least one, where matplotlib would take it for a missing one.
+    values = np.clip(labels.values, *labels.limits) + epoch(labels)
+    scale = {name: kwargs.get(name) for name in SCALE} | {"cmap": _with_unknown(kwargs.get("cmap"))}
+    return {"c": values, "plotnonfinite": True, **scale}
+
+
+def epoch(labels: Labels) -> float:
+    """Return how matplotlib counts the first day of 1970, if the values are dates."""
+    if labels.unit != "date":
+        return 0.0
+    return float(_dates().date2num(np.datetime64("1970-01-01")))
+
+
+def _dates() -> Any:
+    """Return the module of matplotlib that has no types."""
+    import matplotlib.dates
+
+    return matplotlib.dates
+
+
+def class_colors(labels: Labels, scale: Any = None) -> NDArray[np.float64]:
+    """Return the colors of the classes, RGBA: of a color map if there is one, else the display's own.
+
+    A color map of few colors, as "tab10", gives the first ones, in turn if they are too few; any other gives colors at
+    equal distances. Missing labels are gray.
+    """
+    from matplotlib import colormaps
+    from matplotlib.colors import to_rgba_array
+
+    colors = np.array(to_rgba_array(labels.palette))
+    if scale is not None:
+        scale, n = colormaps[scale] if isinstance(scale, str) else scale, labels.n_known
+        few = scale.N <= FEW_COLORS
+        colors[:n] = scale(np.arange(n) % scale.N if few else np.linspace(0.0, 1.0, n))
+    return colors
 
 
 def _with_unknown(scale: Any) -> Any:
     """Return a color map in which NaN is gray."""
     from matplotlib import colormaps
 
+    scale = "viridis" if scale is None else scale
     return (colormaps[scale] if isinstance(scale, str) else scale).with_extremes(bad=UNKNOWN)
 
 
 def draw_image(ax: Any, Y: NDArray[Any], labels: Labels, kwargs: dict[str, Any]) -> Any:
     """Draw the density of a map with two components, or with one, as an image of one row."""
-    from matplotlib.colors import LogNorm
-
     pixels = Pixels(Y)
     style: dict[str, Any] = {
         "extent": pixels.extent,
         "origin": "lower",
         "aspect": "auto" if Y.shape[1] == 1 else "equal",
     }
-    empty = pixels.counts == 0
-    if labels.classes is not None and labels.codes is not None:
-        majority = pixels.majority(labels.codes, len(labels.classes))
-        image = labels.colors[majority]
-        depth = np.log1p(pixels.counts) / np.log1p(pixels.counts.max())
-        image[..., 3] = np.where(empty, 0.0, 0.5 + 0.5 * depth)
+    if labels.codes is not None:
+        image = _image_of_classes(pixels, labels, kwargs.get("cmap"))
+        kwargs = {name: value for name, value in kwargs.items() if name not in SCALE}
     elif labels.values is not None:
-        image = np.ma.array(pixels.mean(labels.values), mask=empty)
+        image = pixels.mean(labels.values) + epoch(labels)
+        shown = np.where(pixels.counts == 0, 0.0, 1.0 if kwargs.get("alpha") is None else kwargs["alpha"])
+        kwargs = {**kwargs, "alpha": shown, "cmap": _with_unknown(kwargs.get("cmap"))}
     else:
-        image = np.ma.array(pixels.counts, mask=empty)
-        if "norm" not in kwargs:
-            limits = kwargs.get("vmin", 1), kwargs.get("vmax", max(2, pixels.counts.max()))
-            kwargs = {name: value for name, value in kwargs.items() if name not in ("vmin", "vmax")}
-            style["norm"] = LogNorm(*limits)
-        style["cmap"] = "viridis_r"  # fewer points are nearer to white
+        image = np.ma.array(pixels.counts, mask=pixels.counts == 0)
+        kwargs = _scale_of_counts(pixels, kwargs)
     points = ax.imshow(image, **{**style, **kwargs})
     if Y.shape[1] > 1:
         ax.set_aspect("equal", adjustable="datalim")
     return points
+
+
+def _image_of_classes(pixels: Pixels, labels: Labels, scale: Any) -> NDArray[np.float64]:
+    """Return the color of the majority in each pixel, deeper for more points, and transparent without any."""
+    known = np.arange(len(labels.classes or ())) < labels.n_known
+    image = class_colors(labels, scale)[pixels.majority(np.asarray(labels.codes), known)]
+    depth = np.log1p(pixels.counts) / np.log1p(pixels.counts.max())
+    image[..., 3] = np.where(pixels.counts == 0, 0.0, 0.5 + 0.5 * depth)
+    return image
+
+
+def _scale_of_counts(pixels: Pixels, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of ``imshow`` with a logarithmic scale, unless they have another."""
+    from matplotlib.colors import LogNorm
+
+    kwargs = {"cmap": "viridis_r", **kwargs}  # fewer points are nearer to white
+    if "norm" not in kwargs:
+        limits = kwargs.pop("vmin", 1), kwargs.pop("vmax", max(2, pixels.counts.max()))
+        kwargs["norm"] = LogNorm(*limits)
+    return kwargs
 
 
 class Pixels:
@@ -135,10 +219,13 @@ class Pixels:
         sums = np.bincount(self._place, weights, minlength=self._shape[0] * self._shape[1])
         return np.asarray(sums).reshape(self._shape)
 
-    def majority(self, codes: NDArray[np.intp], n_classes: int) -> NDArray[np.intp]:
-        """Return the most frequent class in each pixel."""
+    def majority(self, codes: NDArray[np.intp], known: NDArray[np.bool_]) -> NDArray[np.intp]:
+        """Return the most frequent class in each pixel, of the known ones if there are such."""
+        n_classes = len(known)
         counts = np.bincount(self._place * n_classes + codes, minlength=self.counts.size * n_classes)
-        return np.asarray(counts.reshape(*self._shape, n_classes).argmax(axis=-1))
+        counts = counts.reshape(*self._shape, n_classes)
+        counts[..., ~known] = counts[..., ~known] > 0  # the last class, which loses a tie
+        return np.asarray(counts.argmax(axis=-1))
 
     def mean(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the mean of the finite values in each pixel, NaN in a pixel without any."""
@@ -147,15 +234,103 @@ class Pixels:
         return np.asarray(self._sum(np.where(known, values, 0.0)) / np.where(counts > 0, counts, np.nan))
 
 
-def draw_legend(ax: Any, labels: Labels) -> Any:
-    """Name the classes, at the right of the map."""
+def legend_marks(points: Any, labels: Labels, kwargs: dict[str, Any]) -> list[Any] | None:
+    """Return a mark for each class that looks as its points do, or None if points of one class differ in color."""
     from matplotlib.lines import Line2D
 
-    marks = [Line2D([], [], linestyle="", marker="o", color=color) for color in labels.colors]
-    # matplotlib leaves out names that begin with an underscore.
-    names = [f" {name}" if name.startswith("_") else name or "(empty)" for name in labels.classes or ()]
+    kwargs = hollow(kwargs)
+    colors = _shown_colors(points, labels, kwargs)
+    if colors is None:
+        return None
+    style: dict[str, Any] = {"linestyle": "", "marker": "o", "alpha": kwargs.get("alpha")}
+    if hasattr(points, "get_offsets"):
+        style["marker"] = _marker(kwargs)
+        edge = next((kwargs[name] for name in EDGE_COLORS if name in kwargs), None)
+        if isinstance(edge, str) and edge != "face":
+            style["markeredgecolor"] = edge
+        if style["marker"].is_filled():
+            style["markeredgewidth"] = float(points.get_linewidths()[0])
+    if not np.isscalar(style["alpha"]):
+        style["alpha"] = None
+    return [Line2D([], [], **{"color": color, **style}) for color in colors]
+
+
+def _shown_colors(points: Any, labels: Labels, kwargs: dict[str, Any]) -> NDArray[np.float64] | None:
+    """Return the color of each class: that of its points, if ``scatter`` was given other colors than the display's."""
+    from matplotlib.colors import to_rgba_array
+
+    given = next((kwargs[name] for name in COLORS if kwargs.get(name) is not None), None)
+    if given is None or labels.codes is None or not hasattr(points, "get_offsets"):
+        return class_colors(labels, kwargs.get("cmap"))
+    values = points.get_array()
+    is_none = isinstance(given, str) and given == "none"
+    colors = points.to_rgba(values) if values is not None else [[0.0] * 4] if is_none else to_rgba_array(given)
+    colors = np.broadcast_to(colors, (len(labels.codes), 4))
+    present, first = np.unique(labels.codes, return_index=True)
+    of_classes = class_colors(labels)
+    of_classes[present] = colors[first]
+    return of_classes if (of_classes[labels.codes] == colors).all() else None
+
+
+def draw_legend(ax: Any, labels: Labels, marks: list[Any], wide: bool) -> Any:
+    """Name the classes, at the right of the map; names are broken into lines and shortened, so that it keeps its room.
+
+    A line has at most `LONGEST` characters, and unless the legend may be ``wide``, as many as fit a third of the map.
+    """
+    from matplotlib import rcParams
+    from matplotlib.font_manager import FontProperties
+
+    letter = FontProperties(size=rcParams["legend.fontsize"]).get_size_in_points() * ax.figure.dpi / 72.0
+    box = ax.get_window_extent()
+    n_lines = max(1, int(box.height / (1.4 * letter)))  # a layout will make the axes larger, so this is few
+    room = LONGEST if wide else int(np.clip(0.33 * box.width / (0.6 * letter), 16, LONGEST))
+    names = [fit(name, room, max(1, n_lines // len(marks))) for name in labels.classes or ()]
+    columns = math.ceil((sum(name.count("\n") for name in names) + len(names)) / n_lines)
     style = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0), "frameon": False, "handletextpad": 0.2}
-    legend = ax.legend(marks, names, title=labels.name or None, **style)
+    title = fit(labels.name or "", room * columns, 2)
+    # matplotlib leaves out names that begin with an underscore.
+    names = [f" {name}" if name.startswith("_") else name for name in names]
+    legend = ax.legend(marks, names, title=title or None, ncols=columns, **style)
     for text in (*legend.get_texts(), legend.get_title()):
         text.set_parse_math(False)  # a dollar sign in a label begins no formula
     return legend
+
+
+def draw_colorbar(ax: Any, points: Any, labels: Labels, name: str | None) -> Any:
+    """Draw the scale of colors, at the right of the map."""
+    from matplotlib.colors import LogNorm
+    from matplotlib.ticker import LogLocator
+
+    bar = ax.figure.colorbar(points, ax=ax, shrink=0.7)
+    if labels.values is None and isinstance(points.norm, LogNorm):
+        bar.set_ticks(LogLocator(subs=(1, 2, 5)), minor=False)
+        bar.ax.yaxis.set_major_formatter("{x:,.0f}")
+    elif labels.unit == "date":
+        bar.locator = _dates().AutoDateLocator(minticks=3, maxticks=8)
+        bar.formatter = _dates().AutoDateFormatter(bar.locator)
+        bar.formatter.scaled[1 / 24] = "%m-%d %H:%M"
+        bar.update_ticks()
+    elif labels.unit:
+        bar.formatter = f"{{x:g}} {labels.unit}"
+        bar.update_ticks()
+    bar.solids.set_alpha(1.0)
+    bar.set_label(fit(name or "", 40, 2), parse_math=False)  # a label may hold a dollar sign
+    return bar
+
+
+def fit(text: str, room: int, n_lines: int) -> str:
+    """Return a text in lines of at most some characters, shortened if it needs too many lines."""
+    if len(text) <= room and "\n" not in text:
+        return text
+    text = " ".join(text.split())
+    lines, kept = textwrap.wrap(text, room), room * n_lines
+    while len(lines) > n_lines:
+        lines, kept = textwrap.wrap(shorten(text, kept), room), kept - 1
+    return "\n".join(lines)
+
+
+def make_room(figure: Any, legend: Any, expected: float = 0.5) -> None:
+    """Widen a figure by what a legend takes more than is expected, in inches, so that the map keeps its size."""
+    wider = legend.get_window_extent().width / figure.dpi - expected
+    if wider > 0.0:
+        figure.set_figwidth(figure.get_figwidth() + wider)

@@ -13,13 +13,24 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
-from sklearn.utils import check_array, check_consistent_length, column_or_1d
+from sklearn.utils import check_array, check_consistent_length
 
 from .._checks import check_choice
 from .._pipeline import embedder_of, place_of_embedding
-from .drawing import axes_for, draw_image, draw_legend, draw_marks, new_figure, prepare
+from .columns import as_array, as_typed, read_column
+from .drawing import (
+    axes_for,
+    draw_colorbar,
+    draw_image,
+    draw_legend,
+    draw_marks,
+    legend_marks,
+    make_room,
+    new_figure,
+    prepare,
+)
 from .interactive import Column, make_page
-from .labels import Labels, read_labels
+from .labels import MAX_CLASSES, Labels, read_labels
 
 # Above this number of points, marks hide each other however small they are.
 MAX_MARKS = 200_000
@@ -31,10 +42,13 @@ class EmbeddingDisplay:
     `from_estimator` and `from_embedding` make a display and draw it.
 
     Up to 20 different labels are classes, each with its own color; up to ten colors are safe for the color-blind. More
-    labels, if they are numbers, are values on a color scale. Marks get smaller and more transparent with the number of
-    points. A map of more than 200,000 points with one or two components is drawn as an image: a pixel shows the mean
-    value of its points; or their most frequent class, deeper for more points; or, without labels, their number on a
-    logarithmic scale.
+    labels, if they are numbers, dates or durations, are values on a color scale. Labels that differ are different
+    classes, whatever numbers they look like; texts are in the order of the numbers in them, and categories in theirs.
+    Missing labels (None, NaN, NaT, ``pandas.NA``, masked) are gray, and last in the legend.
+
+    Marks get smaller and more transparent with the number of points. A map of more than 200,000 points with one or two
+    components is drawn as an image: a pixel shows the mean value of its points; or their most frequent class, deeper
+    for more points; or, without labels, their number on a logarithmic scale.
 
     Parameters
     ----------
@@ -42,7 +56,8 @@ class EmbeddingDisplay:
         The positions. One component is drawn as a strip, with the points scattered across it; of more than three
         components, the first two are drawn.
     y : array-like of shape (n_samples,), default=None
-        Labels or values that give the colors. Points whose value is NaN are gray, and left out of mean values.
+        Labels or values that give the colors: a list, an array, or a column of pandas, polars or pyarrow. Missing ones
+        are left out of majorities and mean values.
     label_name : str, default=None
         The name of the labels; by default that of ``y``, if ``y`` is a pandas Series.
 
@@ -55,7 +70,7 @@ class EmbeddingDisplay:
     points_ : matplotlib PathCollection or AxesImage
         The points, or their density.
     legend_ : matplotlib Legend or None
-        The classes, at the right of the map.
+        The classes, at the right of the map. Long names are broken into lines and shortened.
     colorbar_ : matplotlib Colorbar or None
         The scale of values or counts.
 
@@ -188,7 +203,9 @@ class EmbeddingDisplay:
             Whether to draw the legend or color bar.
         **kwargs
             Arguments for matplotlib's ``scatter``, or ``imshow`` for a density, which override those of the display:
-            ``s``, ``alpha``, ``cmap``, ``vmin``, ``vmax`` or ``norm``, for example.
+            ``s``, ``marker``, ``alpha``, ``cmap``, ``vmin``, ``vmax`` or ``norm``, for example. Classes have the first
+            colors of a ``cmap`` that lists few, as "tab10", or colors at equal distances of any other. With ``c``, the
+            legend has the colors of the points, and there is none where points of one class differ in color.
 
         Returns
         -------
@@ -220,15 +237,14 @@ class EmbeddingDisplay:
                 f"ax has the projection {self.ax_.name!r}, must have {'3d' if d == 3 else 'rectilinear'!r}."
             )
         prepare(self.ax_, d)
+        as_image = density is True or (density == "auto" and d < 3 and n > MAX_MARKS)
         if density == "auto" and d == 3 and n > MAX_MARKS:
             rows = _sample(n)
             embedding, labels = embedding[rows], labels.of(rows)
-        elif density is True or (density == "auto" and n > MAX_MARKS):
-            self.points_ = draw_image(self.ax_, embedding, labels, kwargs)
-            self._add_legend(labels, legend, labels.name if labels.values is not None else "points per pixel")
-            return self
-        self.points_ = draw_marks(self.ax_, embedding, labels, kwargs)
-        self._add_legend(labels, legend, labels.name)
+        self.points_ = (draw_image if as_image else draw_marks)(self.ax_, embedding, labels, kwargs)
+        self._add_legend(labels, kwargs, legend, ax is None)
+        if ax is None and self.legend_ is not None:
+            make_room(self.figure_, self.legend_)
         return self
 
     def to_html(
@@ -245,9 +261,10 @@ class EmbeddingDisplay:
         path : str or path-like
             The file.
         names : array-like of shape (n_samples,), default=None
-            Names of the rows; by default their numbers, from 0.
-        features : DataFrame or dict of str to array-like of shape (n_samples,), default=None
-            Columns for the tooltips. Floating-point numbers are kept in 32 bits, and shown to six digits.
+            Names of the rows, shown with all digits if they are numbers; by default the numbers of the rows, from 0.
+        features : DataFrame, pyarrow.Table or dict of str to array-like of shape (n_samples,), default=None
+            Columns for the tooltips. Integers are shown with all digits; other numbers are shown with six digits, or
+            with two decimals if they are larger.
         title : str, default=None
             A heading.
 
@@ -276,14 +293,13 @@ class EmbeddingDisplay:
         n, d = embedding.shape
         if d != 2:
             raise ValueError(f"embedding has {d} component{'s' * (d > 1)}, must have 2 for a page.")
-        columns = {"row": Column.of("row", _column(np.arange(n) if names is None else names, n, "names"))}
+        columns = {"row": _column("row", np.arange(n) if names is None else names, n, "names", exact=True)}
         if labels.classes is not None and labels.codes is not None:
             columns["label"] = Column(labels.name or "label", labels.codes.astype(np.uint8), labels.classes)
-        elif self.y is not None:
-            values = column_or_1d(self.y) if labels.values is None else labels.values
-            columns["label"] = Column.of(labels.name or "label", values)
-        for k, name in enumerate(_names_of(features)):
-            columns[f"feature_{k}"] = Column.of(str(name), _column(features[name], n, f"features[{name!r}]"))
+        elif labels.column is not None:
+            columns["label"] = Column.of(labels.name or "label", labels.column)
+        for k, (name, values) in enumerate(_columns_of(features)):
+            columns[f"feature_{k}"] = _column(str(name), values, n, f"features[{name!r}]")
         if n > MAX_MARKS:
             rows = _sample(n)
             embedding, labels = embedding[rows], labels.of(rows)
@@ -297,27 +313,22 @@ class EmbeddingDisplay:
             message = f"of {Y.shape[1]} components, the plot shows the first two"
             warnings.warn(message, UserWarning, stacklevel=3)
             Y = Y[:, :2]
-        name = self.label_name if self.label_name is not None else getattr(self.y, "name", None)
         if self.y is None:
             return Y, Labels(None)
-        y = column_or_1d(self.y)
-        check_consistent_length(Y, y)
-        return Y, read_labels(y, "" if name is None else str(name))
+        labels = read_labels(self.y, self.label_name)
+        check_consistent_length(Y, labels.column.codes)
+        return Y, labels
 
-    def _add_legend(self, labels: Labels, wanted: bool, bar_name: str | None) -> None:
-        from matplotlib.colors import LogNorm
-        from matplotlib.ticker import LogLocator
-
+    def _add_legend(self, labels: Labels, kwargs: dict[str, Any], wanted: bool, wide: bool) -> None:
+        """Add the legend of classes, if the colors of the points are theirs, or the color bar."""
         self.legend_ = self.colorbar_ = None
-        if wanted and labels.classes is not None:
-            self.legend_ = draw_legend(self.ax_, labels)
+        marks = legend_marks(self.points_, labels, kwargs) if wanted and labels.classes else None
+        if marks is not None:
+            self.legend_ = draw_legend(self.ax_, labels, marks, wide)
         elif wanted and self.points_.get_array() is not None:
-            self.colorbar_ = self.figure_.colorbar(self.points_, ax=self.ax_, shrink=0.7)
-            if isinstance(self.points_.norm, LogNorm):
-                self.colorbar_.set_ticks(LogLocator(subs=(1, 2, 5)), minor=False)
-                self.colorbar_.ax.yaxis.set_major_formatter("{x:,.0f}")
-            self.colorbar_.solids.set_alpha(1.0)
-            self.colorbar_.set_label(bar_name, parse_math=False)  # a label may hold a dollar sign
+            is_count = hasattr(self.points_, "get_extent") and labels.values is None
+            name = self.label_name if "c" in kwargs else "points per pixel" if is_count else labels.name
+            self.colorbar_ = draw_colorbar(self.ax_, self.points_, labels, name)
 
 
 def _sample(n: int) -> NDArray[np.intp]:
@@ -326,21 +337,25 @@ def _sample(n: int) -> NDArray[np.intp]:
     return np.sort(np.random.default_rng(0).choice(n, MAX_MARKS, replace=False))
 
 
-def _names_of(features: Any) -> list[Any]:
-    """Return the names of columns."""
+def _columns_of(features: Any) -> list[tuple[Any, Any]]:
+    """Return the names and columns of a data frame, a table of pyarrow or a dict."""
     if features is None:
         return []
-    if not hasattr(features, "columns") and not isinstance(features, Mapping):
-        raise TypeError(f"features is a {type(features).__name__}, must be a DataFrame or a dict of columns.")
-    return list(getattr(features, "columns", features))
+    if hasattr(features, "column_names"):
+        return list(zip(features.column_names, features.columns, strict=True))
+    if isinstance(features, Mapping) or (hasattr(features, "columns") and hasattr(features, "items")):
+        return list(features.items())
+    if hasattr(features, "columns"):
+        return [(name, features[name]) for name in features.columns]
+    raise TypeError(f"features is a {type(features).__name__}, must be a DataFrame or a dict of columns.")
 
 
-def _column(values: Any, n: int, name: str) -> NDArray[Any]:
-    """Return a value for each of n rows."""
-    column = np.asarray(values)
-    if column.shape != (n,):
-        raise ValueError(f"{name} has the shape {column.shape}, must have {(n,)}, a value for each point.")
-    return column
+def _column(heading: str, values: Any, n: int, name: str, *, exact: bool = False) -> Column:
+    """Return a column of tooltips, with a value for each of n rows."""
+    array = as_array(values)
+    if array.shape != (n,):
+        raise ValueError(f"{name} has the shape {array.shape}, must have {(n,)}, a value for each point.")
+    return Column.of(heading, read_column(values, array), exact=exact)
 
 
 def plot_perplexities(
@@ -403,6 +418,9 @@ def plot_perplexities(
         ax.set_title(f"perplexity {value:g}")
         at_the_corner = place == n_columns  # one legend is enough
         displays.append(EmbeddingDisplay(Y, y, label_name=label_name).plot(ax, legend=at_the_corner, **kwargs))
+    legend = displays[n_columns - 1].legend_
+    if legend is not None:
+        make_room(figure, legend)
     return displays
 
 
@@ -416,7 +434,7 @@ def draw(path: Path, embedding: NDArray[Any], labels: NDArray[Any] | None = None
     embedding : ndarray of shape (n, d)
         The positions.
     labels : ndarray of shape (n,), default=None
-        Labels or values that give the colors.
+        Labels or values that give the colors; more than 20 different texts that all are numbers are values.
     label_name : str, default="label"
         The name of the labels.
 
@@ -432,7 +450,8 @@ def draw(path: Path, embedding: NDArray[Any], labels: NDArray[Any] | None = None
     figure = Figure(figsize=(8, 2) if n_components == 1 else (8, 8))
     FigureCanvasAgg(figure)
     ax = figure.add_subplot(projection="3d" if n_components == 3 else None)
-    EmbeddingDisplay(embedding, labels, label_name=label_name).plot(ax)
+    y = None if labels is None else as_typed(labels, MAX_CLASSES)
+    EmbeddingDisplay(embedding, y, label_name=label_name).plot(ax)
     figure.savefig(path, dpi=150, bbox_inches="tight")
 
 

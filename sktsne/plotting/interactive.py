@@ -12,15 +12,31 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .labels import PALETTES, UNKNOWN, Labels
+from .columns import MISSING, Distinct, as_numbers, names_of
+from .labels import LONGEST, PALETTES, UNKNOWN, Labels, shorten
 
 INK, FADED = "#222222", "#e8e8e8"
-LONGEST = 30  # characters of a name in the legend or above a search field
+DATES = {  # how the ticks of a color bar show dates
+    "days": "%Y-%m-%d",
+    "months": "%Y-%m",
+    "hours": "%m-%d %H:%M",
+    "hourmin": "%H:%M",
+    "minutes": "%H:%M",
+}
 MOVING = 20_000  # points drawn while the map is dragged or zoomed
 
+# How tooltips show a number: an integer with all digits, another with six, or two decimals.
+NUMBER = """
+if (Number.isInteger(value))
+    return String(value)
+const digits = Math.floor(Math.log10(Math.abs(value))) + 3  // of two decimals
+return String(Number(value.toPrecision(Math.min(17, Math.max(6, digits)))))
+"""
 # A name matches a text that equals it or, if no name equals the text, a text that it contains. Rows without names are
 # found by their numbers.
-SEARCH = """
+SEARCH = (
+    f"const shown = (value) => {{{NUMBER}}}"
+    + """
 function matcher(key) {
     const text = key in boxes ? boxes[key].value_input.trim().toLowerCase() : ""
     const values = source.data[key]
@@ -28,7 +44,7 @@ function matcher(key) {
     if (text === "")
         return () => true
     if (names === undefined)
-        return (i) => String(values[i]) === text
+        return (i) => shown(values[i]).toLowerCase() === text
     const lower = names.map((name) => name.trim().toLowerCase())
     const exact = lower.includes(text)
     const hits = lower.map((name) => exact ? name === text : name.includes(text))
@@ -49,6 +65,7 @@ points.muted = indices.length === 0  // Bokeh takes an empty selection for no se
 const format = (count) => count.toLocaleString("en-US")
 counter.text = all ? `${format(n)} points` : `${format(indices.length)} of ${format(n)} points`
 """
+)
 # A click on a class searches for the class, a second click ends the search.
 CLICK = """
 const name = names[legend.items.indexOf(cb_obj.item)]
@@ -70,7 +87,6 @@ const {start, end} = figure.x_range
 const zoom = Math.sqrt(span / (end - start))
 points.glyph.size = Math.round(size * Math.min(4, Math.max(1, zoom)))  // rounded, because each change takes time
 """
-NUMBER = "return String(Number(value.toPrecision(6)))"
 NAME = "return names[value]"
 
 
@@ -82,14 +98,36 @@ class Column(NamedTuple):
     names: list[str] | None = None
 
     @classmethod
-    def of(cls, heading: str, values: NDArray[Any]) -> Column:
-        """Return a column that takes little memory, 32 bits for a number."""
-        if values.dtype.kind == "f":
-            return cls(heading, values.astype(np.float32))
-        if values.dtype.kind in "iu" and np.array_equal(values, values.astype(np.int32)):
-            return cls(heading, values.astype(np.int32))
-        names, codes = np.unique(values.astype(str), return_inverse=True)
-        return cls(heading, codes.ravel().astype(np.min_scalar_type(len(names))), names.tolist())
+    def of(cls, heading: str, column: Distinct, *, exact: bool = False) -> Column:
+        """Return a column that takes little memory: numbers if they say all there is to show, else names.
+
+        With ``exact``, numbers that would be rounded are names, too.
+        """
+        numbers = _numbers(column.values)
+        if numbers is not None and not (exact and (numbers != np.round(numbers)).any()):
+            return cls(heading, _narrowed(column.rows(numbers, np.nan)))
+        names = names_of(column.values) + ([] if column.is_complete else [MISSING])
+        codes = column.rows(np.arange(len(column.values)), len(column.values))
+        return cls(heading, codes.astype(np.min_scalar_type(len(names))), names)
+
+
+def _numbers(values: NDArray[Any]) -> NDArray[np.float64] | None:
+    """Return integers and floating-point numbers as JavaScript has them, if it can hold all of them exactly."""
+    scale = as_numbers(values)
+    if scale is None or scale[1] or len(values) == 0:
+        return None
+    plain = values.dtype != object or all(isinstance(value, int | float | np.number) for value in values)
+    exact = values.dtype.kind == "f" or np.abs(scale[0]).max(initial=0.0) <= 2**53
+    return scale[0] if plain and exact else None
+
+
+def _narrowed(numbers: NDArray[np.float64]) -> NDArray[Any]:
+    """Return numbers in 32 bits, if they show what is to be shown."""
+    sizes = np.abs(numbers[np.isfinite(numbers) & (numbers != 0.0)])
+    if np.isfinite(numbers).all() and (numbers == np.round(numbers)).all() and sizes.max(initial=0.0) < 2**31:
+        return numbers.astype(np.int32)
+    few_digits = sizes.min(initial=1.0) > 1e-30 and sizes.max(initial=0.0) < 1e4
+    return numbers.astype(np.float32) if few_digits else numbers
 
 
 def make_page(Y: NDArray[Any], labels: Labels, columns: dict[str, Column], title: str | None) -> str:
@@ -116,22 +154,19 @@ def make_page(Y: NDArray[Any], labels: Labels, columns: dict[str, Column], title
         raise ImportError(message) from error
     data = {key: column.values for key, column in columns.items()}
     source = ColumnDataSource({"x": Y[:, 0].astype(np.float32), "y": Y[:, 1].astype(np.float32), **data})
+    if labels.values is not None and columns["label"].names is not None:
+        source.data["value"] = labels.values * _factor(labels)
     figure, points = _draw(source, labels)
     tooltips = _tooltips(points, columns)
     figure.add_tools(tooltips)
-    searched = ["row"] if "label" not in columns or labels.values is not None else ["label", "row"]
-    boxes = {key: TextInput(title=f"Find {_short(columns[key].heading)}", width=200) for key in searched}
+    searched = ["row"] if "label" not in columns or columns["label"].names is None else ["label", "row"]
+    boxes = {key: TextInput(title=f"Find {shorten(columns[key].heading, LONGEST)}", width=200) for key in searched}
     counter = Div(text=f"{len(Y):,} points", styles={"align-self": "end", "padding-bottom": "8px"})
     arguments = {"source": source, "points": points, "tooltips": tooltips, "boxes": boxes, "counter": counter}
     for box in boxes.values():
         box.js_on_change("value_input", CustomJS(args=arguments, code=SEARCH))
     if labels.classes is not None:
-        legend = _legend(points, labels)
-        legend.js_on_event(
-            "legend_item_click",
-            CustomJS(args={"legend": legend, "box": boxes["label"], "names": labels.classes}, code=CLICK),
-        )
-        figure.add_layout(legend, "right")
+        figure.add_layout(_legend(points, labels, boxes["label"]), "right")
     heading = [] if title is None else [Div(text=escape(title), disable_math=True, styles={"font-size": "150%"})]
     page = column(*heading, row(*boxes.values(), counter), figure, sizing_mode="stretch_both")
     return str(file_html(page, INLINE, title="Map" if title is None else title))
@@ -139,13 +174,29 @@ def make_page(Y: NDArray[Any], labels: Labels, columns: dict[str, Column], title
 
 def _draw(source: Any, labels: Labels) -> tuple[Any, Any]:
     """Return the figure and the renderer of its points, which fades the points that a search does not match."""
-    from bokeh.models import BoxZoomTool, ColorBar, CustomJS, LinearColorMapper, WheelZoomTool
-    from bokeh.plotting import figure as new_figure
+    from bokeh.models import CustomJS
 
     n = len(source.data["x"])
     area = 500_000  # square pixels of a usual window
     size = float(np.clip(np.sqrt(0.3 * area / n), 2.5, 9.0))
     alpha = float(np.clip(0.8 * area / (n * size**2), 0.3, 1.0))
+    figure = _figure(n)
+    points = _scatter(figure, source, _fill(figure, source, labels), size=size, alpha=alpha)
+    span = float(max(np.ptp(source.data["x"]), np.ptp(source.data["y"])))
+    figure.x_range.js_on_change(
+        "end", CustomJS(args={"figure": figure, "points": points, "size": size, "span": span}, code=GROW)
+    )
+    fit = CustomJS(args={"figure": figure}, code=FIT)
+    figure.js_on_change("inner_width", fit)
+    figure.js_on_change("inner_height", fit)
+    return figure, points
+
+
+def _figure(n: int) -> Any:
+    """Return a figure without axes, to move and zoom n points in."""
+    from bokeh.models import BoxZoomTool, WheelZoomTool
+    from bokeh.plotting import figure as new_figure
+
     # A canvas, because WebGL is too slow without a graphics processor.
     figure = new_figure(
         sizing_mode="stretch_both",
@@ -162,44 +213,47 @@ def _draw(source: Any, labels: Labels) -> tuple[Any, Any]:
     figure.toolbar.logo = None
     figure.axis.visible = figure.grid.visible = False
     figure.x_range.range_padding = figure.y_range.range_padding = 0.05
-    color: Any = PALETTES[0][0]
+    return figure
+
+
+def _fill(figure: Any, source: Any, labels: Labels) -> Any:
+    """Return the color of the points; values get a color bar beside the figure."""
+    from bokeh.models import LinearColorMapper
+
     if labels.classes is not None:
         palette = labels.palette
-        color = {"field": "label", "transform": LinearColorMapper(palette, low=-0.5, high=len(palette) - 0.5)}
-    elif labels.values is not None:
-        low, high = np.nanmin(labels.values), np.nanmax(labels.values)
-        mapper = LinearColorMapper("Viridis256", low=low, high=high, nan_color=UNKNOWN)
-        color = {"field": "label", "transform": mapper}
-        figure.add_layout(
-            ColorBar(color_mapper=mapper, title=_short(labels.name or "") or None, title_text_color=INK), "right"
-        )
-    points = figure.scatter(
-        "x",
-        "y",
-        source=source,
-        size=size,
-        alpha=alpha,
-        fill_color=color,
-        line_color=None,
-        hit_dilation=2.0,
-        selection_alpha=1.0,
-        selection_fill_color=color,
-        selection_line_color=None,
-        nonselection_alpha=1.0,
-        nonselection_fill_color=FADED,
-        nonselection_line_color=None,
-        muted_alpha=1.0,
-        muted_fill_color=FADED,
-        muted_line_color=None,
-    )
-    span = float(max(np.ptp(source.data["x"]), np.ptp(source.data["y"])))
-    figure.x_range.js_on_change(
-        "end", CustomJS(args={"figure": figure, "points": points, "size": size, "span": span}, code=GROW)
-    )
-    fit = CustomJS(args={"figure": figure}, code=FIT)
-    figure.js_on_change("inner_width", fit)
-    figure.js_on_change("inner_height", fit)
-    return figure, points
+        return {"field": "label", "transform": LinearColorMapper(palette, low=-0.5, high=len(palette) - 0.5)}
+    if labels.values is None:
+        return PALETTES[0][0]
+    low, high = (limit * _factor(labels) for limit in labels.limits)
+    mapper = LinearColorMapper("Viridis256", low=low, high=high, nan_color=UNKNOWN)
+    figure.add_layout(_color_bar(mapper, labels), "right")
+    return {"field": "value" if "value" in source.data else "label", "transform": mapper}
+
+
+def _factor(labels: Labels) -> float:
+    """Return by what values are multiplied for Bokeh, which counts dates in milliseconds."""
+    return 86.4e6 if labels.unit == "date" else 1.0
+
+
+def _color_bar(mapper: Any, labels: Labels) -> Any:
+    """Return the scale of values."""
+    from bokeh.models import ColorBar, CustomJSTickFormatter, DatetimeTicker, DatetimeTickFormatter
+
+    style: dict[str, Any] = {"title": shorten(labels.name or "", LONGEST) or None, "title_text_color": INK}
+    if labels.unit == "date":
+        style |= {"ticker": DatetimeTicker(), "formatter": DatetimeTickFormatter(**DATES)}
+    elif labels.unit:
+        style["formatter"] = CustomJSTickFormatter(code=f"return `${{tick}} {labels.unit}`")
+    return ColorBar(color_mapper=mapper, **style)
+
+
+def _scatter(figure: Any, source: Any, color: Any, **style: Any) -> Any:
+    """Draw the points, in their colors or faded."""
+    for state, fill in (("", color), ("selection_", color), ("nonselection_", FADED), ("muted_", FADED)):
+        style |= {f"{state}fill_color": fill, f"{state}line_color": None}
+        style.setdefault(f"{state}alpha", 1.0)
+    return figure.scatter("x", "y", source=source, hit_dilation=2.0, **style)
 
 
 def _tooltips(points: Any, columns: dict[str, Column]) -> Any:
@@ -207,11 +261,9 @@ def _tooltips(points: Any, columns: dict[str, Column]) -> Any:
     from bokeh.models import CustomJSHover, HoverTool
 
     lines, formatters = [], {}
-    for key, (heading, values, names) in columns.items():
-        safe = escape(heading).replace("@", "&#64;").replace("$", "&#36;")  # Bokeh would replace @ and $
-        if names is None and values.dtype.kind != "f":
-            lines.append(f"<div>{safe}: <b>@{key}</b></div>")
-            continue
+    for key, column in columns.items():
+        names = column.names
+        safe = escape(column.heading).replace("@", "&#64;").replace("$", "&#36;")  # Bokeh would replace @ and $
         formatters[f"@{key}"] = CustomJSHover(
             args={} if names is None else {"names": names}, code=NUMBER if names is None else NAME
         )
@@ -221,18 +273,18 @@ def _tooltips(points: Any, columns: dict[str, Column]) -> Any:
     return HoverTool(renderers=[points], tooltips=text, formatters=formatters, limit=3, visible=False)
 
 
-def _legend(points: Any, labels: Labels) -> Any:
-    """Name the classes; each has the color of one of its points."""
-    from bokeh.models import Legend, LegendItem
+def _legend(points: Any, labels: Labels, box: Any) -> Any:
+    """Name the classes; each has the color of one of its points, and a click writes its name into the field."""
+    from bokeh.models import CustomJS, Legend, LegendItem
 
     classes, codes = labels.classes or [], labels.codes
     items = []
     for k, name in enumerate(classes):
         example = int(np.argmax(codes == k))
-        items.append(LegendItem(label={"value": _short(name) or "(empty)"}, renderers=[points], index=example))
-    return Legend(
+        items.append(LegendItem(label={"value": shorten(name, LONGEST)}, renderers=[points], index=example))
+    legend = Legend(
         items=items,
-        title=_short(labels.name or "") or None,
+        title=shorten(labels.name or "", LONGEST) or None,
         title_text_color=INK,
         label_text_color=INK,
         border_line_color=None,
@@ -240,7 +292,6 @@ def _legend(points: Any, labels: Labels) -> Any:
         glyph_width=24,
         spacing=0,
     )
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+    arguments = {"legend": legend, "box": box, "names": classes}
+    legend.js_on_event("legend_item_click", CustomJS(args=arguments, code=CLICK))
+    return legend

@@ -1,0 +1,362 @@
+"""Columns of values in any container and of any type: which values are the same, their order and their names."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from enum import Enum
+from itertools import chain
+from numbers import Real
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+MISSING, EMPTY = "(missing)", "(empty)"  # the names of values without one
+FIXED = "biufMm"  # kinds of dtype whose values NumPy compares as they are: numbers and times
+# Units of durations, and NumPy's codes for them.
+UNITS: dict[str, Any] = {
+    "d": "D",
+    "h": "h",
+    "min": "m",
+    "s": "s",
+    "ms": "ms",
+    "µs": "us",
+    "ns": "ns",
+}
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+
+
+class Distinct(NamedTuple):
+    """A column as its distinct values in their order, and for each row the index of its value, -1 if it is missing."""
+
+    codes: NDArray[np.intp]
+    values: NDArray[Any]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether no value is missing."""
+        return not (self.codes < 0).any()
+
+    def rows(self, of_values: NDArray[Any], missing: Any) -> NDArray[Any]:
+        """Return for each row what is given for its value, or ``missing``."""
+        return np.append(of_values, np.array([missing], dtype=of_values.dtype))[self.codes]
+
+
+def as_array(column: Any) -> NDArray[Any]:
+    """Return the values as they were given: an array of numbers or times, or else of objects.
+
+    A conversion by NumPy alone would merge 1 and "1" in a list, round large integers beside a missing value, and make
+    texts of None and NaN.
+
+    Parameters
+    ----------
+    column : array-like
+        A list, an array, or a column of pandas, polars or pyarrow.
+
+    Returns
+    -------
+    array : ndarray
+        Of the column's shape.
+    """
+    if isinstance(column, np.ma.MaskedArray):
+        return _without(np.ma.getdata(column), np.ma.getmaskarray(column))
+    if isinstance(column, list | tuple):
+        kinds = set(map(type, column))
+        return np.asarray(column) if any(map(_is_array, kinds)) else _narrowed(column)
+    items = _to_list(column)
+    if items is not None:
+        return _narrowed(items) if _categories(column) is None else _objects(items)
+    array = np.asarray(column)
+    if array.dtype.kind in FIXED:
+        return array
+    return _narrowed(array.tolist()) if array.ndim == 1 else array.astype(object)
+
+
+def _without(values: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[Any]:
+    """Return values of which some are missing."""
+    array = np.array(as_array(values) if values.ndim == 1 else values)
+    if array.dtype.kind not in "fMm":
+        array = array.astype(object)
+    array[mask] = {"O": None, "f": np.nan}.get(array.dtype.kind, "NaT")
+    return array
+
+
+def _is_array(kind: type) -> bool:
+    scalar = issubclass(kind, np.generic | np.ma.core.MaskedConstant)
+    return issubclass(kind, list) or (hasattr(kind, "__array__") and not scalar)
+
+
+def column_of(frame: Any) -> Any:
+    """Return the column of a frame with only one, and everything else as it is."""
+    columns: Any = frame.columns if hasattr(type(frame), "columns") else ()
+    if len(columns) != 1:
+        return frame
+    return columns[0] if hasattr(columns[0], "to_pylist") else frame[columns[0]]  # pyarrow has the columns themselves
+
+
+def _to_list(column: Any) -> list[Any] | None:
+    """Return the values of a column whose dtype NumPy does not have, unless they are times, which NumPy reads right."""
+    dtype = getattr(column, "dtype", None)
+    dtype = getattr(column, "type", None) if dtype is None else dtype
+    method = getattr(column, "to_pylist", getattr(column, "to_list", None))
+    if method is None and hasattr(dtype, "na_value"):
+        method = column.tolist  # an extension array of pandas
+    if method is None or isinstance(dtype, np.dtype):
+        return None
+    is_time = str(dtype).lower().startswith(("date", "timestamp", "duration"))
+    has_zone = "tz=" in str(dtype) or getattr(dtype, "tz", getattr(dtype, "time_zone", None)) is not None
+    if is_time and not has_zone:
+        return None
+    return list(method())
+
+
+def _narrowed(items: Sequence[Any]) -> NDArray[Any]:
+    """Return an array of numbers or times if all items have one such type, else of objects."""
+    kinds = set(map(type, items))
+    if len(kinds) == 1:
+        (kind,) = kinds
+        if kind in (int, float, bool) or issubclass(kind, np.generic):
+            array = np.asarray(items)
+            exact = kind is not int or array.dtype.kind in "iu"  # large integers may become floating-point numbers
+            if array.dtype.kind in FIXED and exact:
+                return array
+    return _objects(items)
+
+
+def _objects(items: Sequence[Any]) -> NDArray[Any]:
+    return np.fromiter(map(_plain, items), object, len(items))
+
+
+def _plain(item: Any) -> Any:
+    """Return texts and booleans of NumPy as those of Python, so that all of a column have one type."""
+    return item.item() if isinstance(item, np.str_ | np.bytes_ | np.bool_) else item
+
+
+def read_column(column: Any, array: NDArray[Any] | None = None) -> Distinct:
+    """Return the distinct values of a column in their order.
+
+    Numbers, times and whatever else Python can sort are in this order, categories in their own, and texts in the order
+    of the numbers in them. None, NaN, NaT, pandas.NA and masked values are all missing.
+
+    Parameters
+    ----------
+    column : array-like of shape (n,)
+        The column.
+    array : ndarray of shape (n,), default=None
+        The column's values, as `as_array` returns them.
+    """
+    array = as_array(column) if array is None else array
+    if array.dtype.kind in FIXED:
+        known = array == array  # not NaN or NaT
+        codes = np.full(len(array), -1, dtype=np.intp)
+        values, inverse = np.unique(array[known], return_inverse=True)
+        codes[known] = inverse.ravel()
+        return Distinct(codes, values)
+    codes, found = _factorize(array.tolist())
+    order = _order(found, _categories(column))
+    rank = np.empty(len(order) + 1, dtype=np.intp)
+    rank[order], rank[-1] = np.arange(len(order)), -1
+    return Distinct(rank[codes], np.fromiter((found[k] for k in order), object, len(order)))
+
+
+def _factorize(items: list[Any]) -> tuple[NDArray[np.intp], list[Any]]:
+    """Return for each item the place of its value in the list of distinct values, in the order of appearance."""
+    keys: list[Any] = items
+    kinds = set(map(type, items))
+    if len(kinds) > 1 and bool in kinds:
+        keys = [(isinstance(item, bool), item) for item in items]  # True is not 1
+    places: dict[Any, int] = {}
+    found: list[Any] = []
+    codes = np.empty(len(items), dtype=np.intp)
+    for row, (key, item) in enumerate(zip(keys, items, strict=True)):
+        try:
+            place = places.get(key)
+        except TypeError:  # a list or an array cannot be looked up
+            key = f"{type(item).__name__} {item!r}"
+            place = places.get(key)
+        if place is None:
+            place = -1 if _is_missing(item) else len(found)
+            places[key] = place
+            found += [item] * (place >= 0)
+        codes[row] = place
+    return codes, found
+
+
+def _is_missing(value: Any) -> bool:
+    if value is None or value is np.ma.masked or type(value).__name__ == "NAType":
+        return True
+    if isinstance(value, Decimal):
+        return value.is_nan()
+    try:
+        return bool(value != value)
+    except (TypeError, ValueError):  # of an array in a column of objects
+        return False
+
+
+def _categories(column: Any) -> list[Any] | None:
+    """Return the categories of a column if they have an order: of pandas, of a polars Enum, or of pyarrow."""
+    dtype = getattr(column, "dtype", None)
+    categories: Any = getattr(dtype, "categories", None)
+    if hasattr(categories, "__len__"):
+        return list(categories)
+    if getattr(getattr(column, "type", None), "ordered", False) is True:
+        chunks = getattr(column, "chunks", [column])
+        return list(dict.fromkeys(chain.from_iterable(chunk.dictionary.to_pylist() for chunk in chunks)))
+    return None
+
+
+def _order(values: list[Any], categories: list[Any] | None) -> list[int]:
+    """Return the indices that sort values."""
+    keys: list[Any] = values
+    kinds = set(map(type, values))
+    if len(kinds) == 1 and isinstance(values[0], Enum):
+        categories = list(type(values[0]))
+    if categories is not None:
+        place = {category: k for k, category in enumerate(categories)}
+        keys = [place[value] for value in values]
+    elif kinds == {str}:
+        keys = _keys_of_texts(values)
+    try:
+        return sorted(range(len(values)), key=keys.__getitem__)
+    except (TypeError, ValueError):  # values of different types
+        keys = [_natural(str(value)) for value in values]
+        return sorted(range(len(values)), key=keys.__getitem__)
+
+
+def _keys_of_texts(texts: list[str]) -> list[Any]:
+    """Return keys that sort texts: by their number if all are decimal numbers, else by the numbers in them.
+
+    "3.9" and "3.10" are versions, because the decimal number would be "3.1", or "3.90" would have two decimals, too.
+    """
+    if all(NUMBER.fullmatch(text) for text in texts):
+        numbers = list(map(float, texts))
+        fractions = [text.partition(".")[2] for text in texts]
+        padded = any(len(fraction) > 1 and fraction.isdigit() and fraction.endswith("0") for fraction in fractions)
+        if len(set(numbers)) == len(texts) and not (padded and len(set(map(len, fractions))) > 1):
+            return numbers
+    return list(map(_natural, texts))
+
+
+def as_typed(texts: NDArray[Any], most: int) -> NDArray[Any]:
+    """Return the texts of a file as numbers, if they are decimal numbers and more different ones than ``most``.
+
+    A file of text does not tell whether 1.5 is a number or a name.
+    """
+    distinct = set(texts.tolist())
+    if texts.dtype.kind != "U" or len(distinct) <= most or not all(map(NUMBER.fullmatch, distinct)):
+        return texts
+    return texts.astype(np.float64)
+
+
+def _natural(text: str) -> tuple[Any, ...]:
+    """Return a key that sorts "c9" before "c10"."""
+    parts: list[Any] = re.split(r"(\d+)", text)
+    for k in range(1, len(parts), 2):
+        digits = parts[k].lstrip("0")
+        parts[k] = (len(digits), digits)
+    return (parts, text)
+
+
+def as_numbers(values: NDArray[Any]) -> tuple[NDArray[np.float64], str] | None:
+    """Return distinct values as numbers with their unit, if they can be a scale.
+
+    Returns
+    -------
+    numbers : ndarray of float64
+        The numbers: days since 1970 for points in time.
+    unit : str
+        "date" for points in time, a unit of time for durations, else "".
+    """
+    times = as_times(values)
+    if times is not None:
+        if times.dtype.kind == "M":
+            days = times.astype("M8[D]")
+            return days.astype(np.float64) + (times - days) / np.timedelta64(1, "D"), "date"
+        longest = np.abs(times).max(initial=np.timedelta64(0, "ns"))
+        unit = next((unit for unit, code in UNITS.items() if longest >= np.timedelta64(2, code)), "ns")
+        return times / np.timedelta64(1, UNITS[unit]), unit
+    if values.dtype.kind in "iuf":
+        return values.astype(np.float64), ""
+    if values.dtype == object and all(map(_is_number, values)):
+        return np.array([_as_float(value) for value in values]), ""
+    return None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real | Decimal) and not isinstance(value, bool | np.bool_)
+
+
+def _as_float(value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def as_times(values: NDArray[Any]) -> NDArray[Any] | None:
+    """Return distinct values as points in time, as the clocks of their time zones show them, or as durations."""
+    if values.dtype.kind in "Mm":
+        has_seconds = values.dtype.kind == "M" or np.datetime_data(values.dtype)[0] not in ("Y", "M", "generic")
+        return values if has_seconds else None
+    if values.dtype != object or len(values) == 0:
+        return None
+    starts = [getattr(value, "start_time", value) for value in values]  # of a period of pandas
+    for kind, code in ((date, "M8"), (timedelta, "m8"), (np.datetime64, "M8"), (np.timedelta64, "m8")):
+        if all(isinstance(start, kind) for start in starts):
+            return np.array(list(map(_as_numpy, starts)), dtype=None if issubclass(kind, np.generic) else code)
+    return None
+
+
+def _as_numpy(time: Any) -> Any:
+    """Return a point in time or a duration of Python or pandas as one of NumPy."""
+    if isinstance(time, datetime):
+        time = time.replace(tzinfo=None)
+    for method in ("to_datetime64", "to_timedelta64"):
+        if hasattr(time, method):
+            return getattr(time, method)()
+    return time
+
+
+def names_of(values: NDArray[Any]) -> list[str]:
+    """Return a name for each of some distinct values, no two the same."""
+    times = as_times(values)
+    names = [_name(value) for value in values] if times is None else _names_of_times(values, times)
+    if len(set(names)) < len(names):
+        names = [_name(value, exact=True) for value in values]
+    if len(set(names)) == len(names):
+        return names
+    count = {name: names.count(name) for name in set(names)}
+    return [name if count[name] == 1 else repr(value) for name, value in zip(names, values, strict=True)]
+
+
+def _name(value: Any, exact: bool = False) -> str:
+    """Return the name of a value; of a number at least six digits and two decimals, if it has so many, or all."""
+    if isinstance(value, float | np.floating):
+        number = float(value)
+        if number.is_integer() and abs(number) < 1e16:
+            return str(int(number))
+        if exact or not abs(number) < 1e16:
+            return str(value)
+        return f"{number:.{max(6, math.floor(math.log10(abs(number))) + 3)}g}"
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace") or EMPTY
+    return str(value) or EMPTY
+
+
+def _names_of_times(values: NDArray[Any], times: NDArray[Any]) -> list[str]:
+    """Return times in the coarsest unit that is exact."""
+    if values.dtype == object and hasattr(values[0], "start_time"):
+        return list(map(str, values))
+    if times.dtype.kind == "M":
+        if np.datetime_data(times.dtype)[0] in ("Y", "M"):
+            return list(map(str, times))
+        codes = ("D", "m", "s", "ms", "us", "ns")
+        code: Any = next(code for code in codes if code == "ns" or (times.astype(f"M8[{code}]") == times).all())
+        return [str(name).replace("T", " ") for name in np.datetime_as_string(times, unit=code)]
+    exact = (unit for unit, code in UNITS.items() if (times.astype(f"m8[{code}]") == times).all())
+    unit = next(exact, "ns")
+    return [f"{count} {unit}" for count in times.astype(f"m8[{UNITS[unit]}]").astype(np.int64)]
