@@ -7,12 +7,19 @@ no index, shape or type.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from scipy.sparse import coo_array, csc_array, csr_array, issparse
+
+
+def are_single(dtypes: Iterable[Any]) -> bool:
+    """Return whether columns have these dtypes, all float32: of NumPy, polars or Arrow, or nullable ones of pandas."""
+    names = [str(dtype).lower() for dtype in dtypes]
+    return bool(names) and all(name in ("float32", "float[pyarrow]") for name in names)
 
 
 def check_number(
