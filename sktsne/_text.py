@@ -137,7 +137,8 @@ def _with_header(path: Path, layout: Layout, rows: list[tuple[int, list[str]]], 
         header = _has_header(path, names, [row for _, row in others], layout.decimal, options)
     if not header:
         return layout._replace(names=[""] * len(first))
-    if others and len(first) + 1 == len(others[0][1]) and _number(others[0][1][0], layout.decimal) is None:
+    second = others[0][1] if others else first
+    if len(second) == len(first) + 1 and second[-1] and _number(second[0], layout.decimal) is None:
         names = ["", *names]  # as R writes the names of rows
     names[0] = names[0].lstrip("# ")
     return layout._replace(n_before=line, names=names)
@@ -268,7 +269,8 @@ def _has_header(path: Path, first: list[str], others: list[list[str]], decimal: 
     header = any(not number and cell.lower() not in DATA_WORDS for number, cell in zip(numbers, cells, strict=True))
     if all(numbers):
         rows = [[row[column] for column in features] for row in others if len(row) == len(first)]
-        header = _numbers_name_columns(cells, rows, decimal)
+        default = first[0] == "" and cells == [str(column) for column in range(len(cells))]  # of pandas, with an index
+        header = default or _numbers_name_columns(cells, rows, decimal)
     if header and any(numbers):
         message = f"{path}: the first row holds numbers, and is taken for a header (--no-header embeds it)"
         warnings.warn(message, stacklevel=2)
