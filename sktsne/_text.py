@@ -227,7 +227,8 @@ def _unquote(cell: str, quoting: int) -> str:
 def _separator(path: Path, lines: list[str], decimal: str | None) -> str:
     """Return the separator by which most rows are as long as the first, and most cells are numbers."""
     lines = [line for line in lines if not line.startswith("#")] or lines
-    found = [sep for sep in SEPARATORS if sep in lines[0]]
+    # A comma is not both, unless numbers with a decimal comma are quoted.
+    found = [sep for sep in SEPARATORS if sep in lines[0] and (sep != decimal or '"' in lines[0])]
     if ".tsv" in path.suffixes and ("\t" in found or not found):
         return "\t"
 
@@ -249,10 +250,10 @@ def _quotes_numbers(lines: list[str]) -> bool:
 
 
 def _decimal(cells: list[str]) -> str:
-    """Return a comma if numbers have it and none has a point."""
-    point = any("." in cell and _number(cell) is not None for cell in cells)
-    comma = any("," in cell and _number(cell, ",") is not None for cell in cells)
-    return "," if comma and not point else "."
+    """Return a comma if more numbers have it than have a point."""
+    point = sum("." in cell and _number(cell) is not None for cell in cells)
+    comma = sum("," in cell and _number(cell, ",") is not None for cell in cells)
+    return "," if comma > point else "."
 
 
 def _has_header(path: Path, first: list[str], others: list[list[str]], decimal: str, options: Options) -> bool:
@@ -260,17 +261,22 @@ def _has_header(path: Path, first: list[str], others: list[list[str]], decimal: 
     wanted = [name for name in (options.labels, options.index) if name not in (None, "none")]
     if any(name in first and not name.isdecimal() for name in wanted):
         return True
-    aside = {int(name) - 1 for name in wanted if name.isdecimal()}
-    if first[0] == "":
-        aside.add(0)
-    features = [column for column in range(len(first)) if column not in aside]
-    cells = [first[column] for column in features]
+    others = [row for row in others if len(row) == len(first)]
+    aside = {int(name) - 1 for name in wanted if name.isdecimal() and 1 <= int(name) <= len(first)}
+    has_index = first[0] == "" and 0 not in aside
+    features = [column for column in range(has_index, len(first)) if column not in aside]
+    cells, rows = [first[column] for column in features], [[row[column] for column in features] for row in others]
     numbers = [*map(_looks_like_number, cells)]
-    header = any(not number and cell.lower() not in DATA_WORDS for number, cell in zip(numbers, cells, strict=True))
     if all(numbers):
-        rows = [[row[column] for column in features] for row in others if len(row) == len(first)]
-        default = first[0] == "" and cells == [str(column) for column in range(len(cells))]  # of pandas, with an index
-        header = default or _numbers_name_columns(cells, rows, decimal)
+        header = (
+            (
+                has_index and cells == [str(column) for column in range(len(cells))]
+            )  # pandas counts columns without names
+            or _numbers_name_columns(cells, rows, decimal)
+            or any(_text_names_column(first[column], [row[column] for row in others], cells) for column in aside)
+        )
+    else:
+        header = any(not number and cell.lower() not in DATA_WORDS for number, cell in zip(numbers, cells, strict=True))
     if header and any(numbers):
         message = f"{path}: the first row holds numbers, and is taken for a header (--no-header embeds it)"
         warnings.warn(message, stacklevel=2)
@@ -280,13 +286,29 @@ def _has_header(path: Path, first: list[str], others: list[list[str]], decimal: 
 def _numbers_name_columns(first: list[str], others: list[list[str]], decimal: str) -> bool:
     """Return whether the first row is a header of numbers.
 
-    It is one if it counts, as 0, 1, 2 or 2019, 2020, 2021 do, and no other row does, or if it holds different whole
-    numbers where no other row has a whole number.
+    It is one if it counts from 0 and does not come up again, if it counts as 2019, 2020, 2021 do and no other row does,
+    or if it holds different whole numbers where no other row has a whole number.
     """
+    if len(first) >= 3 and first == [str(column) for column in range(len(first))]:
+        return first not in others
     if _counts(first, decimal):
         return not any(_counts(row, decimal) for row in others)
-    different = len(set(first)) == len(first) and all(map(_is_whole, first))
-    return different and len(others) >= MIN_ROWS and not any(_is_whole(cell) for row in others for cell in row)
+    return _are_names(first) and len(others) >= MIN_ROWS and not any(_is_whole(cell) for row in others for cell in row)
+
+
+def _text_names_column(first: str, others: list[str], cells: list[str]) -> bool:
+    """Return whether the first cell of the labels is their name.
+
+    It is if it is a text above numbers, or, where the other cells may be names, above texts that come up again.
+    """
+    if _looks_like_number(first) or first in others:
+        return False
+    return all(map(_looks_like_number, others)) or (_are_names(cells) and len(set(others)) < len(others))
+
+
+def _are_names(cells: list[str]) -> bool:
+    """Return whether numbers may be names: different whole numbers."""
+    return len(set(cells)) == len(cells) and all(cell.isdecimal() for cell in cells)
 
 
 def _counts(row: list[str], decimal: str) -> bool:

@@ -120,6 +120,8 @@ def test_layouts(read, content, expected):
         ("1 2\n3 4\n", "--sep=\\ ", [[1, 2], [3, 4]]),
         ("1;2\t3\n4;5\t6\n", "--sep=tab --no-header --index=1", [[3], [6]]),
         ("x\n1,5\n2,5\n", "--decimal=,", [[1.5], [2.5]]),
+        ("1,5\n2,5\n", "--decimal=,", [[1.5], [2.5]]),
+        ('"1,5","2,5"\n"1","2"\n', "--decimal=,", [[1.5, 2.5], [1, 2]]),
         ("1,2\n3,4\n", "--header", [[3, 4]]),
         ("0,1,2\n7,5,6\n", "--no-header", [[0, 1, 2], [7, 5, 6]]),
         ("k,a\n1,2\n3,4\n", "--index=k", [[2], [4]]),
@@ -173,6 +175,21 @@ def test_names_of_rows_as_r_writes_them(read):
     assert "left out as names of rows: column 1" in err
 
 
+@pytest.mark.parametrize(
+    ("first", "labels", "n_rows"),
+    [("8;9;kind", "ab" * 6, 12), ("8;9;kind", "01" * 6, 12), ("8;9;a", "ab" * 6, 13), ("8;8;c", "ab" * 6, 13)],
+)
+def test_header_beside_labels(read, first, labels, n_rows):
+    rows = [[index, index % 5, label] for index, label in enumerate(labels)]
+    assert len(read("in.csv", text(rows, ";", first=first), "--labels", "3")[0]) == n_rows
+
+
+def test_labels_do_not_decide_the_decimal_mark(read):
+    rows = [[*row, label] for row, label in zip(X.tolist(), ["3.1", "3.10", "x"] * 4, strict=True)]
+    content = "\n".join(f"{a:.4f};{b:.4f};{c:.4f}".replace(".", ",") + f";{label}" for a, b, c, label in rows)
+    np.testing.assert_array_equal(read("in.csv", content, "--labels", "4")[0], X.round(4))
+
+
 # What is kept
 
 
@@ -210,6 +227,7 @@ def test_quoted_labels_of_csv(labels_of):
         (",1,2\n3,4,5\n", "line 1, column 1: '' is not a number"),
         ("1.234,56;2\n3;4\n", "line 1, column 1: '1.234,56' is not a number"),
         ("1,5;2\n3;1.234\n", "line 1, column 1: '1,5' is not a number such as 1234.5; see --decimal ,"),
+        ("1,5;2\n3,5;1.234\n", "line 2, column 2: '1.234' is not a number such as 1234,5; see --decimal ."),
         ('a,b\n"1,234.5",2\n', "line 2, column 1 (a): '1,234.5' is not a number"),
         ("1;2,5\n" * 99 + "1;2.5\n", "line 100, column 2: '2.5' is not a number such as 1234,5; see --decimal ."),
         ("a,b\n1,1e400\n", "line 2, column 2 (b): inf is not finite"),
