@@ -286,13 +286,13 @@ def _has_header(path: Path, first: list[str], others: list[list[str]], decimal: 
 def _numbers_name_columns(first: list[str], others: list[list[str]], decimal: str) -> bool:
     """Return whether the first row is a header of numbers.
 
-    It is one if it counts from 0 and does not come up again, if it counts as 2019, 2020, 2021 do and no other row does,
-    or if it holds different whole numbers where no other row has a whole number.
+    It is one if it counts from 0, does not come up again, and not all other rows count, if it counts as 2019, 2020, 2021
+    do and no other row does, or if it holds different whole numbers where no other row has a whole number.
     """
-    if len(first) >= 3 and first == [str(column) for column in range(len(first))]:
-        return first not in others
     if _counts(first, decimal):
-        return not any(_counts(row, decimal) for row in others)
+        counting = [_counts(row, decimal) for row in others]
+        from_0 = first == [str(column) for column in range(len(first))]
+        return (first not in others and not all(counting)) if from_0 else not any(counting)
     return _are_names(first) and len(others) >= MIN_ROWS and not any(_is_whole(cell) for row in others for cell in row)
 
 

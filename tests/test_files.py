@@ -145,7 +145,15 @@ def test_header_of_numbers(read, first):
 
 
 @pytest.mark.parametrize(
-    "content", ["1,2,3\n2,1,3\n1,2,3\n", "5,3\n4.9,3.1\n4.7,3.2\n", "1\n2\n3\n", "0,1\n1,0\n0,0\n1,1\n0,1\n1,1\n"]
+    "content",
+    [
+        "0,1,2\n3,4,5\n6,7,8\n",
+        "0,1,2\n3,1,5\n0,1,2\n",
+        "1,2,3\n2,1,3\n1,2,3\n",
+        "5,3\n4.9,3.1\n4.7,3.2\n",
+        "1\n2\n3\n",
+        "0,1\n1,0\n0,0\n1,1\n0,1\n1,1\n",
+    ],
 )
 def test_rows_of_numbers_are_no_header(read, content):
     rows, err = read("in.csv", content)
@@ -188,6 +196,11 @@ def test_labels_do_not_decide_the_decimal_mark(read):
     rows = [[*row, label] for row, label in zip(X.tolist(), ["3.1", "3.10", "x"] * 4, strict=True)]
     content = "\n".join(f"{a:.4f};{b:.4f};{c:.4f}".replace(".", ",") + f";{label}" for a, b, c, label in rows)
     np.testing.assert_array_equal(read("in.csv", content, "--labels", "4")[0], X.round(4))
+
+
+def test_counted_names_above_small_whole_numbers(read):
+    rows, _ = read("in.csv", "0,1,2\n1,2,3\n4,0,4\n2,2,2\n")
+    np.testing.assert_array_equal(rows, [[1, 2, 3], [4, 0, 4], [2, 2, 2]])
 
 
 # What is kept
