@@ -286,8 +286,8 @@ def _has_header(path: Path, first: list[str], others: list[list[str]], decimal: 
 def _numbers_name_columns(first: list[str], others: list[list[str]], decimal: str) -> bool:
     """Return whether the first row is a header of numbers.
 
-    It is one if it counts from 0, does not come up again, and not all other rows count, if it counts as 2019, 2020, 2021
-    do and no other row does, or if it holds different whole numbers where no other row has a whole number.
+    It is one if it counts from 0, no other row is the same, and not all others count; if it counts otherwise, as
+    2019, 2020, 2021 do, and no other row counts; or if it holds different whole numbers where no other row has any.
     """
     if _counts(first, decimal):
         counting = [_counts(row, decimal) for row in others]
