@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
+import codecs
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
@@ -16,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import SNE, TSNE, __version__
+from ._columns import Options, UsageError
 from ._parameters import INITS, METHODS, check_parameters, choose_affinities
-from ._tables import EXTENSIONS, UsageError, counted, read, write
+from ._tables import ACCEPTED, EXTENSIONS, file_format, read, require, write
 from .metrics import trustworthiness
 from .plotting.embedding import draw
 
@@ -26,13 +28,18 @@ ESTIMATOR_OPTIONS = (
     "random_state", "method", "n_jobs",
 )  # fmt: skip
 
+FILE_OPTIONS = [field.name for field in fields(Options)]
+
 # Up to this many rows are all judged for the trustworthiness; of more, a random sample is judged against all rows.
 TRUSTWORTHINESS_ROWS, TRUSTWORTHINESS_SAMPLE = 5000, 1000
 
 EPILOG = """\
 data files:
-  .csv .tsv  a row per line, UTF-8; the first line is a header if one of its
-             cells is not a number (unless it is a label that comes up again)
+  .csv .tsv  a row per line, UTF-8, also compressed (.csv.gz); separator,
+             decimal mark, header, and a first column without a name, which is
+             left out, are found by looking at the first lines
+  .parquet .feather .arrow
+             a data frame; its index is left out
   .npy       a 2-D array
   .npz       the array X, or the only 2-D one
 
@@ -43,6 +50,7 @@ examples:
 
 Errors of use end with one line on stderr and exit code 2.
 Plots need matplotlib: pip install "sktsne[plot]"
+Text and data frames need pandas and pyarrow: pip install "sktsne[files]"
 """
 
 
@@ -83,11 +91,11 @@ def run(arguments: argparse.Namespace) -> None:
     """Do what the arguments ask for; raise a UsageError or OSError where that is impossible."""
     estimator = _estimator(arguments)
     _check_paths(arguments)
-    plot = _plot_if_possible(arguments.plot)
+    plot = None if arguments.plot is None else _plotter(arguments.plot)
     clock = Clock()
     with clock.stage("reading"):
-        table = read(arguments.data, arguments.labels)
-    _say("data", f"{table.source}, {counted(len(table.X), 'row')}, {counted(table.X.shape[1], 'column')}")
+        table = read(arguments.data, Options(**{name: getattr(arguments, name) for name in FILE_OPTIONS}))
+    _say("data", f"{table.source}, {_counted(len(table.X), 'row')}, {_counted(table.X.shape[1], 'column')}")
     _refusing(estimator.fit, table.X)
     clock.seconds.update(estimator.timings_)
     with clock.stage("writing"):  # before all other steps, whose errors then lose nothing
@@ -124,6 +132,11 @@ class Clock:
         return ", ".join(f"{name} {seconds:.2f}" for name, seconds in {**self.seconds, "total": total}.items())
 
 
+def _counted(number: int, noun: str) -> str:
+    """Return "1 row", "2 rows"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def _say(name: str, value: str) -> None:
     print(f"{name + ':':<17}{value}")
 
@@ -158,6 +171,21 @@ def _learning_rate(text: str) -> float | str:
         return float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor auto") from None
+
+
+def _separator(text: str) -> str:
+    text = {"tab": "\t", "\\t": "\t"}.get(text, text)
+    if len(text) != 1 or text in '"\r\n':
+        raise argparse.ArgumentTypeError(f"{text!r} is neither one character nor tab")
+    return text
+
+
+def _encoding(text: str) -> str:
+    try:
+        name = codecs.lookup(text).name
+    except LookupError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no encoding that Python knows") from None
+    return "utf-8-sig" if name == "utf-8" else name  # which may begin with a byte order mark
 
 
 def _default(name: str) -> str:
@@ -197,6 +225,15 @@ def _add_files(group: Any) -> None:
         help="labels for colors, written too and not embedded: a column's name, or its number counted from 1; in .npz "
         "the name of a 1-D array",
     )  # fmt: skip
+    group.add_argument(
+        "--index", metavar="NAME", help="a column to leave out, such as names of rows: its name or number; or none"
+    )
+    group.add_argument("--sep", type=_separator, metavar="CHARACTER", help="what separates cells of text, or tab")
+    group.add_argument("--decimal", choices=[".", ","], help="the decimal mark of text")
+    group.add_argument(
+        "--header", action=argparse.BooleanOptionalAction, help="whether the first row of text names the columns"
+    )
+    group.add_argument("--encoding", type=_encoding, metavar="NAME", help="the encoding of text, such as cp1252")
 
 
 def _add_method(group: Any) -> None:
@@ -240,20 +277,27 @@ def _check_paths(arguments: argparse.Namespace) -> None:
     data, output = arguments.data, arguments.output
     if data is None and arguments.labels is not None:
         raise UsageError("--labels needs data; digits come with their labels")
-    _check_target("--output", output, EXTENSIONS)
+    if file_format(output) is None:
+        raise UsageError(f"--output {output}: the extension must be one of {ACCEPTED}")
+    require(output)
+    _check_target("--output", output)
     if data is not None and data.exists() and output.exists() and data.samefile(output):
         raise UsageError(f"--output {output} would overwrite the data")
 
 
-def _check_target(option: str, path: Path, extensions: Iterable[str]) -> None:
-    if path.suffix.lower() not in extensions:
-        raise UsageError(f"{option} {path}: the extension must be one of {', '.join(extensions)}")
+def _check_target(option: str, path: Path) -> None:
+    """Raise a UsageError unless the file can be opened for writing; leave the files as they are."""
     if not path.parent.is_dir():
         raise UsageError(f"{option} {path}: there is no directory {path.parent}")
-    if path.is_dir():
-        raise UsageError(f"{option} {path}: is a directory")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise UsageError(f"{option} {path}: may not be written")
+    try:
+        target = path.resolve()
+        existed = target.exists()
+        open(target, "ab").close()
+    except OSError as error:
+        reason = str(error.strerror)
+        raise UsageError(f"{option} {path}: {reason[:1].lower()}{reason[1:]}") from error
+    if not existed:
+        target.unlink()
 
 
 # Reporting
@@ -293,20 +337,20 @@ def _trustworthiness(X: NDArray[Any], Y: NDArray[Any], metric: str, n_jobs: int 
         )
     except (ValueError, TypeError, MemoryError) as error:  # the map is written all the same
         return f"could not be computed: {' '.join(str(error).split())}"
-    return f"{value:.4f} ({counted(n_neighbors, 'neighbor')}{sample})"
+    return f"{value:.4f} ({_counted(n_neighbors, 'neighbor')}{sample})"
 
 
-def _plot_if_possible(path: Path | None) -> Callable[..., None] | None:
-    """Return the function that plots, or None without a path or without matplotlib."""
-    if path is None:
-        return None
+def _plotter(path: Path) -> Callable[..., None]:
+    """Return the function that plots; raise a UsageError if it could not write the picture."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
     except ImportError as error:
-        _complain(f'no plot without matplotlib, pip install "sktsne[plot]" gets it ({error})')
-        return None
+        raise UsageError(f'--plot needs matplotlib, pip install "sktsne[plot]" gets it ({error})') from error
     formats = set(FigureCanvasAgg.get_supported_filetypes()) - {"pgf"}  # pgf needs LaTeX
-    _check_target("--plot", path, sorted(f".{name}" for name in formats))
+    if path.suffix.lower()[1:] not in formats:
+        accepted = ", ".join(sorted(f".{name}" for name in formats))
+        raise UsageError(f"--plot {path}: the extension must be one of {accepted}")
+    _check_target("--plot", path)
     return draw
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import sys
 import warnings
+from collections.abc import Iterable
 from itertools import takewhile
 from numbers import Integral, Real
 from traceback import walk_stack
@@ -286,19 +287,28 @@ FLOAT_TYPES: dict[str, type[np.floating]] = {
 }
 
 
-def float_types(X: Any) -> set[type[np.floating]]:
-    """Return the floating types in which the numbers of an array or the columns of a frame came, float64 for others.
+def dtypes_of(X: Any) -> list[Any]:
+    """Return the dtype of an array, or those of the columns of a frame; float64 where X has none."""
+    return list(X.dtypes) if hasattr(X, "dtypes") else [getattr(X, "dtype", np.float64)]
 
-    Frames of pandas (also with nullable or Arrow's types) and polars name the types of their columns.
+
+def float_types(dtypes: Iterable[Any]) -> set[type[np.floating]]:
+    """Return the floating types that dtypes of NumPy, pandas (nullable and Arrow's too) and polars stand for.
+
+    Those of other numbers, as of integers, are float64.
     """
-    dtypes = X.dtypes if hasattr(X, "dtypes") else [getattr(X, "dtype", np.float64)]
-    names = {str(getattr(dtype, "name", dtype)).lower().removeprefix("torch.") for dtype in np.ravel(list(dtypes))}
+    names = {str(getattr(dtype, "name", dtype)).lower().removeprefix("torch.") for dtype in dtypes}
     return {FLOAT_TYPES.get(name, np.float64) for name in names}
+
+
+def are_single(dtypes: Iterable[Any]) -> bool:
+    """Return whether all of the dtypes, and there are some, stand for float32."""
+    return float_types(dtypes) == {np.float32}
 
 
 def precision_of(X: Any) -> type[np.floating]:
     """Return the coarsest floating type in which numbers of X came: it tells how far rounding has changed them."""
-    return max(float_types(X), key=lambda kind: float(np.finfo(kind).eps), default=np.float64)
+    return max(float_types(dtypes_of(X)), key=lambda kind: float(np.finfo(kind).eps), default=np.float64)
 
 
 def without_rounding(name: str, X: Any, precision: type[np.floating], largest: float = 0.0) -> Any:

@@ -1,59 +1,60 @@
-"""Tables in files: rows to embed, read from text or arrays, and their embedding, written back."""
+"""Tables in files: rows to embed, read from text, data frames or arrays, and their embedding, written back."""
 
 from __future__ import annotations
 
 import csv
+import importlib
+import lzma
 import zipfile
 import zlib
-from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
+from ._checks import are_single
+from ._columns import COMPRESSIONS, Columns, Options, Table, UsageError, listing, opened, title
+from ._text import read_text
+
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
-EXTENSIONS = (*DELIMITERS, ".npy", ".npz")
-MAX_NAMES = 20
+FRAMES = (".parquet", ".feather", ".arrow")
+EXTENSIONS = (*DELIMITERS, ".npy", ".npz", *FRAMES)
+ACCEPTED = f"{', '.join(EXTENSIONS)}; text also with {', '.join(COMPRESSIONS)} behind it"
 
 
-class UsageError(Exception):
-    """An error that the user can mend, with a message of one line."""
+def file_format(path: Path) -> str | None:
+    """Return the extension that tells a file's format, that before a compression's, or None for no format of ours."""
+    extension = path.suffix.lower()
+    if extension in COMPRESSIONS:
+        extension = Path(path.stem).suffix.lower()
+        return extension if extension in DELIMITERS else None
+    return extension if extension in EXTENSIONS else None
 
 
-class Table(NamedTuple):
-    """The rows and labels that were read.
-
-    Parameters
-    ----------
-    source : str
-        Where the rows come from, for the report.
-    X : ndarray of shape (n, n_features)
-        The rows: of the file's dtype, without the labels.
-    labels : ndarray of shape (n,) or None
-        Labels as they were read, text from a text file.
-    label_name : str
-        The name of the labels.
-    """
-
-    source: str
-    X: NDArray[Any]
-    labels: NDArray[Any] | None = None
-    label_name: str = "label"
+def require(path: Path, reading: bool = False) -> None:
+    """Import what a file needs; raise a UsageError that names the extra where it is missing."""
+    extension = path.suffix.lower()
+    modules = ["pandas"] if extension in (*FRAMES, *COMPRESSIONS) or (reading and extension in DELIMITERS) else []
+    modules += ["pyarrow"] if extension in FRAMES else ["zstandard"] if extension == ".zst" else []
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise UsageError(f'{path}: needs {module}, pip install "sktsne[files]" gets it ({error})') from error
 
 
-def read(path: Path | None, wanted: str | None = None) -> Table:
+def read(path: Path | None, options: Options) -> Table:
     """Return the rows of a file, or scikit-learn's digits without a file.
 
     Parameters
     ----------
     path : Path or None
         A file with one of the ``EXTENSIONS``.
-    wanted : str, default=None
-        The labels: the name or number of a column, or the name of an array.
+    options : Options
+        What the user says about the file.
 
     Returns
     -------
@@ -63,196 +64,117 @@ def read(path: Path | None, wanted: str | None = None) -> Table:
     if path is None:
         X, labels = load_digits(return_X_y=True)
         return Table("digits of scikit-learn", X, labels)
-    extension = path.suffix.lower()
-    if extension not in EXTENSIONS:
-        raise UsageError(f"{path}: the extension must be one of {', '.join(EXTENSIONS)}")
-    if extension in DELIMITERS:
-        return _read_text(path, wanted)
-    return _read_arrays(path, wanted)
+    extension = file_format(path)
+    if extension is None:
+        raise UsageError(f"{path}: the extension must be one of {ACCEPTED}")
+    given = [name for name in ("sep", "decimal", "header", "encoding") if getattr(options, name) is not None]
+    if given and extension not in DELIMITERS:
+        raise UsageError(f"{path}: --{given[0]} is for text files, {' and '.join(DELIMITERS)}")
+    require(path, reading=True)
+    reader = read_text if extension in DELIMITERS else _read_frame if extension in FRAMES else _read_arrays
+    try:
+        return reader(path, options)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror or error}") from error
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError) as error:
+        raise UsageError(f"{path}: can't be read as {extension[1:].upper()}: {error}") from error
 
 
-def _check_rows(path: Path, X: NDArray[Any], where: Callable[[int, int], str]) -> None:
-    """Raise a UsageError unless there are rows and columns, all of them finite; ``where`` names a cell."""
+def _check_rows(path: Path, X: NDArray[Any], names: list[str], features: list[int], array: str = "") -> None:
+    """Raise a UsageError unless there are rows and columns, all of them finite."""
     if X.shape[0] == 0:
         raise UsageError(f"{path}: has no rows")
-    if X.shape[1] == 0:
-        raise UsageError(f"{path}: has no columns but the labels")
     finite = np.isfinite(X)
     if not finite.all():
         row, column = np.argwhere(~finite)[0]
-        raise UsageError(f"{path}: {where(row, column)}: {X[row, column]} is not finite")
+        where = f"{array}row {row + 1}, {title(names, features[column])}"
+        raise UsageError(f"{path}: {where}: {X[row, column]} is not finite")
 
 
-def _column_number(path: Path, wanted: str, n_columns: int, there_are: str) -> int:
-    """Return the index, from 0, of the column with the number ``wanted``, from 1."""
-    if wanted.isdecimal() and 1 <= int(wanted) <= n_columns:
-        return int(wanted) - 1
-    raise UsageError(f"{path}: there is no column {wanted!r} for --labels; there are {there_are}")
+# Data frames
 
 
-def _listing(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
-    return ", ".join(names[:MAX_NAMES]) + more
+def _read_frame(path: Path, options: Options) -> Table:
+    import pandas
+
+    frame = _load_frame(path)
+    n_columns = frame.shape[1]
+    if not isinstance(frame.index, pandas.RangeIndex):  # behind the columns, whose numbers then stay
+        index = frame.index.set_names([name or "index" for name in frame.index.names]).to_frame(index=False)
+        frame = pandas.concat([frame.reset_index(drop=True), index], axis=1)
+    names = [str(name) for name in frame.columns]
+    columns = Columns.of(path, names, options, index=range(n_columns, len(names)))
+    features = frame.iloc[:, columns.features]
+    types = pandas.api.types
+    for column, dtype in zip(columns.features, features.dtypes, strict=True):
+        if not types.is_numeric_dtype(dtype) or types.is_complex_dtype(dtype):
+            hint = "--labels or --index takes a column that is none"
+            raise UsageError(f"{path}: {title(names, column)} has dtype {dtype}, must be of real numbers; {hint}")
+    X = features.to_numpy(dtype=np.float32 if are_single(features.dtypes) else np.float64, na_value=np.nan)
+    _check_rows(path, X, names, columns.features)
+    return Table(str(path), X, None if columns.label is None else frame.iloc[:, columns.label], columns.label_name)
 
 
-class _Columns(NamedTuple):
-    """The columns of a text file: their names, if there is a header, and the index of the label column."""
+def _load_frame(path: Path) -> Any:
+    """Return the data frame of a Parquet or Arrow file; the latter may be of either kind, file or stream."""
+    import pyarrow.ipc
+    import pyarrow.parquet
 
-    names: list[str] | None
-    n_columns: int
-    label: int | None
-
-    @classmethod
-    def of(cls, path: Path, first: list[str], wanted: str | None) -> _Columns:
-        """Return the columns that the first row shows."""
-        names = None if all(map(_is_number, first)) else [cell.strip() for cell in first]
-        if wanted is None:
-            return cls(names, len(first), None)
-        if names is not None and wanted in names:
-            return cls(names, len(first), names.index(wanted))
-        there_are = f"columns 1 to {len(first)}, without names" if names is None else _listing(names)
-        return cls(names, len(first), _column_number(path, wanted, len(first), there_are))
-
-    def column(self, feature: int) -> str:
-        """Return how to name the column of a feature, for a message."""
-        index = feature if self.label is None or feature < self.label else feature + 1
-        return f"column {index + 1}" + ("" if self.names is None else f" ({self.names[index]})")
-
-    def only_label_is_text(self, first: list[str]) -> bool:
-        """Return whether in the row ``first`` the label is a text and every other cell a number."""
-        return all(_is_number(cell) != (index == self.label) for index, cell in enumerate(first))
+    with open(path, "rb") as file:
+        begin = file.read(6)
+        file.seek(0)
+        if path.suffix.lower() == ".parquet":
+            return pyarrow.parquet.read_table(file).to_pandas()
+        return (pyarrow.ipc.open_file if begin == b"ARROW1" else pyarrow.ipc.open_stream)(file).read_pandas()
 
 
-def counted(number: int, noun: str) -> str:
-    """Return "1 row", "2 rows"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+# Arrays
 
 
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+def _read_arrays(path: Path, options: Options) -> Table:
+    with open(path, "rb") as file:
+        magic = file.read(6)
+        if not magic.startswith((b"\x93NUMPY", b"PK")):  # np.load raises an error about pickles
+            raise UsageError(f"{path}: {'holds no arrays of NumPy' if magic else 'is empty'}")
+        file.seek(0)
+        loaded = np.load(file, allow_pickle=False)
+        return (_of_array if isinstance(loaded, np.ndarray) else _of_archive)(path, loaded, options)
 
 
-def _read_text(path: Path, wanted: str | None) -> Table:
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, delimiter=DELIMITERS[path.suffix.lower()], skipinitialspace=True)
-        try:
-            return _parse(path, reader, wanted)
-        except UnicodeDecodeError as error:
-            raise UsageError(f"{path}: is not UTF-8 text ({error.reason})") from error
-        except csv.Error as error:
-            raise UsageError(f"{path}: line {reader.line_num}: {error}") from error
-
-
-def _parse(path: Path, reader: Any, wanted: str | None) -> Table:
-    """Return the table of a CSV reader."""
-    rows: Iterator[list[str]] = (row for row in reader if row not in ([], [""]))
-    first = next(rows, None)
-    if first is None:
-        raise UsageError(f"{path}: is empty")
-    columns = _Columns.of(path, first, wanted)
-    # A file may begin "5.1,3.5,1.4,0.2,Iris-setosa": such a row is a header unless its label recurs in another row.
-    undecided = columns.names is not None and columns.only_label_is_text(first)
-    if columns.names is None or undecided:
-        rows = chain([list(first)], rows)
-    X, labels, lines = _collect(path, reader, rows, columns)
-    if undecided and labels.count(labels[0]) > 1:
-        columns = columns._replace(names=None)
-    elif undecided:
-        X, labels, lines = X[1:], labels[1:], lines[1:]
-    _check_rows(path, X, lambda row, feature: f"line {lines[row]}, {columns.column(feature)}")
-    name = "label" if columns.names is None or columns.label is None else columns.names[columns.label]
-    source = f"{path} ({'no header' if columns.names is None else 'with header'})"
-    return Table(source, X, np.array(labels) if columns.label is not None else None, name or "label")
-
-
-def _collect(
-    path: Path, reader: Any, rows: Iterable[list[str]], columns: _Columns
-) -> tuple[NDArray[np.float64], list[str], array[int]]:
-    """Return the features, the labels, and on which line each row ends.
-
-    Cells are converted row by row, because text takes ten times the memory of its numbers.
-    """
-    values, labels, lines = array("d"), [], array("q")
-    for row in rows:
-        if len(row) != columns.n_columns:
-            cells = counted(len(row), "cell")
-            raise UsageError(f"{path}: line {reader.line_num} has {cells}, the first has {columns.n_columns}")
-        if columns.label is not None:
-            labels.append(row.pop(columns.label))
-        try:
-            values.extend(map(float, row))
-        except ValueError:
-            feature = [_is_number(cell) for cell in row].index(False)
-            raise UsageError(
-                f"{path}: line {reader.line_num}, {columns.column(feature)}: {row[feature]!r} is not a number"
-                + (" (if the column holds labels, name it by --labels)" if columns.label is None else "")
-            ) from None
-        lines.append(reader.line_num)
-    n_features = columns.n_columns - (columns.label is not None)
-    return np.asarray(values, dtype=np.float64).reshape(len(lines), n_features), labels, lines
-
-
-def _read_arrays(path: Path, wanted: str | None) -> Table:
-    try:
-        with open(path, "rb") as file:
-            magic = file.read(6)
-            if not magic.startswith((b"\x93NUMPY", b"PK")):  # np.load raises an error about pickles
-                raise UsageError(f"{path}: {'holds no arrays of NumPy' if magic else 'is empty'}")
-            file.seek(0)
-            loaded = np.load(file, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                return _of_array(path, loaded, wanted)
-            return _of_archive(path, loaded, wanted)
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise UsageError(f"{path}: can't be read as {path.suffix[1:].upper()}: {error}") from error
-
-
-def _of_array(path: Path, X: NDArray[Any], wanted: str | None) -> Table:
-    _check_array(path, X)
-    if wanted is None:
-        _check_rows(path, X, lambda row, column: f"row {row + 1}, column {column + 1}")
-        return Table(str(path), X)
-    label = _column_number(path, wanted, X.shape[1], f"columns 1 to {X.shape[1]}")
-    features = np.delete(X, label, axis=1)
-    _check_rows(path, features, lambda row, column: f"row {row + 1}, column {column + 1 + (column >= label)}")
-    return Table(str(path), features, X[:, label])
-
-
-def _of_archive(path: Path, archive: Any, wanted: str | None) -> Table:
-    names = archive.files
-    if "X" in names:
-        name = "X"
-    else:
-        candidates = [name for name in names if np.ndim(archive[name]) == 2]
-        if len(candidates) != 1:
-            raise UsageError(
-                f"{path}: neither an array X nor just one that is 2-D; there are {_listing(names) or 'no arrays'}"
-            )
-        name = candidates[0]
-    X = archive[name]
-    _check_array(path, X, f" {name}")
-    _check_rows(path, X, lambda row, column: f"array {name}, row {row + 1}, column {column + 1}")
-    if wanted is None:
-        return Table(f"{path} (array {name})", X)
-    if wanted not in names:
-        raise UsageError(f"{path}: there is no array {wanted!r} for --labels; there are {_listing(names)}")
-    labels = archive[wanted]
-    if np.shape(labels) != (len(X),):
-        raise UsageError(
-            f"{path}: array {wanted} has shape {np.shape(labels)}, must be ({len(X)},) for --labels: one for each row"
-        )
-    return Table(f"{path} (array {name})", X, labels, wanted)
-
-
-def _check_array(path: Path, X: Any, name: str = "") -> None:
+def _of_array(path: Path, X: NDArray[Any], options: Options, name: str = "") -> Table:
+    array = f"array {name}".strip()
     if not isinstance(X, np.ndarray) or X.ndim != 2:
-        raise UsageError(f"{path}: array{name} has shape {np.shape(X)}, must be 2-D: rows and columns")
+        raise UsageError(f"{path}: {array} has shape {np.shape(X)}, must be 2-D: rows and columns")
     if X.dtype.kind not in "biuf":
-        raise UsageError(f"{path}: array{name} has dtype {X.dtype}, must be of real numbers")
+        raise UsageError(f"{path}: {array} has dtype {X.dtype}, must be of real numbers")
+    names = [""] * X.shape[1]
+    columns = Columns.of(path, names, options)
+    labels = None if columns.label is None else X[:, columns.label]
+    X = X if len(columns.features) == len(names) else X[:, columns.features]
+    _check_rows(path, X, names, columns.features, f"{array}, " if name else "")
+    return Table(f"{path} ({array})" if name else str(path), X, labels)
+
+
+def _of_archive(path: Path, archive: Any, options: Options) -> Table:
+    names, labels = archive.files, options.labels
+    candidates = ["X"] if "X" in names else [name for name in names if np.ndim(archive[name]) == 2]
+    if len(candidates) != 1:
+        there_are = listing(names) or "no arrays"
+        raise UsageError(f"{path}: neither an array X nor just one that is 2-D; there are {there_are}")
+    table = _of_array(path, archive[candidates[0]], replace(options, labels=None), candidates[0])
+    if labels is None:
+        return table
+    if labels not in names:
+        raise UsageError(f"{path}: there is no array {labels!r} for --labels; there are {listing(names)}")
+    found, n = archive[labels], len(table.X)
+    if np.shape(found) != (n,):
+        raise UsageError(
+            f"{path}: array {labels} has shape {np.shape(found)}, must be ({n},) for --labels: one for each row"
+        )
+    return table._replace(labels=found, label_name=labels)
+
+
+# Writing
 
 
 def write(path: Path, embedding: NDArray[np.floating], names: list[str], table: Table) -> None:
@@ -269,28 +191,49 @@ def write(path: Path, embedding: NDArray[np.floating], names: list[str], table: 
     table : Table
         The table that was embedded.
     """
-    labels = table.labels
-    extension = path.suffix.lower()
+    extension, labels = file_format(path), table.labels
     if extension in DELIMITERS:
-        _write_text(path, names, embedding, table)
-        return
-    with open(path, "wb") as file:
-        if extension == ".npy":
-            np.save(file, embedding)
-        elif labels is None:
-            np.savez(file, embedding=embedding)
-        else:
-            np.savez(file, embedding=embedding, labels=labels)
+        _write_text(path, DELIMITERS[extension], names, embedding, table)
+    elif extension in FRAMES:
+        from pandas import DataFrame
+
+        frame = DataFrame(embedding, columns=names)
+        if labels is not None:  # columns of these files have different names
+            frame[table.label_name if table.label_name not in names else "label"] = labels
+        frame.to_parquet(path) if extension == ".parquet" else frame.to_feather(path)
+    else:
+        with open(path, "wb") as file:  # NumPy would append to a name that ends otherwise, as in .NPY
+            if extension == ".npy":
+                np.save(file, embedding)
+            else:
+                arrays: dict[str, Any] = {} if labels is None else {"labels": _as_array(labels)}
+                np.savez(file, embedding=embedding, **arrays)
 
 
-def _write_text(path: Path, names: list[str], embedding: NDArray[np.floating], table: Table) -> None:
+def _cells(labels: Any) -> list[Any]:
+    """Return labels as Python's objects, None for a missing one of a data frame."""
+    if isinstance(labels, np.ndarray):
+        return list(labels.tolist())
+    return [None if missing else label for label, missing in zip(labels, labels.isna(), strict=True)]
+
+
+def _as_array(labels: Any) -> NDArray[Any]:
+    """Return labels as an array that is stored without pickle: text for objects."""
+    array = np.asarray(labels)
+    return (
+        array if array.dtype.kind != "O" else np.array(["" if cell is None else str(cell) for cell in _cells(labels)])
+    )
+
+
+def _write_text(path: Path, delimiter: str, names: list[str], embedding: NDArray[np.floating], table: Table) -> None:
+    """Write text by the module csv, so that the digits need no pandas."""
     digits = "{:.9g}" if embedding.dtype == np.float32 else "{!r}"
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, delimiter=DELIMITERS[path.suffix.lower()], lineterminator="\n")
-        rows = ([digits.format(value) for value in point] for point in embedding.tolist())
+    rows = ([digits.format(value) for value in point] for point in embedding.tolist())
+    with opened(path, "w", encoding="utf-8") as file:
+        writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
         if table.labels is None:
             writer.writerow(names)
             writer.writerows(rows)
         else:
             writer.writerow([*names, table.label_name])
-            writer.writerows([*row, label] for row, label in zip(rows, table.labels.tolist(), strict=True))
+            writer.writerows([*row, label] for row, label in zip(rows, _cells(table.labels), strict=True))

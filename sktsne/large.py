@@ -20,7 +20,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.random import sample_without_replacement
 from sklearn.utils.validation import check_is_fitted
 
-from ._checks import as_csr
+from ._checks import are_single, as_csr
 
 # Rows of an array that are read and placed at once.
 ROWS_AT_ONCE = 2**16
@@ -201,23 +201,29 @@ def _whole_rows(X: Any) -> Any:
 
 
 def _indexable(X: Any) -> Any:
-    """Return X in a form whose rows can be indexed."""
+    """Return X in a form whose rows can be indexed; raise a TypeError if X does not tell how many it has."""
     if issparse(X):
         as_csr("X", X)  # SciPy's conversion and its indexing trust the indices
         return X.tocsr()
-    X = X if hasattr(X, "shape") else np.asarray(X)
-    if len(X.shape) != 2:
-        raise ValueError(f"X must be a matrix, of shape (n_samples, n_features), and has {len(X.shape)} dimensions.")
-    return X
+    rows = X if hasattr(X, "shape") else np.asarray(X)
+    if len(rows.shape) == 0:
+        raise TypeError(
+            f"X must be an array, or a Dask array or data frame, of shape (n_samples, n_features); {type(X).__name__} "
+            "does not tell its number of rows. Compute X first: a lazy frame by its method collect, a generator by "
+            "list."
+        )
+    return rows
 
 
 def _take(X: Any, rows: Any) -> Any:
+    if hasattr(X, "column_names"):  # a table of pyarrow
+        return X.take(np.arange(X.num_rows)[rows])
     return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
 
 
 def _dtype(*dtypes: Any) -> Any:
     """Return the dtype of the positions of rows whose columns have these dtypes."""
-    return np.float32 if all(dtype == np.float32 for dtype in dtypes) else np.float64
+    return np.float32 if are_single(dtypes) else np.float64
 
 
 def _last_step(estimator: Any) -> Any:

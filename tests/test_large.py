@@ -265,3 +265,33 @@ class TestCluster:
         with joblib.parallel_config("dask"):
             on_cluster = clone(search).fit(X, y).cv_results_["mean_test_score"]
         assert_array_equal(on_cluster, search.fit(X, y).cv_results_["mean_test_score"])
+
+
+class LazyFrame:
+    """A frame that is a plan, as that of polars: no rows, no shape."""
+
+
+@pytest.mark.parametrize(
+    "X", [LazyFrame(), (row for row in range(9)), None, 3.0], ids=["lazy", "generator", "None", "number"]
+)
+@pytest.mark.parametrize("function", [lambda X: embed_large(TSNE(), X), lambda X: sample_rows(X, 5)])
+def test_rows_that_are_not_counted(function, X):
+    with pytest.raises(
+        TypeError, match=rf"{type(X).__name__} does not tell its number of rows. Compute X first: .*collect"
+    ):
+        function(X)
+
+
+def test_rows_that_are_texts():
+    texts = np.array([f"text {number}" for number in range(9)])
+    assert len(sample_rows(texts, 5, random_state=0)) == len(sample_rows(texts.tolist(), 5, random_state=0)) == 5
+
+
+def test_rows_of_an_arrow_table(model, rows, positions):
+    pa = pytest.importorskip("pyarrow")
+    table = pa.table({str(column): values for column, values in enumerate(rows.T)})
+    by_name = clone(model).fit(table.slice(0, 250))
+    assert_array_equal(transform_blocks(by_name, table), positions)
+    assert sample_rows(table, 5, random_state=0).equals(
+        table.take(sample_rows(np.arange(len(rows)), 5, random_state=0))
+    )

@@ -397,7 +397,9 @@ def test_truncated_npy(refused):
 def test_files_that_cannot_be_read(refused, directory):
     assert "none.csv: No such file or directory" in refused("none.csv")
     assert "none.npy: No such file or directory" in refused("none.npy")
-    assert "in.parquet: the extension must be one of .csv, .tsv, .npy, .npz" in refused("in.parquet")
+    assert "in.xlsx: the extension must be one of .csv, .tsv, .npy, .npz, .parquet" in refused("in.xlsx")
+    assert "in.npy.gz: the extension must be one of .csv" in refused("in.npy.gz")
+    assert "none.parquet: No such file or directory" in refused("none.parquet")
     (directory / "folder.csv").mkdir()
     assert "folder.csv: " in refused("folder.csv")
 
@@ -509,14 +511,22 @@ def test_more_than_three_components(run, directory):
     assert (directory / "map.png").exists()
 
 
-def test_missing_matplotlib(run, monkeypatch, directory):
+def test_missing_matplotlib_ends_before_any_work(refused, monkeypatch, directory):
     for module in ("matplotlib", "matplotlib.backends.backend_agg"):
         monkeypatch.setitem(sys.modules, module, None)
     np.save("in.npy", X)
-    code, out, err = run("in.npy", "--plot", "map.png", *FAST)
-    assert code == 0
-    assert 'pip install "sktsne[plot]"' in err
-    assert err.count("\n") == 1
-    assert "plot" not in report(out)
-    assert (directory / "embedding.csv").exists()
-    assert not (directory / "map.png").exists()
+    assert 'pip install "sktsne[plot]"' in refused("in.npy", "--plot", "map.png", *FAST)
+    assert [path.name for path in directory.iterdir()] == ["in.npy"]
+
+
+@pytest.mark.parametrize("option", ["--output", "--plot"])
+@pytest.mark.parametrize("name", ["none/map", "map" * 100, "file.txt/map"])
+def test_outputs_that_cannot_be_written_end_before_any_work(refused, monkeypatch, directory, option, name):
+    def fit(self, X):
+        raise AssertionError("outputs come first")
+
+    monkeypatch.setattr(TSNE, "fit", fit)
+    (directory / "file.txt").touch()
+    path = f"{name}.{'npy' if option == '--output' else 'png'}"
+    assert f"{option} {path}: " in refused(option, path).replace(os.sep, "/")
+    assert [path.name for path in directory.iterdir()] == ["file.txt"]

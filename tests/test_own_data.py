@@ -208,7 +208,7 @@ class TestPrecision:
 
     def test_is_that_of_the_coarsest_part(self):
         frame = pd.DataFrame({"a": [1.0], "b": np.array([1.0], dtype=np.float32), "c": [1]})
-        assert float_types(frame) == {np.float32, np.float64}
+        assert float_types(frame.dtypes) == {np.float32, np.float64}
         assert precision_of(frame) is np.float32
         assert precision_of([[1.0]]) is np.float64
         assert precision_of(np.zeros(3, dtype=">f4")) is np.float32

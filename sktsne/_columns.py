@@ -1,0 +1,143 @@
+"""Tables and the columns of files: features, labels, what is left out, and how messages name them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
+
+COMPRESSIONS = (".gz", ".bz2", ".xz", ".zip", ".zst")
+MAX_NAMES = 20
+
+
+class UsageError(Exception):
+    """An error that the user can mend, with a message of one line."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user says about a file; None is found by looking.
+
+    Parameters
+    ----------
+    labels : str, default=None
+        The labels: the name or number of a column, counted from 1, or in an archive the name of an array.
+    index : str, default=None
+        The column to leave out, by name or number; "none" for no column.
+    sep, decimal : str, default=None
+        What separates the cells, and the decimal mark.
+    header : bool, default=None
+        Whether the first row names the columns.
+    encoding : str, default=None
+        The encoding of the text.
+    """
+
+    labels: str | None = None
+    index: str | None = None
+    sep: str | None = None
+    decimal: str | None = None
+    header: bool | None = None
+    encoding: str | None = None
+
+
+class Table(NamedTuple):
+    """The rows and labels that were read.
+
+    Parameters
+    ----------
+    source : str
+        Where the rows come from, for the report.
+    X : ndarray of shape (n, n_features)
+        The rows: of the file's dtype, without the labels.
+    labels : ndarray or Series of shape (n,), or None
+        Labels as they were read, text from a text file.
+    label_name : str
+        The name of the labels.
+    """
+
+    source: str
+    X: NDArray[Any]
+    labels: Any = None
+    label_name: str = "label"
+
+
+class Columns(NamedTuple):
+    """The role of each column.
+
+    Parameters
+    ----------
+    names : list of str
+        The names of all columns; empty strings in a file without a header.
+    features : list of int
+        The columns to embed.
+    label : int or None
+        The column of labels.
+    """
+
+    names: list[str]
+    features: list[int]
+    label: int | None
+
+    @classmethod
+    def of(cls, path: Path, names: list[str], options: Options, index: Sequence[int] = ()) -> Columns:
+        """Return the columns that the options choose; by default, those of the index are left out, with a warning."""
+        label = None if options.labels is None else find(path, names, "--labels", options.labels)
+        if options.index == "none":
+            index = ()
+        elif options.index is not None:
+            index = [find(path, names, "--index", options.index)]
+        elif index := [column for column in index if column != label]:
+            titles = ", ".join(title(names, column) for column in index)
+            warnings.warn(f"{path}: left out as names of rows: {titles} (--index none embeds all)", stacklevel=2)
+        features = [column for column in range(len(names)) if column != label and column not in index]
+        if not features:
+            raise UsageError(f"{path}: has no columns but the labels" + " and the index" * bool(index))
+        return cls(names, features, label)
+
+    @property
+    def label_name(self) -> str:
+        """The name of the labels."""
+        return (self.label is not None and self.names[self.label]) or "label"
+
+
+def find(path: Path, names: list[str], option: str, wanted: str) -> int:
+    """Return the only column with the name ``wanted``, or else with that number, from 1."""
+    named = [column for column, name in enumerate(names) if name == wanted]
+    if len(named) == 1:
+        return named[0]
+    if named:
+        numbers = ", ".join(str(column + 1) for column in named)
+        raise UsageError(f"{path}: columns {numbers} are all named {wanted!r}; {option} also takes a number")
+    if wanted.isdecimal() and 1 <= int(wanted) <= len(names):
+        return int(wanted) - 1
+    there_are = listing(names) if any(names) else f"columns 1 to {len(names)}"
+    raise UsageError(f"{path}: there is no column {wanted!r} for {option}; there are {there_are}")
+
+
+def title(names: list[str], column: int) -> str:
+    """Return how a message names a column."""
+    return f"column {column + 1}" + (f" ({names[column]})" if names[column] else "")
+
+
+def listing(names: Sequence[str]) -> str:
+    """Return the names, but not more than a line can hold."""
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return ", ".join(names[:MAX_NAMES]) + more
+
+
+@contextmanager
+def opened(path: Path, mode: str, **settings: Any) -> Iterator[Any]:
+    """Open a file that may be compressed; text keeps its ends of lines."""
+    if path.suffix.lower() not in COMPRESSIONS:
+        with open(path, mode, newline=None if "b" in mode else "", **settings) as file:
+            yield file
+        return
+    from pandas.io.common import get_handle
+
+    with get_handle(path, mode, compression="infer", is_text="b" not in mode, **settings) as handles:
+        yield handles.handle

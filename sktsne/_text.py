@@ -1,0 +1,320 @@
+"""Tables in text files: how they are laid out is found by looking at their first lines, and pandas reads them.
+
+pandas fills short lines, and lets a quote run over lines; its errors name no line. So whatever it refuses, and cells
+that may hide such a line, are looked up line by line by the module csv.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import re
+import warnings
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ._columns import Columns, Options, Table, UsageError, opened, title
+
+# Separators that are looked for; the first of those that fit equally well is taken.
+SEPARATORS = (";", "\t", "|", ",")
+# So many lines are looked at.
+N_LINES = 50
+# A header of numbers that do not count is recognized only before at least so many rows without a whole number.
+MIN_ROWS = 5
+# In a first row these words, beside numbers, are data and make no header.
+DATA_WORDS = {"", "na", "n/a", "#n/a", "null", "none", "?", "-", "true", "false"}
+GROUPED = re.compile(r"[+-]?\d{1,3}([., ']\d{3})+([.,]\d+)?")
+UNDECODED = re.compile("[\udc80-\udcff]")
+
+
+class Layout(NamedTuple):
+    """How a text file is laid out.
+
+    Parameters
+    ----------
+    encoding, sep, decimal : str
+        The encoding, what separates cells, and the decimal mark.
+    quoting : int
+        A constant of the module csv. Files with tabs quote nothing, unless they quote numbers.
+    n_before : int
+        The number of lines before the first row, the header's among them.
+    names : list of str
+        The columns' names, all empty without a header.
+    """
+
+    encoding: str
+    sep: str
+    decimal: str
+    quoting: Any
+    n_before: int
+    names: list[str]
+
+
+def read_text(path: Path, options: Options) -> Table:
+    """Return the rows, all finite, and the labels of a text file."""
+    layout = look(path, options)
+    columns = Columns.of(path, layout.names, options, index=[0] if _has_index(layout.names) else [])
+    frame = _read_frame(path, layout, columns)
+    X = frame[columns.features].to_numpy()
+    source = f"{path} ({'with header' if any(layout.names) else 'no header'})"
+    if columns.label is None:
+        return Table(source, X)
+    labels = [_unquote(cell, layout.quoting) for cell in frame[columns.label]]
+    return Table(source, X, np.array(labels), columns.label_name)
+
+
+def _read_frame(path: Path, layout: Layout, columns: Columns) -> Any:
+    """Return the data frame of a file: numbers, which are finite, in the features, else text."""
+    import pandas
+
+    n_columns = len(layout.names)
+    dtypes: dict[int, Any] = dict.fromkeys(range(n_columns), object) | dict.fromkeys(columns.features, np.float64)
+    exact = {} if _version(pandas) >= (3, 1) else {"float_precision": "round_trip"}
+    try:
+        frame = pandas.read_csv(
+            path, sep=layout.sep, decimal=layout.decimal, quoting=layout.quoting, encoding=layout.encoding,
+            skiprows=layout.n_before, header=None, dtype=dtypes, na_filter=False, skipinitialspace=True,
+            skip_blank_lines=n_columns > 1, **exact,
+        )  # fmt: skip
+    except pandas.errors.EmptyDataError:
+        raise UsageError(f"{path}: has no rows") from None
+    except ValueError:  # of a cell, a line, or its encoding
+        _check_lines(path, layout, columns)
+        raise
+    if frame.shape[1] != n_columns or _is_suspicious(frame, columns):
+        _check_lines(path, layout, columns)
+    return frame
+
+
+def _has_index(names: list[str]) -> bool:
+    """Return whether the first column is an index, whose name pandas and R leave empty."""
+    return any(names) and names[0] in ("", "Unnamed: 0")
+
+
+def _is_suspicious(frame: Any, columns: Columns) -> bool:
+    """Return whether cells may come from a short line or an open quote, or are not finite."""
+    texts = (frame[column] for column in frame if column not in columns.features)
+    if any(text.eq("").any() or text.str.contains("\n", regex=False).any() for text in texts):
+        return True
+    return not np.isfinite(frame[columns.features].to_numpy()).all()
+
+
+def _version(module: Any) -> tuple[int, ...]:
+    return tuple(map(int, module.__version__.split(".")[:2]))
+
+
+def look(path: Path, options: Options) -> Layout:
+    """Return the layout of a file, as the options and its first lines tell."""
+    encoding = options.encoding or _encoding(path)
+    with _text(path, encoding) as file:
+        lines = list(islice(file, N_LINES))
+        told = re.match(r"sep=(.)\s*$", lines[0]) if lines else None  # for Excel
+        n_before = 1 if told else 0
+        body = [line for line in lines[n_before:] if line.strip()]
+        if not body:
+            raise UsageError(f"{path}: is empty")
+        sep = options.sep or (told[1] if told else _separator(path, body, options.decimal))
+        quoting = csv.QUOTE_NONE if sep == "\t" and not _quotes_numbers(body) else csv.QUOTE_MINIMAL
+        layout = Layout(encoding, sep, ".", quoting, n_before, [])
+        # Beyond the lines, because the last of them may end inside a quote.
+        rows = [*islice(_rows(path, layout, chain(lines[n_before:], file)), N_LINES)]
+    rows = [(line, row) for line, row in rows if row]
+    while rows[0][1][0].startswith("#") and len(rows[0][1]) != len(rows[-1][1]):
+        n_before = rows.pop(0)[0]  # a comment
+    decimal = options.decimal or _decimal([cell for _, row in rows for cell in row])
+    return _with_header(path, layout._replace(n_before=n_before, decimal=decimal), rows, options)
+
+
+def _with_header(path: Path, layout: Layout, rows: list[tuple[int, list[str]]], options: Options) -> Layout:
+    (line, first), *others = rows
+    names = [_unquote(cell, layout.quoting).strip() for cell in first]
+    header = options.header
+    if header is None:
+        header = _has_header(path, names, [row for _, row in others], layout.decimal, options)
+    if not header:
+        return layout._replace(names=[""] * len(first))
+    second = others[0][1] if others else first
+    if len(second) == len(first) + 1 and second[-1] and _number(second[0], layout.decimal) is None:
+        names = ["", *names]  # as R writes the names of rows
+    names[0] = names[0].lstrip("# ")
+    return layout._replace(n_before=line, names=names)
+
+
+def _encoding(path: Path) -> str:
+    with opened(path, "rb") as file:
+        return "utf-16" if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+
+
+def _text(path: Path, encoding: str) -> Any:
+    return opened(path, "r", encoding=encoding, errors="surrogateescape")
+
+
+def _rows(path: Path, layout: Layout, lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+    """Yield the number of each row's last line, and its cells: none in an empty line."""
+    # With strict=True, a quote that ends inside a cell is an error.
+    settings: Any = {"delimiter": layout.sep, "quoting": layout.quoting, "skipinitialspace": True, "strict": True}
+    reader, encoding = csv.reader(lines, **settings), layout.encoding.upper().removesuffix("-SIG")
+    try:
+        for row in reader:
+            line = layout.n_before + reader.line_num
+            if UNDECODED.search("".join(row)):
+                raise UsageError(f"{path}: is not {encoding} text in line {line}; see --encoding cp1252")
+            yield line, [] if row == [""] else row
+    except csv.Error as error:
+        raise UsageError(f"{path}: line {layout.n_before + reader.line_num}: {error}") from error
+
+
+def _check_lines(path: Path, layout: Layout, columns: Columns) -> None:
+    """Raise a UsageError that names the first line that is not as the layout says, if there is one."""
+    n_columns = len(layout.names)
+    with _text(path, layout.encoding) as file:
+        for line, row in _rows(path, layout, islice(file, layout.n_before, None)):
+            if not row and n_columns > 1:
+                continue
+            cells = row or [""]
+            if len(cells) != n_columns:
+                counted = f"{len(cells)} cell" + "s" * (len(cells) != 1)
+                raise UsageError(f"{path}: line {line} has {counted}, the first has {n_columns}")
+            for column in columns.features:
+                if problem := _problem(cells[column], layout.decimal):
+                    raise UsageError(f"{path}: line {line}, {title(layout.names, column)}: {problem}")
+
+
+def _problem(cell: str, decimal: str) -> str | None:
+    """Return what is wrong with a cell that must be a finite number, or None."""
+    number = _number(cell, decimal)
+    if number is not None:
+        return None if np.isfinite(number) else f"{number} is not finite"
+    other = "." if decimal == "," else ","
+    hint = "--labels or --index names a column of text" if _number(cell, other) is None else f"see --decimal {other}"
+    return f"{cell!r} is not a number such as 1234{decimal}5; {hint}"
+
+
+# Looking
+
+
+def _number(cell: str, decimal: str = ".") -> float | None:
+    """Return the number that a cell holds, or None. For Python 1_0 and Arabic digits are numbers; in files not."""
+    text = cell if decimal == "." else cell.replace(".", "_").replace(decimal, ".")
+    if "_" in text or not text.isascii():
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _looks_like_number(cell: str) -> bool:
+    """Return whether a cell is a number, with either decimal mark, or with separators of thousands."""
+    return _number(cell) is not None or _number(cell, ",") is not None or GROUPED.fullmatch(cell) is not None
+
+
+def _is_whole(cell: str) -> bool:
+    return cell.strip().lstrip("+-").isdecimal()
+
+
+def _unquote(cell: str, quoting: int) -> str:
+    """Return a cell without the quotes around it, where the reader leaves them."""
+    if quoting != csv.QUOTE_NONE or len(cell) < 2 or not cell[0] == cell[-1] == '"':
+        return cell
+    return cell[1:-1].replace('""', '"')
+
+
+def _separator(path: Path, lines: list[str], decimal: str | None) -> str:
+    """Return the separator by which most rows are as long as the first, and most cells are numbers."""
+    lines = [line for line in lines if not line.startswith("#")] or lines
+    # A comma is not both, unless numbers with a decimal comma are quoted.
+    found = [sep for sep in SEPARATORS if sep in lines[0] and (sep != decimal or '"' in lines[0])]
+    if ".tsv" in path.suffixes and ("\t" in found or not found):
+        return "\t"
+
+    def fit(sep: str) -> tuple[float, float]:
+        try:
+            rows = [row for row in csv.reader(lines, delimiter=sep, skipinitialspace=True) if row]
+        except csv.Error:
+            return 0.0, 0.0
+        cells = [cell for row in rows[1:] for cell in row] or [""]
+        alike = [len(row) == len(rows[0]) for row in rows]
+        return sum(alike) / len(rows), sum(map(_looks_like_number, cells)) / len(cells)
+
+    return max(found, key=fit) if found else ";" if decimal == "," else ","
+
+
+def _quotes_numbers(lines: list[str]) -> bool:
+    cells = (cell.strip() for line in lines[1:] for cell in line.split("\t"))
+    return any(cell[:1] == cell[-1:] == '"' and _looks_like_number(cell[1:-1]) for cell in cells)
+
+
+def _decimal(cells: list[str]) -> str:
+    """Return a comma if more numbers have it than have a point."""
+    point = sum("." in cell and _number(cell) is not None for cell in cells)
+    comma = sum("," in cell and _number(cell, ",") is not None for cell in cells)
+    return "," if comma > point else "."
+
+
+def _has_header(path: Path, first: list[str], others: list[list[str]], decimal: str, options: Options) -> bool:
+    """Return whether the first row names columns; warn where it could be a row of numbers, too."""
+    wanted = [name for name in (options.labels, options.index) if name not in (None, "none")]
+    if any(name in first and not name.isdecimal() for name in wanted):
+        return True
+    others = [row for row in others if len(row) == len(first)]
+    aside = {int(name) - 1 for name in wanted if name.isdecimal() and 1 <= int(name) <= len(first)}
+    has_index = first[0] == "" and 0 not in aside
+    features = [column for column in range(has_index, len(first)) if column not in aside]
+    cells, rows = [first[column] for column in features], [[row[column] for column in features] for row in others]
+    numbers = [*map(_looks_like_number, cells)]
+    if all(numbers):
+        header = (
+            (
+                has_index and cells == [str(column) for column in range(len(cells))]
+            )  # pandas counts columns without names
+            or _numbers_name_columns(cells, rows, decimal)
+            or any(_text_names_column(first[column], [row[column] for row in others], cells) for column in aside)
+        )
+    else:
+        header = any(not number and cell.lower() not in DATA_WORDS for number, cell in zip(numbers, cells, strict=True))
+    if header and any(numbers):
+        message = f"{path}: the first row holds numbers, and is taken for a header (--no-header embeds it)"
+        warnings.warn(message, stacklevel=2)
+    return header
+
+
+def _numbers_name_columns(first: list[str], others: list[list[str]], decimal: str) -> bool:
+    """Return whether the first row is a header of numbers.
+
+    It is one if it counts from 0, no other row is the same, and not all others count; if it counts otherwise, as
+    2019, 2020, 2021 do, and no other row counts; or if it holds different whole numbers where no other row has any.
+    """
+    if _counts(first, decimal):
+        counting = [_counts(row, decimal) for row in others]
+        from_0 = first == [str(column) for column in range(len(first))]
+        return (first not in others and not all(counting)) if from_0 else not any(counting)
+    return _are_names(first) and len(others) >= MIN_ROWS and not any(_is_whole(cell) for row in others for cell in row)
+
+
+def _text_names_column(first: str, others: list[str], cells: list[str]) -> bool:
+    """Return whether the first cell of the labels is their name.
+
+    It is if it is a text above numbers, or, where the other cells may be names, above texts that come up again.
+    """
+    if _looks_like_number(first) or first in others:
+        return False
+    return all(map(_looks_like_number, others)) or (_are_names(cells) and len(set(others)) < len(others))
+
+
+def _are_names(cells: list[str]) -> bool:
+    """Return whether numbers may be names: different whole numbers."""
+    return len(set(cells)) == len(cells) and all(cell.isdecimal() for cell in cells)
+
+
+def _counts(row: list[str], decimal: str) -> bool:
+    """Return whether at least three numbers rise by equal steps."""
+    numbers = [_number(cell, decimal) for cell in row]
+    if len(row) < 3 or None in numbers:
+        return False
+    steps = np.diff(np.array(numbers, dtype=float))
+    return bool(steps[0] > 0 and np.allclose(steps, steps[0], rtol=1e-6))
