@@ -358,13 +358,15 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
                 return exact.graph(X, workers)
 
     def _check_memory(self, X: Any) -> None:
-        n_samples, n_features = X.shape
+        n_samples = X.shape[0]
+        n_features = 0 if issparse(X) else X.shape[1]
         if self._affinity_rule is not None:
             n_neighbors = self._affinity_rule.count_neighbors(n_samples)
-        else:
-            n_neighbors = X.nnz // n_samples if issparse(X) else 0  # a dense X is there already
-        all_pairs = self._input_kind.all_pairs and not precomputed(self)
-        check_memory(n_samples, 0 if issparse(X) else n_features, n_neighbors, all_pairs)
+        elif issparse(X):
+            n_neighbors = X.nnz // n_samples
+        else:  # affinities are symmetrized and multiplied by their logarithms: half as much again as for rows
+            n_neighbors, n_features = 0, 3 * n_features // 2
+        check_memory(n_samples, n_features, n_neighbors, self._input_kind.all_pairs and not precomputed(self))
 
     def _start(self, n_samples: int, random_state: np.random.RandomState) -> NDArray[np.float64]:
         """Return a start that needs no rows."""
