@@ -13,6 +13,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from sktsne import _native
+from sktsne.kernels import fft
 
 PERTURBATION = float(os.environ.get("SKTSNE_PERTURB", "0"))
 
@@ -47,6 +48,13 @@ def rng():
 def digits():
     X, y = load_digits(return_X_y=True)
     return (perturbed(X) if PERTURBATION else X), y
+
+
+@pytest.fixture
+def small_meshes(monkeypatch):
+    """Have meshes reach their bounds with fewer nodes, which takes less time."""
+    for d, nodes in {1: 2**13, 2: 300}.items():
+        monkeypatch.setitem(fft.MAX_NODES, d, nodes)
 
 
 @pytest.fixture(scope="module")

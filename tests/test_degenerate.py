@@ -17,7 +17,6 @@ from sklearn.neighbors import KNeighborsTransformer
 from sktsne import SNE, TSNE
 from sktsne._parameters import INITS
 from sktsne.affinities import FixedBandwidth
-from sktsne.kernels import fft
 
 QUICK = {"perplexity": 5.0, "max_iter": 25, "early_exaggeration_iter": 10, "random_state": 0}
 DISTANCES = {**QUICK, "metric": "precomputed", "init": "random"}
@@ -468,12 +467,6 @@ class TestAffinities:
         ):
             with pytest.raises(ValueError, match=message):
                 model.fit(storage(bad))
-
-
-@pytest.fixture
-def small_meshes(monkeypatch):
-    """Have the mesh of two components reach its bound with fewer nodes, which takes less time."""
-    monkeypatch.setitem(fft.MAX_NODES, 2, 300)
 
 
 @every_kernel

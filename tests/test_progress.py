@@ -30,7 +30,7 @@ class Terminal(io.StringIO):
 
     def lines(self):
         """Return what is seen in the end."""
-        return [re.split("\r", line)[-1] for line in self.getvalue().split("\n")]
+        return [re.split("\r", line)[-1].rstrip() for line in self.getvalue().split("\n")]  # tqdm clears longer lines
 
 
 @pytest.fixture

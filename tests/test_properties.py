@@ -104,6 +104,13 @@ def contents(X):
 
 
 @pytest.fixture(autouse=True)
+def _meshes(request):
+    # A map too wide for its mesh takes longer than all other examples together: short runs have small meshes.
+    if not EXAMPLES:
+        request.getfixturevalue("small_meshes")
+
+
+@pytest.fixture(autouse=True)
 def _threads(monkeypatch):
     # So few rows would be one block of work, and that for the calling thread.
     monkeypatch.setattr(parallel, "BLOCK_COST", 2_000 if COMPILED else 100_000)
