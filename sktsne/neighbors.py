@@ -54,6 +54,7 @@ LEAST_ROWS_OF_PRODUCTS, LEAST_ROWS_OF_TREE, LEAST_ROWS_OF_CORRELATION, MOST_ROWS
 # A squared Euclidean distance from |x|² + |y|² − 2x·y has lost half of its digits below this part of |x|² + |y|².
 CANCELLATION = 1e-8
 PAIRS_AT_ONCE = 2**16
+NUMBERS_AT_ONCE = 2**18  # of differences of rows, which stay in the cache: equal rows make many
 # The bound on coordinates, and the bound on those of new rows in units of the largest coordinate of the fit.
 FARTHEST = 1e150
 FAR = 1e20
@@ -515,8 +516,9 @@ def restore_small_distances(
         squares = np.asarray((X.multiply(X) if issparse(X) else X * X).sum(axis=1)).ravel()
     limits = inaccurate * squares
     rows, places = np.nonzero(distances * distances <= limits[indices] + limits[sources][:, None])
-    for first in range(0, len(rows), PAIRS_AT_ONCE):
-        row, place = rows[first : first + PAIRS_AT_ONCE], places[first : first + PAIRS_AT_ONCE]
+    step = max(1, NUMBERS_AT_ONCE // X.shape[1])
+    for first in range(0, len(rows), step):
+        row, place = rows[first : first + step], places[first : first + step]
         differences = X[sources[row]] - X[indices[row, place]]
         if issparse(X):
             squared = np.asarray(differences.multiply(differences).sum(axis=1)).ravel()

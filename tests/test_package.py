@@ -70,7 +70,7 @@ def test_each_promise_has_tests_that_there_are():
 def test_the_numbers_of_tests_are_not_stale(request):
     text = (ROOT / "docs" / "promises.rst").read_text(encoding="utf-8")
     rows = re.findall(r"     - ([\d,]+)\n     - ``pytest --collect-only -q (\S+)``", text)
-    assert len(rows) == 6
+    assert len(rows) == 7
     here = [item.nodeid for item in request.session.items]
     stated = {path: int(number.replace(",", "")) for number, path in rows}
     if sum(name.startswith("tests/") for name in here) < 0.9 * stated["tests"]:

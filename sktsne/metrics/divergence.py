@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array, issparse
 from sklearn.utils import check_array
 
-from .._checks import check_dof, check_number, precision_of, with_valid_indices, without_rounding
+from .._checks import as_floats, check_dof, check_number, precision_of, with_valid_indices, without_rounding
 from .._parameters import choose_method
 from .._pipeline import embedder_of
 from ..kernels import ExactKernel
@@ -112,8 +112,8 @@ def point_costs(estimator: Any) -> NDArray[np.float64]:
     >>> display = EmbeddingDisplay.from_estimator(tsne, y=costs, label_name="cost")
     """
     estimator = embedder_of(estimator)
-    Y = estimator.embedding_.astype(np.float64)
-    Y -= Y.mean(axis=0)
+    Y = as_floats("embedding_", estimator.embedding_, ("n", "d"), empty=False)
+    Y = Y - Y.mean(axis=0)
     similarity = similarity_of(estimator.dof)
     with Workers(effective_n_threads(estimator.n_jobs)) as workers:
         kernel = make_kernel(choose_method(estimator, len(Y))[1], similarity, workers)
