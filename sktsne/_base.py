@@ -235,8 +235,8 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
 
     @with_callbacks  # type: ignore[untyped-decorator]
     def _fit_rows(self, rows: Any, y: Any) -> None:
-        check_parameters(self)
         X = self._validate(rows)
+        check_parameters(self)
         random_state = check_random_state(self.random_state)
         dtype, n_samples = X.dtype, X.shape[0]
         start = None

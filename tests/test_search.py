@@ -321,10 +321,10 @@ class TestTransformerSearch:
         [
             (np.ones((3, 5)), r"transform must return a sparse matrix of shape \(3, 5\).*got ndarray"),
             (csr_array(np.ones((3, 6))), r"sparse matrix of shape \(3, 5\).*of shape \(3, 6\)"),
-            (csr_array(-np.ones((3, 5))), "transform must return distances, got values that are negative"),
+            (csr_array(-np.ones((3, 5))), "transform must return distances, got negative values"),
             (
                 csr_array(np.full((3, 5), np.nan)),
-                "transform must return distances, got values that are negative or not",
+                "transform must return distances, got values that are not finite",
             ),
             (csr_array(np.eye(3, 5)), "the graph of transform must have at least 4 neighbors.* row 0 has 1"),
         ],

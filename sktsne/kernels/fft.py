@@ -189,10 +189,12 @@ class FFTKernel:
         self, points: NDArray[np.float64], c: NDArray[np.float64], at: NDArray[np.float64] | None
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return φ and ∇φ of all charges c_j at their center m: φ = w(r²) Σ c_j (1 − |y_j − m|²), with r = |y − m|."""
-        total = c.sum()
-        center = (c[:, None] * points).sum(axis=0) / total if total > 0.0 else points.mean(axis=0)
-        spread = np.sum(c * np.sum((points - center) ** 2, axis=1))
-        difference = (points if at is None else at) - center
+        # Places count from the first point, because far from 0 rounding would move the center out of the map.
+        first, total = points[0], c.sum()
+        places = points - first
+        center = (c[:, None] * places).sum(axis=0) / total if total > 0.0 else places.mean(axis=0)
+        spread = np.sum(c * np.sum((places - center) ** 2, axis=1))
+        difference = (places if at is None else at - first) - center
         r2 = np.sum(difference * difference, axis=1)
         w = self._similarity.weight(r2)
         phi = w * (total - spread)
