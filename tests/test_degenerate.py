@@ -18,7 +18,7 @@ from sktsne import SNE, TSNE
 from sktsne._parameters import INITS
 from sktsne.affinities import FixedBandwidth
 
-QUICK = {"perplexity": 5.0, "max_iter": 25, "early_exaggeration_iter": 10, "random_state": 0}
+QUICK = {"perplexity": 5.0, "max_iter": 12, "early_exaggeration_iter": 6, "random_state": 0}
 DISTANCES = {**QUICK, "metric": "precomputed", "init": "random"}
 AFFINITIES = {**QUICK, "affinities": "precomputed", "init": "random"}
 NEIGHBOR_KERNELS = [name for name in KERNELS if name != "exact"]  # a sparse graph has not the distances of all pairs

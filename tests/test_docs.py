@@ -37,4 +37,4 @@ def test_every_public_name_has_a_page(module):
 @pytest.mark.filterwarnings("ignore:perplexity == 30 needs at least")
 @pytest.mark.parametrize("estimator", [sktsne.TSNE, sktsne.SNE])
 def test_the_worked_kernel_passes_scikit_learns_checks(estimator):
-    check_estimator(estimator(method=array_kernel.ArrayKernel, max_iter=100), on_skip=None)
+    check_estimator(estimator(method=array_kernel.ArrayKernel, max_iter=25), on_skip=None)

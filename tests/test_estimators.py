@@ -216,8 +216,8 @@ def test_auto_takes_faiss_for_many_rows_where_it_can(estimator, change, installe
 @pytest.mark.parametrize("init", ["pca", "random"])
 @pytest.mark.parametrize("n_jobs", [1, 2, 3])
 def test_results_repeat_for_any_number_of_threads(estimator, n_jobs, init, digits):
-    X = digits[0][:400]
-    params = {"init": init, "random_state": 3, "max_iter": 50}
+    X = digits[0][:250]
+    params = {"init": init, "random_state": 3, "max_iter": 25}
     expected = estimator(**params).fit_transform(X)
     assert_array_equal(estimator(n_jobs=n_jobs, **params).fit_transform(X), expected)
 
@@ -234,8 +234,8 @@ def test_results_repeat_for_any_number_of_threads(estimator, n_jobs, init, digit
     ],
 )
 def test_metrics_repeat_for_any_number_of_threads(estimator, metric, method, storage, rng):
-    X = storage(np.round(4.0 * rng.normal(size=(300, 4))))
-    params = {"metric": metric, "method": method, "max_iter": 20, "perplexity": 20.0, "random_state": 0}
+    X = storage(np.round(4.0 * rng.normal(size=(200, 4))))
+    params = {"metric": metric, "method": method, "max_iter": 8, "perplexity": 20.0, "random_state": 0}
     if metric == "mahalanobis":
         params["metric_params"] = {"VI": np.diag([1.0, 2.0, 3.0, 4.0])}
     expected = estimator(n_jobs=1, **params).fit(X)

@@ -32,9 +32,9 @@ def X(digits):  # noqa: N802
 
 @pytest.fixture(scope="module")
 def fit_at_once(digits):
-    """Return a function that returns a fit of 150 rows and 180 iterations, the same one to all that ask for it."""
+    """Return a function that returns a fit of 100 rows and 160 iterations, the same one to all that ask for it."""
     return functools.cache(
-        lambda estimator, method: estimator(method=method, max_iter=180, **LONG).fit(digits[0][:150])
+        lambda estimator, method: estimator(method=method, max_iter=160, **LONG).fit(digits[0][:100])
     )
 
 
@@ -43,10 +43,10 @@ def fit_at_once(digits):
 @pytest.mark.parametrize("half", [37, 100, 150])
 def test_a_fit_in_two_halves_equals_one(estimator, method, half, X, fit_at_once):
     once = fit_at_once(estimator, method)
-    twice = estimator(method=method, max_iter=half, warm_start=True, **LONG).fit(X[:150])
+    twice = estimator(method=method, max_iter=half, warm_start=True, **LONG).fit(X[:100])
     assert twice.n_iter_ == half
-    twice.set_params(max_iter=180).fit(X[:150])
-    assert twice.n_iter_ == 180
+    twice.set_params(max_iter=160).fit(X[:100])
+    assert twice.n_iter_ == 160
     assert_array_equal(twice.embedding_, once.embedding_)
     assert twice.kl_divergence_ == once.kl_divergence_
 
@@ -329,7 +329,7 @@ def test_control_c_stops_within_a_second(stage, server):
     watchdog.start()
     try:
         process = server.begin(*STAGES[stage])
-        time.sleep(0.2)
+        time.sleep(0.1)
         process.send_signal(signal.SIGINT)
         output = process.stdout.readline()
         while output == "begun\n":  # the function is called again
@@ -340,7 +340,7 @@ def test_control_c_stops_within_a_second(stage, server):
     finally:
         watchdog.cancel()
     seconds, unchanged, n_threads, *calls = output.split()
-    assert float(seconds) < 2 * (0.2 + 1.0)  # of two processors, however busy they are
+    assert float(seconds) < 2 * (0.1 + 1.0)  # of two processors, however busy they are
     assert unchanged == "True"
     assert n_threads == "1"
     assert "announced" in calls

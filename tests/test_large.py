@@ -53,7 +53,7 @@ def positions(model, rows):
 def client():
     with (
         dask.config.set({"distributed.worker.profile.enabled": False}),
-        LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster,
+        LocalCluster(n_workers=1, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster,
         Client(cluster) as client,
     ):
         yield client
@@ -225,7 +225,7 @@ def threads_of_a_task(*n_jobs):
 
 @needs_dask
 class TestCluster:
-    """Two worker processes of one thread each."""
+    """A worker process of one thread."""
 
     pytestmark = dasks_warnings if dask is not None else []
 

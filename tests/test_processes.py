@@ -77,13 +77,13 @@ def blas_threads():
 class TestReproducibility:
     @pytest.mark.parametrize(("estimator", "mode"), KINDS)
     def test_any_number_of_threads_gives_the_same_bits(self, estimator, mode, monkeypatch):
-        # Blocks are so small that every routine has several with 500 rows; every one of them is for threads.
+        # Blocks are so small that every routine has several with 300 rows; every one of them is for threads.
         monkeypatch.setattr(parallel, "BLOCK_COST", 2_000 if COMPILED else 100_000)
         monkeypatch.setattr(parallel, "THREADED_COST", 0)
         expected = None
         for n_jobs, n_limit in ((1, 1), (1, 2), (2, 2), (3, 1), (7, 2)):
             with threadpool_limits(n_limit):
-                maps = fit_and_place(estimator, mode, n_jobs, n=500, max_iter=10)
+                maps = fit_and_place(estimator, mode, n_jobs, n=300, max_iter=6)
             expected = maps if expected is None else expected
             for found, map_ in zip(maps, expected, strict=True):
                 assert_array_equal(found, map_)
@@ -136,11 +136,11 @@ class TestReproducibility:
 class TestThreads:
     @pytest.mark.parametrize(("estimator", "mode"), [(TSNE, "fft"), (SNE, "barnes_hut"), (TSNE, "fft faiss spectral")])
     def test_concurrent_fits_are_independent(self, estimator, mode):
-        expected, before = fit_and_place(estimator, mode, 2), blas_threads()
+        expected, before = fit_and_place(estimator, mode, 2, max_iter=10), blas_threads()
 
         def fit(delay):
             time.sleep(delay)
-            return fit_and_place(estimator, mode, 2)
+            return fit_and_place(estimator, mode, 2, max_iter=10)
 
         with ThreadPoolExecutor(4) as pool:
             for maps in pool.map(fit, (0.0, 0.03, 0.06, 0.09), timeout=60):
@@ -195,7 +195,7 @@ class TestForks:
     @pytest.mark.parametrize("mode", ["exact", "fft", "fft faiss spectral", "barnes_hut"])
     def test_a_child_forked_after_fits_and_transforms_does_both(self, mode):
         # Enough rows for scikit-learn's OpenMP to have had several threads, after which GNU's hangs in a child.
-        X = rows(n=1000 if mode == "exact" else 3000)
+        X = rows(n=1000 if mode == "exact" else 2200)
         parameters = {**MODES[mode][0], "n_jobs": 2}
         new = X[:2100] * 1.01 if mode == "fft" else X[:30] * 1.01
         model = TSNE(max_iter=5, random_state=0, **parameters).fit(X)
@@ -307,7 +307,7 @@ def resident_bytes():
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="only Linux tells the resident memory there")
 def test_hundreds_of_fits_leave_nothing_behind(monkeypatch):
     """``SKTSNE_EXAMPLES`` is the number of fits that are watched, after 60 others."""
-    number = int(os.environ.get("SKTSNE_EXAMPLES", "180"))
+    number = int(os.environ.get("SKTSNE_EXAMPLES", "120"))
     monkeypatch.setattr(parallel, "THREADED_COST", 0)
     monkeypatch.setattr(parallel, "BLOCK_COST", 2_000)
     X = rows(n=60, n_features=8)
@@ -341,7 +341,7 @@ PICKLES = [
 @pytest.fixture(scope="module", params=PICKLES, ids=lambda case: " ".join(map(str, case.values())))
 def fitted(request):
     parameters = dict(request.param)
-    X = rows(parameters.pop("sparse", False), n=1200)
+    X = rows(parameters.pop("sparse", False), n=500)
     return TSNE(max_iter=5, random_state=0, **parameters).fit(X), X[:50] * 1.01, X
 
 

@@ -243,7 +243,7 @@ class TestEveryBatchFindsTheSame:
     def test_every_metric(self, metric, rng):
         X, new = rows_for(metric, 200, rng), rows_for(metric, ROWS, rng)
         assert_same_in_every_batch(exact(X, 16, metric), new, rng, [2, 21, 257])
-        assert_same_in_every_batch(every(X, metric), new, rng, [21])
+        assert_same_in_every_batch(every(X, metric), new[:60], rng, [21])
 
     @pytest.mark.parametrize(
         ("metric", "params"),

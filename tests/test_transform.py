@@ -175,7 +175,7 @@ class TestEveryRowIsOnItsOwn:
     @pytest.mark.parametrize("name", SEVERAL)
     def test_for_any_batch_order_and_number_of_threads(self, name, rng):
         estimator, params = SEVERAL[name]
-        n_new = 30 if name == "function" else 300
+        n_new = 30 if name == "function" else 260
         X, new = blobs(120, 5, rng), blobs(n_new, 5, rng)
         assert_independent(estimator(**{**QUICK, **params}).fit(X), np.concatenate([new, X[:9]]), rng)
 
@@ -289,11 +289,11 @@ class TestEveryRowIsOnItsOwn:
     @pytest.mark.parametrize("name", ["TSNE", "exact", "fft", "bandwidth", "cosine"])
     def test_from_several_threads(self, name, rng):
         estimator, params = SEVERAL[name]
-        X, new = blobs(120, 5, rng), blobs(200, 5, rng)
+        X, new = blobs(120, 5, rng), blobs(80, 5, rng)
         model = estimator(**{**QUICK, **params}).fit(X)
         expected = pickle.loads(pickle.dumps(model)).transform(new)
         with ThreadPoolExecutor(4) as threads:  # nothing is prepared yet
-            for found, first in zip(threads.map(lambda i: model.transform(new[i:]), range(16)), range(16), strict=True):
+            for found, first in zip(threads.map(lambda i: model.transform(new[i:]), range(8)), range(8), strict=True):
                 assert_array_equal(found, expected[first:])
         assert model._map.workers._pool is None
 
