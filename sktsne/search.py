@@ -413,6 +413,8 @@ class TransformerSearch:
 
     def neighbors_of(self, rows: Any, workers: Workers) -> NeighborGraph:
         """Return the nearest rows of the fit; see :class:`Search`."""
+        if np.ndim(rows) == 0 and not issparse(rows):
+            raise ValueError(f"rows == {rows!r}, must be a matrix of shape (n_rows, n_features).")
         if not hasattr(self._transformer, "transform"):
             raise AttributeError(f"neighbors == {self._transformer!r} has no transform, to find neighbors of new rows.")
         with config_context(transform_output="default"):
