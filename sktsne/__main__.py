@@ -183,6 +183,7 @@ def _separator(text: str) -> str:
 def _encoding(text: str) -> str:
     try:
         name = codecs.lookup(text).name
+        "".encode(name)  # some codecs are not of text
     except LookupError:
         raise argparse.ArgumentTypeError(f"{text!r} is no encoding that Python knows") from None
     return "utf-8-sig" if name == "utf-8" else name  # which may begin with a byte order mark

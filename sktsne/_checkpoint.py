@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import fields
 from pathlib import Path
+from pickle import PicklingError
 from typing import Any
 from zipfile import BadZipFile
 
@@ -21,7 +22,10 @@ WITHOUT_EFFECT = ("n_jobs", "verbose", "callback", "callback_every", "warm_start
 def fingerprint(estimator: Any, rows: NDArray[Any]) -> str:
     """Return a hash of what an iteration depends on: the parameters and the rows, given as their hashes."""
     parameters = {name: value for name, value in estimator.get_params().items() if name not in WITHOUT_EFFECT}
-    return str(joblib.hash((type(estimator).__name__, parameters, rows)))
+    try:
+        return str(joblib.hash((type(estimator).__name__, parameters, rows)))
+    except PicklingError as error:
+        raise ValueError(f"checkpoint needs parameters that can be pickled, and some cannot: {error}") from None
 
 
 def save(path: Path, state: State, order: NDArray[np.intp], name: str) -> None:
@@ -49,7 +53,7 @@ def load(path: Path, name: str) -> tuple[State, NDArray[np.intp]] | None:
             arrays = {key: file[key] for key in file.files}
         order, other = arrays.pop("order"), arrays.pop("fingerprint")
         values = {field.name: arrays[field.name] for field in fields(State)}
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
         raise ValueError(f"checkpoint == {str(path)!r} is there and holds no checkpoint: {error}") from error
     if str(other) != name:
         raise ValueError(

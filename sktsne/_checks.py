@@ -284,12 +284,18 @@ FLOAT_TYPES: dict[str, type[np.floating]] = {
     "halffloat[pyarrow]": np.float16,
     "float32": np.float32,
     "float[pyarrow]": np.float32,
+    "float": np.float32,  # as Arrow calls it
+    "halffloat": np.float16,
 }
 
 
 def dtypes_of(X: Any) -> list[Any]:
     """Return the dtype of an array, or those of the columns of a frame; float64 where X has none."""
-    return list(X.dtypes) if hasattr(X, "dtypes") else [getattr(X, "dtype", np.float64)]
+    if hasattr(X, "schema") and hasattr(X.schema, "types"):  # a table of Arrow
+        return list(X.schema.types)
+    # A lazy frame would have to work for its types, and is no matrix.
+    dtypes = getattr(X, "dtypes", None) if hasattr(X, "__len__") else None
+    return list(dtypes) if isinstance(dtypes, Iterable) else [getattr(X, "dtype", np.float64)]
 
 
 def float_types(dtypes: Iterable[Any]) -> set[type[np.floating]]:

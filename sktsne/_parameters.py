@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from numbers import Integral, Real
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -106,10 +107,14 @@ def _check_reports(estimator: Any) -> None:
     callback, warm_start, checkpoint = estimator.callback, estimator.warm_start, estimator.checkpoint
     if callback is not None and not callable(callback):
         raise TypeError(f"callback == {callback!r}, must be callable or None.")
+    if isinstance(callback, type):
+        raise TypeError(f"callback == {callback!r}, must be an instance, not the class.")
     if not isinstance(warm_start, (bool, np.bool_)):
         raise TypeError(f"warm_start == {warm_start!r}, must be True or False, not {type(warm_start).__name__}.")
     if checkpoint is not None and not isinstance(checkpoint, (str, PathLike)):
         raise TypeError(f"checkpoint == {checkpoint!r}, must be a path or None.")
+    if checkpoint is not None and (not str(checkpoint) or not Path(checkpoint).parent.is_dir()):
+        raise ValueError(f"checkpoint == {checkpoint!r}, must be the path of a file in a folder that exists.")
     if not isinstance(estimator.verbose, bool):
         check_number("verbose", estimator.verbose, Integral, 0)
 
@@ -126,10 +131,14 @@ def _check_method(estimator: Any) -> None:
     if not callable(method):
         check_choice("method", method, METHODS, " or a kernel factory")
     factory = KERNELS.get(method) if isinstance(method, str) else method
-    unknown = set(getattr(factory, "options", ())) - set(estimator.get_params(deep=False))
+    options, limit = getattr(factory, "options", ()), getattr(factory, "max_components", None)
+    if not isinstance(options, tuple | list):
+        raise TypeError(f"method == {method!r} has options == {options!r}, must be a tuple of names of parameters.")
+    if limit is not None:
+        check_number(f"max_components of method == {method!r}", limit, Integral, 1)
+    unknown = set(options) - set(estimator.get_params(deep=False))
     if unknown:
         raise ValueError(f"method == {method!r} has options that are no parameters: {', '.join(sorted(unknown))}.")
-    limit = getattr(factory, "max_components", None)
     if limit is None or n_components <= limit:
         return
     limits = {repr(name): getattr(kernel, "max_components", None) for name, kernel in KERNELS.items()}

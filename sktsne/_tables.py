@@ -108,7 +108,7 @@ def _read_frame(path: Path, options: Options) -> Table:
     types = pandas.api.types
     for column, dtype in zip(columns.features, features.dtypes, strict=True):
         if not types.is_numeric_dtype(dtype) or types.is_complex_dtype(dtype):
-            hint = "--labels or --index takes a column that is none"
+            hint = "--labels or --index takes a column of another kind"
             raise UsageError(f"{path}: {title(names, column)} has dtype {dtype}, must be of real numbers; {hint}")
     X = features.to_numpy(dtype=np.float32 if are_single(features.dtypes) else np.float64, na_value=np.nan)
     _check_rows(path, X, names, columns.features)

@@ -21,9 +21,9 @@ from ._columns import Columns, Options, Table, UsageError, opened, title
 
 # Separators that are looked for; the first of those that fit equally well is taken.
 SEPARATORS = (";", "\t", "|", ",")
-# So many lines are looked at.
+# The number of lines that are looked at.
 N_LINES = 50
-# A header of numbers that do not count is recognized only before at least so many rows without a whole number.
+# A header of numbers that do not count is recognized only before at least MIN_ROWS rows without a whole number.
 MIN_ROWS = 5
 # In a first row these words, beside numbers, are data and make no header.
 DATA_WORDS = {"", "na", "n/a", "#n/a", "null", "none", "?", "-", "true", "false"}
@@ -80,7 +80,8 @@ def _read_frame(path: Path, layout: Layout, columns: Columns) -> Any:
             skiprows=layout.n_before, header=None, dtype=dtypes, na_filter=False, skipinitialspace=True,
             skip_blank_lines=n_columns > 1, **exact,
         )  # fmt: skip
-    except pandas.errors.EmptyDataError:
+    except pandas.errors.EmptyDataError:  # also where the first row is empty
+        _check_lines(path, layout, columns)
         raise UsageError(f"{path}: has no rows") from None
     except ValueError:  # of a cell, a line, or its encoding
         _check_lines(path, layout, columns)
@@ -122,7 +123,9 @@ def look(path: Path, options: Options) -> Layout:
         layout = Layout(encoding, sep, ".", quoting, n_before, [])
         # Beyond the lines, because the last of them may end inside a quote.
         rows = [*islice(_rows(path, layout, chain(lines[n_before:], file)), N_LINES)]
-    rows = [(line, row) for line, row in rows if row]
+    rows = [(line, row) for line, row in rows if any(row)]
+    if not rows:
+        raise UsageError(f"{path}: is empty")
     while rows[0][1][0].startswith("#") and len(rows[0][1]) != len(rows[-1][1]):
         n_before = rows.pop(0)[0]  # a comment
     decimal = options.decimal or _decimal([cell for _, row in rows for cell in row])

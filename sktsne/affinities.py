@@ -107,6 +107,14 @@ class Perplexity:
     uses_scale = False
 
     def __init__(self, perplexities: Sequence[float]) -> None:
+        if (
+            not isinstance(perplexities, Sequence | np.ndarray)
+            or isinstance(perplexities, str)
+            or len(perplexities) == 0
+        ):
+            raise ValueError(f"perplexities == {perplexities!r}, must be a sequence of at least one number.")
+        for perplexity in perplexities:
+            check_number("perplexity", perplexity, Real, 1)
         self.perplexities = perplexities
 
     def __str__(self) -> str:
@@ -349,6 +357,8 @@ def conditional_affinities(
 
 def _probabilities(rule: Affinities, distances: NDArray[np.float64], workers: Workers) -> NDArray[np.float64]:
     """Return a rule's probabilities, of the shape of ``distances``, whoever wrote the rule."""
+    if isinstance(rule, type) or not hasattr(rule, "probabilities"):
+        raise TypeError(f"rule == {rule!r}, must be an affinity rule, such as Uniform(15).")
     distances = as_floats("graph.distances", distances, ("n", "k"), finite=False, empty=False)
     name = f"probabilities of {type(rule).__name__}"
     probabilities = as_floats(name, rule.probabilities(distances, workers), distances.shape)

@@ -96,7 +96,7 @@ def numbering(rows: NDArray[np.intp] | None = None) -> Iterator[None]:
 
 
 def as_rows(name: str, X: Any, n_columns: int | None = None) -> Any:
-    """Return rows as a dense array or a CSR matrix of finite float64 that has a row and a column, or so many columns.
+    """Return rows as a dense array or a CSR matrix of finite float64 with a row and a column, or ``n_columns`` columns.
 
     Raises
     ------

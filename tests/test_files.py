@@ -254,6 +254,8 @@ def test_quoted_labels_of_csv(labels_of):
         ("é;b\n1;2\n".encode("latin-1"), "is not UTF-8 text in line 1"),
         ("a,b\n\n\n", "has no rows"),
         ("sep=;\n", "is empty"),
+        ('""\n', "is empty"),
+        ("x\n\n1.5\n2\n3.5\n", "line 2, column 1 (x): '' is not a number"),
     ],
 )  # fmt: skip
 def test_errors_name_the_line(read, content, message):

@@ -14,10 +14,15 @@ from sklearn.neighbors import KNeighborsClassifier, kneighbors_graph
 
 from sktsne import SNE, TSNE
 from sktsne._checks import float_types, precision_of
+from sktsne.affinities import Perplexity, Uniform, conditional_affinities
 from sktsne.initialization import separate
+from sktsne.kernels import ExactKernel
 from sktsne.metrics import kl_divergence, rnx_auc, trustworthiness
 from sktsne.neighbors import nearest_neighbors
+from sktsne.parallel import Workers
+from sktsne.progress import ProgressBar
 from sktsne.search import KnownRows
+from sktsne.similarities import StudentT
 
 both = pytest.mark.parametrize("estimator", [TSNE, SNE])
 
@@ -213,3 +218,81 @@ class TestPrecision:
         assert precision_of([[1.0]]) is np.float64
         assert precision_of(np.zeros(3, dtype=">f4")) is np.float32
         assert precision_of(np.zeros(3, dtype=int)) is np.float64
+
+    def test_of_tables_of_arrow(self, rng):
+        pa = pytest.importorskip("pyarrow")
+        X = rng.normal(size=(60, 3)).astype(np.float32)
+        table = pa.table({name: X[:, column] for column, name in enumerate("abc")})
+        assert precision_of(table) is np.float32
+        assert TSNE(perplexity=5.0, max_iter=10).fit(table).embedding_.dtype == np.float32
+
+
+class TestMistakes:
+    """What is easily passed by mistake is named."""
+
+    def test_one_column_in_place_of_a_matrix(self):
+        with pytest.raises(ValueError, match=r"Expected a 2-dimensional container|Expected 2D array"):
+            TSNE().fit(pd.Series(np.arange(60.0)))
+
+    @pytest.mark.parametrize(
+        ("params", "message"),
+        [
+            ({"callback": ProgressBar}, "callback == .*must be an instance, not the class"),
+            ({"checkpoint": ""}, "checkpoint == '', must be the path of a file"),
+            ({"checkpoint": "no folder/x"}, "checkpoint == .*in a folder that exists"),
+        ],
+    )
+    def test_parameters(self, params, message, rng):
+        with pytest.raises((ValueError, TypeError), match=message):
+            TSNE(perplexity=5.0, **params).fit(rng.normal(size=(30, 3)))
+
+    def test_what_is_no_checkpoint_or_cannot_be_in_one(self, rng, tmp_path):
+        (tmp_path / "empty").touch()
+        with pytest.raises(ValueError, match="holds no checkpoint"):
+            TSNE(perplexity=5.0, checkpoint=tmp_path / "empty").fit(rng.normal(size=(30, 3)))
+        unnamed = TSNE(
+            perplexity=5.0,
+            method=lambda similarity, workers: ExactKernel(similarity, workers),
+            checkpoint=tmp_path / "x",
+        )
+        with pytest.raises(ValueError, match="checkpoint needs parameters that can be pickled"):
+            unnamed.fit(rng.normal(size=(30, 3)))
+
+    @pytest.mark.parametrize(
+        ("attributes", "message"),
+        [
+            ({"max_components": "3"}, "max_components of method == .* == '3', must be an integer"),
+            ({"options": None}, "has options == None, must be a tuple"),
+            ({"options": "angle"}, "has options == 'angle', must be a tuple"),
+            ({"dtype": np.float16}, "dtype == .*float16.*, must be numpy.float32 or numpy.float64"),
+        ],
+    )
+    def test_attributes_of_kernels(self, attributes, message, rng):
+        kernel = type("Odd", (ExactKernel,), attributes)
+        with pytest.raises((ValueError, TypeError), match=message):
+            TSNE(perplexity=5.0, method=kernel).fit(rng.normal(size=(30, 3)))
+
+    def test_read_only_arrays_of_a_kernel_are_copied(self, rng):
+        class Frozen(ExactKernel):
+            def potential(self, charges=None, at=None):
+                results = super().potential(charges, at)
+                for array in results:
+                    array.flags.writeable = False
+                return results
+
+        X = rng.normal(size=(30, 3))
+        for estimator in TSNE, SNE:
+            frozen, plain = (estimator(perplexity=5.0, max_iter=20, method=m).fit(X) for m in (Frozen, ExactKernel))
+            assert_array_equal(frozen.embedding_, plain.embedding_)
+
+    @pytest.mark.parametrize("perplexities", [3.0, None, [], "3", [-1.0], [0.5]])
+    def test_perplexities(self, perplexities):
+        with pytest.raises((ValueError, TypeError), match="perplexit"):
+            Perplexity(perplexities)
+
+    def test_classes_in_place_of_instances(self):
+        with pytest.raises(TypeError, match=r"similarity == .*, must be a Similarity"):
+            ExactKernel(StudentT, Workers())
+        graph = nearest_neighbors(np.arange(9.0)[:, None], 3)
+        with pytest.raises(TypeError, match=r"rule == .*, must be an affinity rule"):
+            conditional_affinities(graph, Uniform, Workers())

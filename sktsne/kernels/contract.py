@@ -92,6 +92,8 @@ def make_kernel(factory: KernelFactory, similarity: Similarity, workers: Workers
     """Return the kernel that a factory makes; raise a TypeError if the factory returns something else."""
     kernel = factory(similarity, workers)
     lacking = [name for name in ("dtype", "set_points", "potential") if not hasattr(kernel, name)]
+    if not lacking and kernel.dtype not in (np.float32, np.float64):
+        raise TypeError(f"{type(kernel).__name__}.dtype == {kernel.dtype!r}, must be numpy.float32 or numpy.float64.")
     if lacking:
         raise TypeError(
             f"method == {factory!r} must return a gradient kernel (see sktsne.kernels.GradientKernel), and returns "
@@ -115,11 +117,15 @@ def potential_of(
     if not isinstance(result, tuple) or len(result) != 2:
         raise ValueError(f"{name} must return the two arrays φ and ∇φ, got {type(result).__name__}.")
     phi = as_floats(f"φ of {name}", result[0], shape[:1], finite=False)
-    return phi, as_floats(f"∇φ of {name}", result[1], shape, finite=False)
+    gradient = as_floats(f"∇φ of {name}", result[1], shape, finite=False)
+    # The caller changes the arrays, and those of other libraries may be read-only.
+    return tuple(array if array.flags.writeable else array.copy() for array in (phi, gradient))  # type: ignore[return-value]
 
 
 def check_parts(similarity: Similarity, workers: Workers) -> None:
     """Raise unless compiled loops can rely on what a kernel or an attraction is made of."""
+    if isinstance(similarity, type) or not hasattr(similarity, "dof"):
+        raise TypeError(f"similarity == {similarity!r}, must be a Similarity, such as StudentT().")
     check_dof(similarity.dof)
     # Compiled loops trust the row ranges that workers call them with.
     check_type("workers", workers, Workers)

@@ -334,7 +334,7 @@ def names_of(values: NDArray[Any]) -> list[str]:
 
 
 def _name(value: Any, exact: bool = False) -> str:
-    """Return the name of a value; of a number at least six digits and two decimals, if it has so many, or all."""
+    """Return the name of a value; a number has six digits and two decimals, or all of its digits if ``exact``."""
     if isinstance(value, float | np.floating):
         number = float(value)
         if number.is_integer() and abs(number) < 1e16:

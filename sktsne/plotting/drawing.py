@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .labels import LONGEST, PALETTES, UNKNOWN, Labels, shorten
 
-FEW_COLORS = 32  # a color map with at most so many is a list of colors for classes
+FEW_COLORS = 32  # a color map of at most FEW_COLORS colors is a list of colors for classes
 SCALE = ("cmap", "norm", "vmin", "vmax")  # what scales colors in matplotlib
 COLORS = ("c", "color", "facecolors", "facecolor", "fc")
 EDGE_COLORS = ("edgecolors", "edgecolor", "ec")

@@ -112,7 +112,7 @@ class Column(NamedTuple):
 
 
 def _numbers(values: NDArray[Any]) -> NDArray[np.float64] | None:
-    """Return integers and floating-point numbers as JavaScript has them, if it can hold all of them exactly."""
+    """Return integers and floating-point numbers as the float64 of JavaScript, or None if some would be rounded."""
     scale = as_numbers(values)
     if scale is None or scale[1] or len(values) == 0:
         return None
