@@ -35,8 +35,8 @@ def both(Y, dof=1.0, charges=None, at=None, **params):
 @pytest.mark.parametrize("d", [1, 2])
 @pytest.mark.usefixtures("backend")
 def test_potential_is_near_the_exact_one(d, dof, at, charged, rng):
-    Y = (8.0 if d == 2 else 60.0) * rng.normal(size=(800, d))
-    charges = rng.uniform(0.5, 2.0, size=800) if charged else None
+    Y = (8.0 if d == 2 else 60.0) * rng.normal(size=(1500, d))
+    charges = rng.uniform(0.5, 2.0, size=1500) if charged else None
     (phi, grad), (expected_phi, expected_grad) = both(Y, dof, charges, Y[:50] + 0.3 if at else None)
     assert error(phi, expected_phi) < 1e-3
     # Heavier tails have a sharper peak, which the spacing resolves less well.

@@ -210,7 +210,7 @@ def test_no_array_of_all_pairs(rng, measure):
 def test_error_of_a_sample_is_its_standard_error(rng, measure):
     X, Y = noisy(rng, n=500)
     exact = measure(X, Y)
-    samples = [measure(X, Y, sample_size=100, random_state=seed) for seed in range(200)]
+    samples = [measure(X, Y, sample_size=100, random_state=seed) for seed in range(100)]
     errors = np.array(samples) - exact
     standard_errors = np.array([sample.standard_error for sample in samples])
     assert exact.standard_error == 0.0
