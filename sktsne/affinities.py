@@ -303,7 +303,8 @@ def given_affinities_of_others(X: Any) -> tuple[NDArray[np.float64], NDArray[np.
     indices = np.repeat(X.indices[order[X.indptr[:-1]], None].astype(np.intp), counts.max(), axis=1)
     probabilities[rows, place], indices[rows, place] = X.data[order], X.indices[order]
     probabilities /= probabilities[:, :1]  # so that no sum overflows
-    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    # Sums one by one, because those by pairs would depend on the zeros, and so on the other rows.
+    probabilities /= np.cumsum(probabilities, axis=1)[:, -1:]
     return probabilities, indices
 
 

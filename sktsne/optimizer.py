@@ -407,8 +407,10 @@ def _arrays(
     check_number("best_cost of the state", state.best_cost, Real, -math.inf, infinite=True)
     shape = as_floats("Y of the state", state.Y, shape, finite=False, empty=False).shape
     for name, wanted in ("Y", shape), ("velocity", shape), ("gain", shape), ("shift", shape[1:]):
-        array = as_floats(f"{name} of the state", getattr(state, name), wanted, finite=False)
-        setattr(state, name, array if array.flags.writeable else array.copy())
+        given = getattr(state, name)
+        array = as_floats(f"{name} of the state", given, wanted, finite=False)
+        # The optimization changes the arrays of a state, and nothing else that may share its memory with one.
+        setattr(state, name, array if array is given and array.flags.writeable else array.copy())
     if not np.isfinite(state.Y).all():
         raise _divergence(state.iteration, next(_iterations(phases, state.iteration), phases[-1]))
     return [state.Y, state.velocity, state.gain, state.shift]

@@ -188,8 +188,16 @@ def stored(name, function):
     return change
 
 
+# SciPy before 1.13 has two dimensions only, and other names for the parts of some formats.
+ANY_DIMENSION = hasattr(coo_array((1, 1)), "coords")
+
+
 def _shift_coordinates(matrix):
-    matrix.coords[0][:] += 10**6
+    (matrix.coords[0] if ANY_DIMENSION else matrix.row)[:] += 10**6
+
+
+def _set_key_beyond(matrix):
+    dict.__setitem__(matrix._dict if hasattr(matrix, "_dict") else matrix, (10**6, -5), 1.0)
 
 
 def _lengthen_lists(matrix):
@@ -243,7 +251,7 @@ SPARSE = {
     "nothing": lambda m: m[:0, :0],
     "no entries": lambda m: csr_array(m.shape),
     "one dimension": lambda m: csr_array(m.toarray()[0]),
-    "three dimensions": lambda m: coo_array(m.toarray()[None]),
+    **({"three dimensions": lambda m: coo_array(m.toarray()[None])} if ANY_DIMENSION else {}),
     "broken coo": stored("coo", _shift_coordinates),
     "broken csc": stored("csc", lambda m: m.indices.__iadd__(10**6) is None),
     "broken csc, indptr": stored("csc", lambda m: m.indptr.__iadd__(10**6) is None),
@@ -251,7 +259,7 @@ SPARSE = {
     "broken bsr, indptr": stored("bsr", lambda m: m.indptr.__imul__(1000) is None),
     "broken lil": stored("lil", _lengthen_lists),
     "broken lil, beyond": stored("lil", _leave_shape),
-    "broken dok": stored("dok", lambda m: m._dict.__setitem__((10**6, -5), 1.0)),
+    "broken dok": stored("dok", _set_key_beyond),
     "broken dia": stored("dia", lambda m: m.offsets.__iadd__(10**6) is None),
     "blocks": lambda m: bsr_array(m.toarray(), blocksize=(1, m.shape[1])),
     "float32": lambda m: m.astype(np.float32),

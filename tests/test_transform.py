@@ -208,6 +208,15 @@ class TestEveryRowIsOnItsOwn:
         others = np.where(others >= np.minimum(least, others.max(axis=1))[:, None], others, 0.0)
         assert_independent(estimator(affinities="precomputed", **{**QUICK}).fit(storage(P)), storage(others), rng)
 
+    def test_given_affinities_of_a_row_do_not_depend_on_the_other_rows(self, rng):
+        others = csr_array(rng.uniform(size=(60, 200)) * (rng.uniform(size=(60, 200)) < rng.uniform(size=(60, 1))))
+        P, neighbors = given_affinities_of_others(others)
+        for row in range(60):
+            alone, its_neighbors = given_affinities_of_others(others[row : row + 1])
+            k = alone.shape[1]
+            assert_array_equal(P[row, :k], alone[0])
+            assert_array_equal(neighbors[row, :k], its_neighbors[0])
+
     def test_given_affinities_are_filled_up_with_the_likeliest(self):
         # A start is sought among the first indices of a row: they must not hang on the others of the batch.
         P, neighbors = given_affinities_of_others(csr_array([[0.0, 0.0, 2.0, 8.0], [1.0, 2.0, 3.0, 4.0]]))

@@ -129,11 +129,11 @@ def trustworthiness(
     >>> from sktsne.metrics import trustworthiness
     >>> X = load_iris().data
     >>> Y = PCA(n_components=2).fit_transform(X)
-    >>> print(f"{trustworthiness(X, Y):.3f}")
-    0.986
+    >>> print(f"{trustworthiness(X, Y):.2f}")
+    0.99
     >>> value = trustworthiness(X, Y, sample_size=50, random_state=0)
-    >>> print(f"{value:.3f}, with a standard error of {value.standard_error:.3f}")
-    0.985, with a standard error of 0.002
+    >>> bool(0.97 < value < 1.0), bool(0.001 < value.standard_error < 0.005)
+    (True, True)
     """
     X, embedding = _check_rows(X, embedding, metric)
     distances = _distances(X, metric), _distances(embedding, "euclidean")
@@ -292,8 +292,8 @@ def rnx_curve(
     >>> curve = rnx_curve(X, PCA(n_components=2).fit_transform(X))
     >>> curve.shape
     (148,)
-    >>> print(f"{curve[4]:.2f} of 5 neighbors, {curve[49]:.2f} of 50")
-    0.62 of 5 neighbors, 0.95 of 50
+    >>> bool(0.6 < curve[4] < 0.65), bool(0.9 < curve[49] < 1.0)  # of 5 and of 50 neighbors
+    (True, True)
     """
     X, embedding = _check_rows(X, embedding, metric)
     n = len(embedding)
