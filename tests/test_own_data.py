@@ -1,6 +1,8 @@
 """People's own data: equal rows, rounding, frames, and maps that are not done; each case is one of its kind."""
 
 import itertools
+import re
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -8,17 +10,18 @@ import pytest
 from numpy.testing import assert_array_equal
 from scipy.sparse import csr_array
 from scipy.spatial.distance import pdist
+from sklearn import config_context
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.neighbors import KNeighborsClassifier, kneighbors_graph
 
-from sktsne import SNE, TSNE
+from sktsne import SNE, TSNE, _native
 from sktsne._checks import float_types, precision_of
-from sktsne.affinities import Perplexity, Uniform, conditional_affinities
+from sktsne.affinities import FixedBandwidth, Perplexity, Uniform, conditional_affinities, mean_bandwidth
 from sktsne.initialization import separate
 from sktsne.kernels import ExactKernel
 from sktsne.metrics import kl_divergence, rnx_auc, trustworthiness
-from sktsne.neighbors import nearest_neighbors
+from sktsne.neighbors import all_distances, nearest_neighbors
 from sktsne.parallel import Workers
 from sktsne.progress import ProgressBar
 from sktsne.search import KnownRows
@@ -296,3 +299,72 @@ class TestMistakes:
         graph = nearest_neighbors(np.arange(9.0)[:, None], 3)
         with pytest.raises(TypeError, match=r"rule == .*, must be an affinity rule"):
             conditional_affinities(graph, Uniform, Workers())
+
+
+class TestSmallFaults:
+    """Each was reported with a small input."""
+
+    def test_a_start_with_nan_says_so_first(self, rng):
+        start = np.full((40, 2), np.nan)
+        with pytest.raises(ValueError, match=r"init == ndarray, must be one of .* Input init contains NaN"):
+            TSNE(perplexity=5.0, init=start).fit(rng.normal(size=(40, 3)))
+
+    @pytest.mark.parametrize("bad", [np.nan, np.inf])
+    def test_nan_is_named_where_scikit_learn_is_told_that_there_is_none(self, bad, rng):
+        X = rng.normal(size=(40, 3))
+        X[3, 1] = bad
+        with config_context(assume_finite=True), pytest.raises(ValueError, match=r"Input X contains (NaN|infinity)"):
+            TSNE(perplexity=5.0).fit(X)
+
+    @pytest.mark.parametrize("n_columns", [1, 2, 3, 7])
+    @pytest.mark.parametrize(
+        ("metric", "name"), [("mahalanobis", "VI"), ("mahalanobis", "V"), ("seuclidean", "V")], ids=str
+    )
+    def test_parameters_of_metrics_may_be_lists(self, metric, name, n_columns, rng):
+        X = rng.normal(size=(30, n_columns))
+        value = np.arange(1.0, n_columns + 1.0)
+        value = value if metric == "seuclidean" else np.diag(value)
+        as_list, as_array = (nearest_neighbors(X, 5, metric, {name: each}) for each in (value.tolist(), value))
+        assert_array_equal(as_list.distances, as_array.distances)
+
+    def test_a_graph_with_too_few_neighbors_names_the_perplexity_that_it_admits(self, rng):
+        graph = kneighbors_graph(rng.normal(size=(60, 3)), 7, mode="distance")
+        with pytest.raises(ValueError, match=r"row \d+ has 7\..*this graph admits one below 2\.333"):
+            TSNE(metric="precomputed", init="random", perplexity=5.0).fit(graph)
+        model = TSNE(metric="precomputed", init="random", perplexity=2.33, max_iter=5).fit(graph)
+        assert model.embedding_.shape == (60, 2)
+
+    def test_a_subset_of_given_affinities_says_what_to_do(self, rng):
+        P = np.exp(-rng.uniform(size=(40, 40)))
+        P[7], P[:, 7] = 0.0, 0.0
+        with pytest.raises(ValueError, match=r"row 7 has none .*: leave out such rows"):
+            TSNE(affinities="precomputed", init="random").fit(P)
+
+    @pytest.mark.parametrize(("n", "used"), [(32, 30.0), (31, 29.5), (30, 28.5), (20, 18.5), (5, 3.5), (2, 1.0)])
+    def test_a_perplexity_does_not_jump_where_rows_get_few(self, n, used, rng):
+        X = rng.normal(size=(n, 3))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error" if used >= 27.0 else "ignore")  # nearly what was asked for
+            model = TSNE(max_iter=1, random_state=0).fit(X)
+        assert model._affinity_rule.perplexities == [used]
+
+    def test_verbose_names_the_cost(self, rng, capsys):
+        TSNE(verbose=2, perplexity=5.0, max_iter=100).fit(rng.normal(size=(40, 3)))
+        out = capsys.readouterr().out
+        assert "cost = " in out
+        assert "error" not in out
+        sigma = float(re.search(r"Mean sigma: ([\d.]+)", out)[1])
+        assert 0.1 < sigma < 1.0
+
+    def test_the_mean_sigma_is_that_of_the_bandwidths(self, rng):
+        X = rng.normal(size=(50, 3))
+        for graph in (nearest_neighbors(X, 20), all_distances(X)):
+            conditional = conditional_affinities(graph, FixedBandwidth(0.7, 20), Workers())
+            assert mean_bandwidth(graph, conditional) == pytest.approx(0.7, rel=1e-6)
+
+    def test_the_warning_of_missing_extensions_is_of_the_users_line(self, monkeypatch, rng):
+        monkeypatch.setattr(_native, "COMPILED", False)
+        monkeypatch.setattr(_native, "_warned", False)
+        with pytest.warns(UserWarning, match="compiled extensions are missing") as caught:
+            TSNE(perplexity=5.0, max_iter=1).fit(rng.normal(size=(30, 3)))
+        assert caught[0].filename == __file__
