@@ -102,9 +102,10 @@ def _to_list(column: Any) -> list[Any] | None:
     """Return the values of a column whose dtype NumPy does not have, unless they are times, which NumPy reads right."""
     dtype = getattr(column, "dtype", None)
     dtype = getattr(column, "type", None) if dtype is None else dtype
-    method = getattr(column, "to_pylist", getattr(column, "to_list", None))
-    if method is None and hasattr(dtype, "na_value"):
-        method = column.tolist  # an extension array of pandas
+    if hasattr(dtype, "na_value"):  # of a series or an extension array of pandas
+        method = column.tolist
+    else:
+        method = getattr(column, "to_pylist", getattr(column, "to_list", None))
     if method is None or isinstance(dtype, np.dtype):
         return None
     is_time = str(dtype).lower().startswith(("date", "timestamp", "duration"))
