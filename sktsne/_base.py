@@ -22,7 +22,6 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._checkpoint import fingerprint, load, save
 from ._checks import are_single, dtypes_of, precision_of, with_valid_indices, without_rounding
-from ._faiss import ApproximateSearch
 from ._memory import check_memory
 from ._native import warn_if_not_compiled
 from ._parameters import (
@@ -30,11 +29,12 @@ from ._parameters import (
     check_start,
     choose_affinities,
     choose_method,
-    choose_neighbors,
+    choose_search,
     precomputed,
     takes_all_pairs,
 )
 from ._reports import CallbackSupportMixin, Reports, Tasks, with_callbacks
+from ._row_errors import numbering
 from .affinities import (
     Perplexity,
     conditional_affinities,
@@ -43,22 +43,14 @@ from .affinities import (
     mean_bandwidth,
     reorder,
 )
+from .conditioning import Conditioning
 from .initialization import pca_start, random_start, separate, space_filling_order, spectral_start
 from .kernels.contract import KernelFactory, make_kernel
-from .neighbors import (
-    Conditioning,
-    NeighborGraph,
-    all_distances,
-    errors_that_name,
-    nearest_neighbors,
-    neighbors_by_transformer,
-    numbering,
-)
+from .known_rows import KnownRows
 from .objectives import ConditionalKL, JointKL
 from .optimizer import Phase, State, minimize
 from .parallel import Workers, effective_n_threads
 from .placement import FrozenMap
-from .search import AllRows, ExactSearch, GivenDistances, KnownRows, TransformerSearch
 from .similarities import similarity_of
 
 # `PCA.transform` and `PCA.fit_transform` round differently. A new row counts as a training row if its nearest distance
@@ -104,6 +96,7 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
     _affinity_rule: Any
     _largest_distance: float
     _map: FrozenMap
+    _conditioning: Conditioning
     _search: Any
 
     def _phases(self) -> list[Phase]:
@@ -213,7 +206,7 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
         """Return the positions of rows of other values than those of the fit."""
         if self._search is None:
             return self._map.place(*given_affinities_of_others(X))
-        graph = self._search.neighbors_of(X, workers)
+        graph = self._search.neighbors_of(self._conditioning(X), workers)
         positions = self._map.place(self._affinity_rule.probabilities(graph.distances, workers), graph.indices)
         nearest, farthest = graph.distances[:, 0], graph.distances[:, -1]
         same = nearest <= ROUNDINGS * np.finfo(X.dtype).eps * farthest
@@ -244,34 +237,37 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
             start = check_start(self.init, n_samples, self.n_components)
             start = separate(start, random_state, precision=precision_of(self.init))
         given = isinstance(self.affinities, str) and self.affinities == "precomputed"
-        search = choose_neighbors(self, X)
         # A copy, because the user may set the parameters of the rule later.
-        self._affinity_rule = None if given else deepcopy(choose_affinities(self, n_samples))
+        rule = self._affinity_rule = None if given else deepcopy(choose_affinities(self, n_samples))
+        self._search = None if rule is None else choose_search(self, X, rule.count_neighbors(n_samples))
         self._check_memory(X)
         warn_if_not_compiled()
 
         self.timings_: dict[str, float] = {}
         self._tasks = Tasks(self, (1 if given else 2) + (start is None) + 1, rows, y)
         with Workers(effective_n_threads(self.n_jobs)) as workers:
-            self._known_rows = KnownRows(X, explicit_zeros=self._input_kind.distances)
-            resumed = self._resumed()
-            if self._affinity_rule is None:
-                self._search = None
+            if rule is None:
                 with self._stage("affinities"):
+                    resumed = self._recognized(X)
                     self.affinities_ = self._objective.from_given(given_affinities(X))
             else:
-                conditioning = Conditioning(X, self.metric, rescale=not self._affinity_rule.uses_scale)
-                original, X = X, conditioning(X)
-                graph = self._find_neighbors(search, original, X, conditioning, workers)
+                with self._stage("neighbors"):
+                    resumed = self._recognized(X)
+                    # A transformer of the user's gets the rows as they are.
+                    metric = self.metric if isinstance(self.neighbors, str) else "precomputed"
+                    self._conditioning = Conditioning(X, metric, rescale=not rule.uses_scale)
+                    X = self._conditioning(X)
+                    self._log(f"Computing nearest neighbors... ({type(self._search).__name__})")
+                    graph = self._search.fit(X, workers)
                 if isinstance(self.init, str) and self.init == "pca":
                     with self._stage("initialization"):
                         start = pca_start(X, self.n_components, random_state)
                         start = separate(start, random_state, self._known_rows.groups)
-                del original, X  # a million rows make gigabytes of each matrix here
+                del X  # a million rows make gigabytes of each matrix here
                 with self._stage("affinities"):
-                    conditional = conditional_affinities(graph, self._affinity_rule, workers)
+                    conditional = conditional_affinities(graph, rule, workers)
                     self._log(f"Computed conditional probabilities for {n_samples} samples")
-                    if self.verbose and isinstance(self._affinity_rule, Perplexity):
+                    if self.verbose and isinstance(rule, Perplexity):
                         self._log(f"Mean sigma: {mean_bandwidth(graph, conditional):f}")
                     del graph
                     self.affinities_ = self._objective.from_conditional(conditional)
@@ -321,42 +317,6 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
             X = X.toarray() if issparse(X) else csr_array(X)
         return X
 
-    def _find_neighbors(
-        self, search: Any, original: Any, X: Any, conditioning: Conditioning, workers: Workers
-    ) -> NeighborGraph | NDArray[np.float64]:
-        """Return the neighbors of the conditioned rows X, and keep in `_search` what finds those of new rows.
-
-        Where the method takes all pairs, the neighbors are an array of all distances.
-        """
-        metric, params, n_samples = self.metric, self.metric_params, X.shape[0]
-        if self._input_kind.all_pairs:
-            with self._stage("neighbors"):
-                if self._input_kind.distances:
-                    self._search = GivenDistances(n_samples)
-                    return all_distances(X, metric, params)
-                with errors_that_name(metric, params):
-                    everything = self._search = AllRows(original, conditioning, metric, params)
-                    return everything.distances(X, workers)
-        n_neighbors = self._affinity_rule.count_neighbors(n_samples)
-        name = search if isinstance(search, str) else type(search).__name__
-        self._log(f"Computing {n_neighbors} nearest neighbors... ({name})")
-        with self._stage("neighbors"):
-            if not isinstance(search, str):
-                graph, fitted = neighbors_by_transformer(search, original, n_neighbors)
-                self._search = TransformerSearch(fitted, n_neighbors, n_samples, float(graph.distances.max()))
-                return graph
-            if self._input_kind.distances:
-                self._search = GivenDistances(n_neighbors)
-                return nearest_neighbors(X, n_neighbors, metric, params)
-            if search == "faiss":
-                approximate = self._search = ApproximateSearch(original, conditioning, n_neighbors, metric)
-                if (found := approximate.graph(X, workers)) is not None:
-                    return found
-                self._log("faiss does not serve these rows: searching exactly...")
-            with errors_that_name(metric, params):
-                exact = self._search = ExactSearch(original, conditioning, n_neighbors, metric, params)
-                return exact.graph(X, workers)
-
     def _check_memory(self, X: Any) -> None:
         n_samples = X.shape[0]
         n_features = 0 if issparse(X) else X.shape[1]
@@ -375,8 +335,9 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
                 return spectral_start(self.affinities_, self.n_components, random_state)
             return random_start(n_samples, self.n_components, random_state)
 
-    def _resumed(self) -> tuple[State, NDArray[np.intp]] | None:
+    def _recognized(self, X: Any) -> tuple[State, NDArray[np.intp]] | None:
         """Return where an earlier fit of the same rows ended or was interrupted, and the order of its points."""
+        self._known_rows = KnownRows(X, explicit_zeros=self._input_kind.distances)
         found = None
         if self.checkpoint is not None:
             found = load(Path(self.checkpoint), fingerprint(self, self._known_rows.hashes))

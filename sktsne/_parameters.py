@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from importlib.util import find_spec
 from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
@@ -13,28 +12,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
-from sklearn.neighbors import VALID_METRICS
 from sklearn.utils import check_array
 
 from ._checks import check_choice, check_dof, check_number, warn
-from ._faiss import FAISS_METRICS
 from .affinities import Affinities, Perplexity
 from .kernels import KERNELS, fastest_kernel
 from .kernels.contract import KernelFactory, KernelWithOptions
-from .neighbors import ALIASES, TREE_FEATURES, canonical
+from .neighbors import METRICS, SEARCHES, AllPairs, GivenDistances, NeighborSearch, TransformerSearch, faster_search
 
 METHODS = ("auto", *KERNELS)
-METRICS = sorted({*VALID_METRICS["brute"], *ALIASES, "precomputed"})
 INITS = ("pca", "spectral", "random")
 AFFINITIES = ("perplexity", "precomputed")
-NEIGHBORS = ("auto", "exact", "faiss")
+NEIGHBORS = ("auto", *SEARCHES)
 # The effective number of neighbors is below n_samples - 1, and at n_samples - 1 all affinities would be equal: so the
 # largest perplexity is n_samples - MARGIN. Where at least NEARLY of the perplexity is used, there is no warning.
 MARGIN = 1.5
 NEARLY = 0.9
-# Rows from which "auto" prefers faiss. On 50 components of MNIST faiss takes less than half of the exact search's time
-# for 20,000 rows, and a fifth for 70,000. With fewer rows the exact search takes a second or two.
-FAISS_FROM = 20_000
 
 
 # For each number among the parameters: its kind, the least and the largest value, and whether the least is accepted.
@@ -197,17 +190,16 @@ def _check_neighbors(estimator: Any) -> None:
     transforms = hasattr(value, "fit_transform") and hasattr(value, "get_params") and not isinstance(value, type)
     if not transforms:
         check_choice("neighbors", value, NEIGHBORS, " or a transformer that returns a graph of distances")
-        if value != "faiss":
+        if value != "clustered":
             return
     if takes_all_pairs(estimator):
         raise ValueError(
             f"{name} finds some of the neighbors, and method == 'exact' takes all pairs: neighbors must be 'auto' or "
             "'exact', or method another."
         )
-    if not transforms and not _faiss_serves(metric, params):
+    if not transforms and (callable(metric) or metric == "precomputed"):
         raise ValueError(
-            f"{name} has the metrics {', '.join(map(repr, FAISS_METRICS))}, without metric_params, and metric == "
-            f"{metric!r}, metric_params == {params!r}: neighbors must be 'auto' or 'exact'."
+            f"{name} needs rows and a metric by name, and metric == {metric!r}: neighbors must be 'auto' or 'exact'."
         )
     if transforms and not (isinstance(metric, str) and metric == "euclidean" and not params):
         raise ValueError(
@@ -218,23 +210,17 @@ def _check_neighbors(estimator: Any) -> None:
         raise ValueError(f"{name} returns no distances: its mode must be 'distance'.")
 
 
-def _faiss_serves(metric: Any, metric_params: dict[str, Any] | None) -> bool:
-    """Return whether faiss can search with the metric."""
-    return canonical(metric) in FAISS_METRICS and not metric_params
-
-
-def choose_neighbors(estimator: Any, X: Any) -> Any:
-    """Return how to search the neighbors of X, "exact", "faiss" or a transformer; raise where X does not allow that."""
-    value = estimator.neighbors
-    if not isinstance(value, str):
-        return value
-    if value == "faiss" and issparse(X):
-        raise ValueError("neighbors == 'faiss' takes dense rows, and X is sparse: neighbors must be 'auto' or 'exact'.")
-    if value == "auto":
-        served = _faiss_serves(estimator.metric, estimator.metric_params) and not issparse(X)
-        worth_it = X.shape[0] >= FAISS_FROM and X.shape[1] > TREE_FEATURES
-        return "faiss" if served and worth_it and find_spec("faiss") else "exact"
-    return value
+def choose_search(estimator: Any, X: Any, n_neighbors: int) -> NeighborSearch:
+    """Return the search for as many neighbors of the rows X, or for all, that ``neighbors`` and ``metric`` stand for."""
+    metric, params = estimator.metric, estimator.metric_params
+    if precomputed(estimator):
+        return GivenDistances(None if takes_all_pairs(estimator) else n_neighbors)
+    if takes_all_pairs(estimator):
+        return AllPairs(metric, params)
+    if not isinstance(estimator.neighbors, str):
+        return TransformerSearch(estimator.neighbors, n_neighbors)
+    name = faster_search(X, metric) if estimator.neighbors == "auto" else estimator.neighbors
+    return SEARCHES[name](n_neighbors, metric, params)
 
 
 def choose_affinities(estimator: Any, n_samples: int) -> Affinities:

@@ -34,7 +34,8 @@ from ._checks import (
     precision_of,
     without_rounding,
 )
-from .neighbors import NeighborGraph, RowError
+from ._row_errors import RowError
+from .neighbors import NeighborGraph
 from .parallel import Workers
 from .perplexity import check_neighbor_distances, conditional_probabilities
 

@@ -17,7 +17,8 @@ from sklearn.utils.sparsefuncs import mean_variance_axis
 
 from ._checks import as_affinities, as_floats, as_indices, check_number
 from ._process import one_blas_thread
-from .neighbors import as_rows, scale_exponent, scaled
+from .conditioning import scale_exponent, scaled
+from .neighbors.contract import as_rows
 
 # Standard deviation of a start's first component: small, so that early exaggeration can rearrange clusters freely
 # (Kobak & Berens 2019).

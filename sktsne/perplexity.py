@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from ._checks import as_floats, check_number, check_type
 from ._native import choose
-from .neighbors import RowError
+from ._row_errors import RowError
 from .parallel import Workers
 from .similarities import MAX_EXPONENT
 

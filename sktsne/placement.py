@@ -23,13 +23,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from ._caching import Caching
 from ._checks import as_floats, as_indices, check_dof, check_not_negative, check_number
 from ._process import call_in_forked_processes
+from ._row_errors import RowError
 from .kernels.attraction import Attraction
 from .kernels.contract import GradientKernel, KernelFactory, make_kernel, potential_of
-from .neighbors import RowError
 from .parallel import Workers
-from .search import Caching
 from .similarities import similarity_of
 
 # Neighbors whose places are compared for the start. Of MNIST's 10,000 last rows, ten place none better than five do.

@@ -24,7 +24,7 @@ from sktsne.metrics import kl_divergence, rnx_auc, trustworthiness
 from sktsne.neighbors import all_distances, nearest_neighbors
 from sktsne.parallel import Workers
 from sktsne.progress import ProgressBar
-from sktsne.search import KnownRows
+from sktsne.known_rows import KnownRows
 from sktsne.similarities import StudentT
 
 both = pytest.mark.parametrize("estimator", [TSNE, SNE])

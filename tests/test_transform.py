@@ -20,7 +20,7 @@ from sktsne.affinities import FixedBandwidth, Uniform, given_affinities_of_other
 from sktsne.kernels import BarnesHutKernel, ExactKernel, FFTKernel
 from sktsne.parallel import Workers
 from sktsne.placement import STARTS
-from sktsne.search import ExactSearch
+from sktsne.neighbors import ExactSearch
 from sktsne.similarities import similarity_of
 
 QUICK = {"perplexity": 5.0, "max_iter": 30, "early_exaggeration_iter": 10, "init": "random", "random_state": 0}

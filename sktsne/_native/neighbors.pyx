@@ -1,13 +1,241 @@
-"""Distances of chosen pairs of rows; twin of ``pair_distances_reference`` in search.py."""
+"""The nearest of many candidates, and distances of chosen pairs; twins of the references in neighbors/selection.py."""
 
-from libc.math cimport sqrt
-from libc.stdint cimport int64_t
+from libc.math cimport INFINITY, sqrt
+from libc.stdint cimport int32_t, int64_t
+
+ctypedef fused real:
+    float
+    double
+
+ctypedef fused other:
+    float
+    double
+
+# Values that are compared with a row's limit before any of them is looked at: compilers make vectors of the comparison.
+cdef enum:
+    RUN = 32
+    FEW = 16
+    HALVINGS = 30
+
+
+cdef inline int64_t rank_among_equals(int64_t index, int64_t own, int64_t n) noexcept nogil:
+    return index - own if index >= own else index - own + n
+
+
+cdef inline bint before(real a, int32_t i, real b, int32_t j, int64_t own, int64_t n) noexcept nogil:
+    if a != b:
+        return a < b
+    return rank_among_equals(i, own, n) < rank_among_equals(j, own, n)
+
+
+cdef inline void swap(real* values, int32_t* indices, Py_ssize_t i, Py_ssize_t j) noexcept nogil:
+    cdef real value = values[i]
+    cdef int32_t index = indices[i]
+    values[i] = values[j]
+    indices[i] = indices[j]
+    values[j] = value
+    indices[j] = index
+
+
+cdef inline void divide(
+    real* values, int32_t* indices, Py_ssize_t low, Py_ssize_t high, int64_t own, int64_t n,
+    Py_ssize_t* end, Py_ssize_t* start,
+) noexcept nogil:
+    """Bring what comes before a pivot into low to end, and what comes after it into start to high (all included)."""
+    cdef Py_ssize_t i = low, j = high, middle = low + (high - low) // 2
+    cdef real value
+    cdef int32_t index
+    if before(values[middle], indices[middle], values[low], indices[low], own, n):
+        swap(values, indices, middle, low)
+    if before(values[high], indices[high], values[low], indices[low], own, n):
+        swap(values, indices, high, low)
+    if before(values[high], indices[high], values[middle], indices[middle], own, n):
+        swap(values, indices, high, middle)
+    value = values[middle]
+    index = indices[middle]
+    while i <= j:
+        while before(values[i], indices[i], value, index, own, n):
+            i += 1
+        while before(value, index, values[j], indices[j], own, n):
+            j -= 1
+        if i <= j:
+            swap(values, indices, i, j)
+            i += 1
+            j -= 1
+    end[0] = j
+    start[0] = i
+
+
+cdef void select(real* values, int32_t* indices, Py_ssize_t count, Py_ssize_t k, int64_t own, int64_t n) noexcept nogil:
+    """Bring the first k of a row's candidates to its front, the k-th of them to place k - 1."""
+    cdef Py_ssize_t low = 0, high = count - 1, end, start
+    while low < high:
+        divide(values, indices, low, high, own, n, &end, &start)
+        if k - 1 <= end:
+            high = end
+        elif k - 1 >= start:
+            low = start
+        else:
+            return
+
+
+cdef void sort(real* values, int32_t* indices, Py_ssize_t low, Py_ssize_t high, int64_t own, int64_t n) noexcept nogil:
+    cdef Py_ssize_t end, start, i, j
+    while high - low > FEW:
+        divide(values, indices, low, high, own, n, &end, &start)
+        if end - low < high - start:  # the shorter part by recursion, whose depth is then a logarithm
+            sort(values, indices, low, end, own, n)
+            low = start
+        else:
+            sort(values, indices, start, high, own, n)
+            high = end
+    for i in range(low + 1, high + 1):
+        j = i
+        while j > low and before(values[j], indices[j], values[j - 1], indices[j - 1], own, n):
+            swap(values, indices, j, j - 1)
+            j -= 1
+
+
+cdef inline Py_ssize_t count_up_to(const real* values, Py_ssize_t count, real limit) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef int32_t found = 0
+    for i in range(count):
+        found += values[i] <= limit
+    return found
+
+
+cdef Py_ssize_t reduce_to(
+    real* values, int32_t* indices, Py_ssize_t count, Py_ssize_t k, Py_ssize_t most, int64_t own, int64_t n, real* limit,
+) noexcept nogil:
+    """Keep at least the k nearest of a row's candidates, and at most ``most``; return their number, and their bound.
+
+    A bound with about k candidates up to it is sought by halves, as counting is fast: an exact selection takes several
+    times as long. Where too many candidates are equal to let a bound part them, the selection decides.
+    """
+    cdef real low = values[0], high = values[0], middle
+    cdef Py_ssize_t i, found = count, kept = 0
+    cdef int step
+    for i in range(1, count):
+        low = min(low, values[i])
+        high = max(high, values[i])
+    for step in range(HALVINGS):
+        if found <= most:
+            break
+        middle = low + (high - low) / 2
+        if not low < middle or not middle < high:
+            break
+        i = count_up_to(values, count, middle)
+        if i >= k:
+            high = middle
+            found = i
+        else:
+            low = middle
+    if found > most:
+        select(values, indices, count, k, own, n)
+        limit[0] = values[k - 1]
+        return k
+    for i in range(count):
+        middle = values[i]
+        values[kept] = middle
+        indices[kept] = indices[i]
+        kept += middle <= high
+    limit[0] = high
+    return kept
+
+
+def offer(
+    const real[:, ::1] values,
+    const int32_t[::1] columns,
+    const int32_t[::1] rows,
+    const int32_t[::1] own,
+    Py_ssize_t n,
+    Py_ssize_t k,
+    real[:, ::1] best,
+    int32_t[:, ::1] indices,
+    int32_t[::1] counts,
+    real[::1] limits,
+):
+    """Offer to each of ``rows`` the candidates ``columns`` with their values, a row of ``values`` each."""
+    cdef Py_ssize_t i, j, t, stop, row, count, capacity = best.shape[1], n_columns = values.shape[1]
+    cdef int64_t me
+    cdef Py_ssize_t most = k + (capacity - RUN - k) // 8
+    cdef bint any_before
+    cdef real limit
+    cdef const real* value
+    cdef real* kept
+    cdef int32_t* places
+    if values.shape[0] == 0 or n_columns == 0:
+        return
+    with nogil:
+        for i in range(values.shape[0]):
+            row = rows[i]
+            me = own[row]
+            count = counts[row]
+            value = &values[i, 0]
+            kept = &best[row, 0]
+            places = &indices[row, 0]
+            # A row that has been selected from keeps its k-th candidate at place k - 1.
+            limit = limits[row]
+            j = 0
+            while j < n_columns:
+                stop = min(j + RUN, n_columns)
+                any_before = False
+                for t in range(j, stop):
+                    any_before |= value[t] <= limit
+                if any_before:
+                    if count + RUN > capacity:
+                        count = reduce_to(kept, places, count, k, most, me, n, &limit)
+                    for t in range(j, stop):  # without branches, which would be guessed wrong too often
+                        kept[count] = value[t]
+                        places[count] = columns[t]
+                        count += (value[t] <= limit) & (columns[t] != me)
+                j = stop
+            counts[row] = count
+            limits[row] = limit
+
+
+def select_nearest(
+    real[:, ::1] best,
+    int32_t[:, ::1] indices,
+    int32_t[::1] counts,
+    const int32_t[::1] own,
+    Py_ssize_t n,
+    Py_ssize_t k,
+    Py_ssize_t start,
+    Py_ssize_t stop,
+):
+    """Bring the first k candidates of rows ``start`` to ``stop`` to the front, and forget the others."""
+    cdef Py_ssize_t i, count
+    cdef real limit
+    with nogil:
+        for i in range(start, stop):
+            if counts[i] > k:
+                count = reduce_to(&best[i, 0], &indices[i, 0], counts[i], k, k + FEW, own[i], n, &limit)
+                select(&best[i, 0], &indices[i, 0], count, k, own[i], n)
+                counts[i] = k
+
+
+def sort_neighbors(
+    double[:, ::1] distances,
+    int32_t[:, ::1] indices,
+    const int32_t[::1] own,
+    Py_ssize_t n,
+    Py_ssize_t start,
+    Py_ssize_t stop,
+):
+    """Sort the neighbors of rows ``start`` to ``stop`` by their distances, and those at equal distances in turn."""
+    cdef Py_ssize_t i, k = distances.shape[1]
+    if k == 0:
+        return
+    with nogil:
+        for i in range(start, stop):
+            sort(&distances[i, 0], &indices[i, 0], 0, k - 1, own[i], n)
 
 
 def pair_distances(
-    const double[:, ::1] new,
-    const double[:, ::1] X,
-    const int64_t[:, ::1] indices,
+    const other[:, ::1] new,
+    const real[:, ::1] X,
+    const int32_t[:, ::1] indices,
     double[:, ::1] distances,
     Py_ssize_t start,
     Py_ssize_t stop,
@@ -15,8 +243,8 @@ def pair_distances(
     """Fill rows ``start`` to ``stop`` of ``distances``: from rows of ``new`` to the rows ``indices`` of ``X``."""
     cdef Py_ssize_t i, j, k, m = X.shape[1]
     cdef double difference, total
-    cdef const double* x
-    cdef const double* y
+    cdef const other* x
+    cdef const real* y
     if m == 0:
         distances[start:stop] = 0.0
     if m == 0 or start >= stop:
@@ -28,6 +256,6 @@ def pair_distances(
                 y = &X[indices[i, j], 0]
                 total = 0.0
                 for k in range(m):
-                    difference = x[k] - y[k]
+                    difference = <double>x[k] - <double>y[k]
                     total += difference * difference
                 distances[i, j] = sqrt(total)

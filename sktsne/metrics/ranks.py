@@ -13,13 +13,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
 from scipy.spatial.distance import cdist
-from sklearn.metrics import pairwise_distances
 from sklearn.utils import check_array, check_consistent_length, check_random_state
 
 from .._checks import as_csr, check_choice, check_number, precision_of, without_rounding
-from .._parameters import METRICS
 from .._process import one_blas_thread
-from ..neighbors import CANCELLATION, Metric, errors_that_name, resolve, rows_of
+from ..neighbors.metrics import METRICS, Metric, errors_that_name, resolve
+from ..neighbors.spaces import CANCELLATION, DirectSpace, EuclideanSpace, space_of
 from ..parallel import Workers, effective_n_threads
 
 # Elements of a block of distances, for each thread.
@@ -487,11 +486,14 @@ def _distances(X: Any, metric: Metric) -> Distances:
         return lambda rows: np.array(X[rows])
     if metric == "euclidean" and not issparse(X):
         return _squared_distances(X)
-    X = rows_of(X, metric)
+    space = space_of(X, metric, parameters)
+    if isinstance(space, EuclideanSpace):  # equal distances stay equal only if no product rounds them
+        space = DirectSpace(X, metric, parameters)
+    columns = space.operand(space.points, left=False)
 
     def distances(rows: NDArray[np.intp]) -> NDArray[np.float64]:
         with errors_that_name(metric, None):
-            block: NDArray[np.float64] = pairwise_distances(X[rows], X, metric=metric, **parameters).astype(np.float64)
+            block: NDArray[np.float64] = space.values(space.operand(space.points[rows]), columns)
         return np.maximum(block, 0.0, out=block)
 
     return distances

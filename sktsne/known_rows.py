@@ -1,0 +1,89 @@
+"""Rows of a fit, found again by their values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, issparse
+
+from ._checks import as_csr, as_floats
+
+SHAPE = ("n", "n_features")
+NUMBERS_AT_ONCE = 2**18  # of rows in float64, which stay in the cache
+
+
+class KnownRows:
+    """Finds the rows of a fit again, by their values.
+
+    A row is known by a hash of 16 bytes. The probability that any two of a million rows share theirs is below 1e-26.
+
+    Parameters
+    ----------
+    X : ndarray or csr_matrix of shape (n, n_features)
+        The rows.
+    explicit_zeros : bool, default=False
+        Whether a stored zero differs from a missing entry, as in a sparse graph of distances.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktsne.known_rows import KnownRows
+    >>> known = KnownRows(np.array([[1.0, 2.0], [3.0, 4.0]]))
+    >>> known.find(np.array([[3.0, 4.0], [0.0, 0.0]]))
+    (array([ True, False]), array([1]))
+    """
+
+    def __init__(self, X: Any, explicit_zeros: bool = False) -> None:
+        self._explicit_zeros = explicit_zeros
+        self.hashes = _hashes(X, explicit_zeros)
+        if len(self.hashes) == 0:
+            raise ValueError("X has no rows, must have at least one.")
+        self._order = np.argsort(self.hashes, kind="stable")
+
+    @property
+    def groups(self) -> NDArray[np.intp]:
+        """A number for each row of the fit, which equal rows have in common."""
+        ordered = self.hashes[self._order]
+        groups = np.empty(len(ordered), dtype=np.intp)
+        groups[self._order] = np.concatenate([[0], np.cumsum(ordered[1:] != ordered[:-1])])
+        return groups
+
+    def match(self, X: Any) -> bool:
+        """Return whether the rows of X are those of the fit, in the same order."""
+        if np.ndim(X) == 2 and np.shape(X)[0] != len(self.hashes):  # no need of hashes
+            return False
+        return np.array_equal(_hashes(X, self._explicit_zeros), self.hashes)
+
+    def find(self, X: Any) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
+        """Return which rows are known, and the numbers of these in the fit; of equal rows of the fit, the first."""
+        hashes = _hashes(X, self._explicit_zeros)
+        ordered = self.hashes[self._order]
+        place = np.minimum(np.searchsorted(ordered, hashes), len(ordered) - 1)
+        known = ordered[place] == hashes
+        return known, self._order[place[known]]
+
+
+def _hashes(X: Any, explicit_zeros: bool) -> NDArray[np.bytes_]:
+    """Return 16 bytes for each row, the same for rows of the same values."""
+    if issparse(X):
+        X = csr_array(as_csr("X", X), dtype=np.float64, copy=True)
+        X.sum_duplicates()
+        if explicit_zeros:
+            X.data += 0.0  # turns -0.0 into 0.0
+        else:
+            X.eliminate_zeros()
+        indices = X.indices.astype(np.int64)
+        bounds = zip(X.indptr, X.indptr[1:], strict=False)
+        return _digests(indices[i:j].tobytes() + X.data[i:j].tobytes() for i, j in bounds)
+    X = X if isinstance(X, np.ndarray) and X.dtype == np.float32 and X.ndim == 2 else as_floats("X", X, SHAPE, finite=False)
+    step = max(1, NUMBERS_AT_ONCE // max(1, X.shape[1]))
+    parts = (X[first : first + step].astype(np.float64) + 0.0 for first in range(0, len(X), step))  # no -0.0
+    return _digests(row for part in parts for row in part)
+
+
+def _digests(rows: Iterable[Any]) -> NDArray[np.bytes_]:
+    return np.frombuffer(b"".join(blake2b(row, digest_size=16).digest() for row in rows), dtype="S16")

@@ -1,0 +1,323 @@
+"""The clustered search: neighbors are sought in lists of rows that are near one another, as many as the recall needs.
+
+The rows are divided into lists by k-means, and a row's neighbors are sought in the lists whose centers are nearest to
+it, its probes. For each list one matrix product in float32 gives the values of all rows that probe it with its members,
+and a compiled selection offers them to the rows. How many probes the recall needs is measured on a sample of the rows,
+which are compared with all others. The distances are computed by differences in the end, in float64.
+
+Each row has its own probes: with those of its list, which would save the search for them, the recall of MNIST is 0.92
+where it is 0.99 with the rows' own.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, issparse
+
+from .._checks import check_type
+from ..parallel import Workers
+from .contract import NeighborGraph
+from .exact import (
+    LEAST_BLOCKS,
+    SPARE,
+    ExactSearch,
+    Searching,
+    computing,
+    finished,
+    in_turn,
+    nearest_in_all,
+    neighbors_of_all,
+    unchecked,
+)
+from .selection import Nearest, pair_distances
+
+RECALL = 0.99
+SAMPLE = 500
+ERRORS_ABOVE = 3.0  # standard errors by which the sample's recall must exceed RECALL
+TIES = 1e-6  # relative differences of distances up to which neighbors are equally near
+
+# LISTS · √n lists, whose centers are means of some ROWS_PER_LIST rows each.
+LISTS = 2.0
+ROWS_PER_LIST = 32
+ITERATIONS = 6
+SEED = 0
+# Probes that have a larger part of the rows than this take longer than all pairs do.
+LARGEST_PART = 0.4
+# The bound on the numbers of all centers together, which sparse rows with many columns exceed.
+CENTERS = 2**26
+
+ROWS_AT_ONCE, LEAST_ROWS, MEMBERS_AT_ONCE = 8192, 256, 2048
+TERMS_AT_ONCE = 2**33  # pairs times columns of a block of rows: Ctrl-C has to wait for one to end
+ASSIGNED_AT_ONCE = 4096
+# Float32 does not rank the neighbors of a row that are all within so many times its rounding: they are sought again in
+# float64. Where more than a part of the sample has such neighbors, the whole search is in float64.
+UNRESOLVED, MANY = 100.0, 0.02
+
+
+class ClusteredSearch(Searching):
+    """Finds at least 99 % of the nearest neighbors, on average over the rows.
+
+    Where lists would not save time, as for noise in many columns, all pairs are compared.
+
+    Parameters
+    ----------
+    n_neighbors : int
+        The number of neighbors.
+    metric : str or callable, default="euclidean"
+        A metric of :mod:`sklearn.neighbors`.
+    metric_params : dict, default=None
+        Further arguments of the metric.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktsne.neighbors import ClusteredSearch
+    >>> from sktsne.parallel import Workers
+    >>> X = np.random.default_rng(0).normal(size=(2000, 3))
+    >>> search = ClusteredSearch(n_neighbors=10)
+    >>> search.fit(X, Workers()).indices.shape
+    (2000, 10)
+    >>> search.neighbors_of(X[:5] + 1e-9, Workers()).indices[:, 0]
+    array([0, 1, 2, 3, 4], dtype=int32)
+    """
+
+    def fit(self, X: Any, workers: Workers) -> NeighborGraph:
+        """Return the nearest neighbors of all rows; see :class:`NeighborSearch`."""
+        check_type("workers", workers, Workers)
+        with computing(*self._given):
+            X, k = self.prepare(X), self._n_neighbors
+            self._lists: Lists | None = None
+            self._dtype: Any = np.float64
+            if isinstance(self._metric, str) and k < X.shape[0] // 4:
+                self._lists, self._dtype = divided(self._space, k, workers)
+            if self._lists is None and self._dtype == np.float64:
+                return self._all_rows.fit(X, workers)
+            if self._lists is None:
+                graph = neighbors_of_all(self._space, k, workers, self._dtype)
+            else:
+                graph = self._fit_in_lists(self._lists, workers)
+            return in_turn(self._resolved(graph, workers), self._space.points)
+
+    @cached_property
+    def _all_rows(self) -> ExactSearch:
+        search = ExactSearch(self._n_neighbors, *self._given)
+        search.prepare(self._X)
+        return search
+
+    def _fit_in_lists(self, lists: Lists, workers: Workers) -> NeighborGraph:
+        space, n, k = self._space, self._space.n, self._n_neighbors
+        indices, distances = np.empty((n, k), dtype=np.int32), np.empty((n, k))
+
+        def block(start: int, stop: int) -> None:
+            rows = lists.members[start:stop]
+            points = space.points[rows]
+            scores = lists.scores(single(space.coordinates(points)))
+            nearest = Nearest(rows, n, k, self._dtype)
+            self._search(points, nearest, lists.probes(scores, k + 1), lists.of_rows[rows])
+            graph = finished(space, *nearest.found(Workers()), rows, Workers())
+            indices[rows], distances[rows] = graph
+
+        fits = int(TERMS_AT_ONCE / (lists.n_probed * space.n_columns))
+        workers.run_blocks(unchecked(block), n, max(LEAST_ROWS, min(ROWS_AT_ONCE, fits, -(-n // LEAST_BLOCKS))))
+        return NeighborGraph(indices, distances)
+
+    def _search(
+        self,
+        points: Any,
+        nearest: Nearest,
+        probes: tuple[NDArray[np.int32], NDArray[np.int32]],
+        first: NDArray[np.int32] | None = None,
+    ) -> None:
+        """Offer points the members of their probes, those of the list ``first`` of each before others."""
+        lists, space = self._lists, self._space
+        assert lists is not None
+        left = space.operand(points, True, self._dtype)
+        parts = [probes]
+        if first is not None:
+            others = probes[1] != first[probes[0]]
+            parts = [(np.arange(len(first), dtype=np.int32), first), (probes[0][others], probes[1][others])]
+        for rows, probed in parts:
+            order = np.argsort(probed.astype(np.uint16) if len(lists.centers) < 2**16 else probed, kind="stable")
+            rows, ends = rows[order], np.searchsorted(probed[order], np.arange(len(lists.centers) + 1))
+            for number in np.flatnonzero(np.diff(ends)):
+                some = rows[ends[number] : ends[number + 1]]
+                those = left[some]
+                for start in range(lists.bounds[number], lists.bounds[number + 1], MEMBERS_AT_ONCE):
+                    members = slice(start, min(start + MEMBERS_AT_ONCE, lists.bounds[number + 1]))
+                    nearest.offer(space.values(those, self._right[members]), lists.members[members], some)
+
+    @cached_property
+    def _right(self) -> Any:
+        """The rows of the fit in the order of the lists, as right operands."""
+        assert self._lists is not None
+        return self._space.operand(self._space.points[self._lists.members], False, self._dtype)
+
+    def _resolved(self, graph: NeighborGraph, workers: Workers) -> NeighborGraph:
+        """Return the graph with neighbors in float64 of the rows whose neighbors float32 does not rank."""
+        if self._dtype == np.float64:
+            return graph
+        space, points = self._space, self._space.points
+        rows = np.flatnonzero(_unresolved(space, graph.distances[:, -1], points)).astype(np.int32)
+        if len(rows):
+            found = nearest_in_all(space, points[rows], rows, self._n_neighbors, workers)
+            graph.indices[rows], graph.distances[rows] = finished(space, *found, rows, workers)
+        return graph
+
+    def nearest_of(self, points: Any, workers: Workers) -> NeighborGraph:
+        if self._lists is None:
+            return self._all_rows.nearest_of(points, workers)
+        return super().nearest_of(points, workers)
+
+    def _candidates(
+        self, points: Any, n_candidates: int, workers: Workers
+    ) -> tuple[NDArray[np.floating], NDArray[np.int32]]:
+        lists, m = self._lists, points.shape[0]
+        assert lists is not None
+        values, indices = np.empty((m, n_candidates), self._dtype), np.empty((m, n_candidates), dtype=np.int32)
+
+        def block(start: int, stop: int) -> None:
+            part = points[start:stop]
+            nearest = Nearest(np.full(stop - start, -1, dtype=np.int32), self._space.n, n_candidates, self._dtype)
+            self._search(part, nearest, lists.probes(self._exact_scores(part), n_candidates))
+            values[start:stop], indices[start:stop], _ = nearest.found(Workers())
+
+        workers.run_blocks(unchecked(block), m, max(LEAST_ROWS, min(ROWS_AT_ONCE, -(-m // LEAST_BLOCKS))))
+        return values, indices
+
+    def _all_candidates(self, point: Any) -> NDArray[np.int32]:
+        lists = self._lists
+        assert lists is not None
+        probed = lists.probes(self._exact_scores(point), min(self._space.n, self._n_neighbors + SPARE))[1]
+        return np.concatenate([lists.members[lists.bounds[i] : lists.bounds[i + 1]] for i in probed])
+
+    def _exact_scores(self, points: Any) -> NDArray[np.floating]:
+        """Return what orders the lists for new rows, to the last bit as if each were alone."""
+        lists, X = self._lists, self._space.coordinates(points)
+        assert lists is not None
+        if issparse(X):
+            return lists.scores(X)
+        everything = np.broadcast_to(np.arange(len(lists.centers), dtype=np.int32), (len(X), len(lists.centers)))
+        return pair_distances(np.ascontiguousarray(X), lists.centers, np.ascontiguousarray(everything), Workers())
+
+
+def single(X: Any) -> Any:
+    """Return coordinates in float32."""
+    return X.astype(np.float32)
+
+
+def _unresolved(space: Any, farthest: NDArray[np.float64], points: Any) -> NDArray[np.bool_]:
+    """Return for which points float32 does not rank the neighbors well, of which the farthest is that far."""
+    bound: NDArray[np.float64] = UNRESOLVED * space.rounding(points, np.float32)
+    return (farthest > 0.0) & (space.squared(farthest) <= bound)
+
+
+class Lists:
+    """The rows of a fit, divided by the nearest of some centers.
+
+    Parameters
+    ----------
+    centers : ndarray of shape (n_lists, n_columns), float32
+        The centers.
+    of_rows : ndarray of shape (n,), int32
+        The list of each row.
+    """
+
+    def __init__(self, centers: NDArray[np.float32], of_rows: NDArray[np.int32]) -> None:
+        self.centers, self.of_rows = centers, of_rows
+        self.members = np.argsort(of_rows, kind="stable").astype(np.int32)
+        self.sizes = np.bincount(of_rows, minlength=len(centers))
+        self.bounds = np.concatenate([[0], np.cumsum(self.sizes)])
+        self.n_probes = 1
+        self.n_probed = 1.0  # members of the probes of a row, on average
+
+    def scores(self, X: Any) -> NDArray[np.floating]:
+        """Return for rows of coordinates numbers that are the lower the nearer a center is."""
+        return _scores(X, self.centers)
+
+    def probes(self, scores: NDArray[np.floating], wanted: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Return the lists to be searched for rows with those scores, as pairs of row and list.
+
+        They have at least ``wanted`` members.
+        """
+        n_lists, n_probes = len(self.centers), self.n_probes
+        rows, found = np.arange(len(scores), dtype=np.int32), []
+        while len(rows):
+            nearest = Nearest(np.full(len(rows), -1, dtype=np.int32), n_lists, n_probes, scores.dtype)
+            nearest.offer(np.ascontiguousarray(scores[rows]), np.arange(n_lists, dtype=np.int32))
+            lists = nearest.found(Workers())[1]
+            enough = self.sizes[lists].sum(axis=1) >= wanted
+            found.append((np.repeat(rows[enough], n_probes), lists[enough].ravel()))
+            rows, n_probes = rows[~enough], min(2 * n_probes, n_lists)
+        return np.concatenate([pair[0] for pair in found]), np.concatenate([pair[1] for pair in found])
+
+
+def _scores(X: Any, centers: NDArray[np.float32]) -> NDArray[np.floating]:
+    return 0.5 * np.einsum("ij,ij->i", centers, centers) - X @ centers.T
+
+
+def _assigned(coordinates: Any, n: int, centers: NDArray[np.float32], workers: Workers) -> NDArray[np.int32]:
+    """Return the nearest center of each row; ``coordinates(start, stop)`` returns those of a block of rows."""
+    assigned = np.empty(n, dtype=np.int32)
+
+    def block(start: int, stop: int) -> None:
+        assigned[start:stop] = np.argmin(_scores(coordinates(start, stop), centers), axis=1)
+
+    workers.run_blocks(block, n, ASSIGNED_AT_ONCE)
+    return assigned
+
+
+def _centers(space: Any, n_lists: int, rng: np.random.Generator, workers: Workers) -> NDArray[np.float32]:
+    """Return centers by k-means on a sample of the rows."""
+    n_rows = min(space.n, ROWS_PER_LIST * n_lists)
+    X = single(space.coordinates(space.points[np.sort(rng.choice(space.n, n_rows, replace=False))]))
+    first = X[np.sort(rng.choice(n_rows, n_lists, replace=False))]
+    centers: NDArray[np.float32] = np.ascontiguousarray(first.toarray() if issparse(first) else first)
+    for _ in range(ITERATIONS):
+        assigned = _assigned(lambda start, stop: X[start:stop], n_rows, centers, workers)
+        belongs = csr_array((np.ones(n_rows, np.float32), assigned, np.arange(n_rows + 1)), shape=(n_rows, n_lists))
+        sums, counts = belongs.T @ X, np.bincount(assigned, minlength=n_lists)
+        sums = sums.toarray() if issparse(sums) else sums
+        centers[counts > 0] = sums[counts > 0] / counts[counts > 0, None]
+    return centers
+
+
+def divided(space: Any, n_neighbors: int, workers: Workers) -> tuple[Lists | None, Any]:
+    """Return the lists of a space's rows, and the type of values that ranks neighbors.
+
+    There are no lists where they would not save time.
+    """
+    n, k = space.n, n_neighbors
+    n_lists = int(LISTS * np.sqrt(n))
+    rng = np.random.default_rng(SEED)
+    sample = np.sort(rng.choice(n, min(n, SAMPLE), replace=False)).astype(np.int32)
+    points = space.points[sample]
+    # Twice as many as are wanted, because of neighbors at equal distances any is right.
+    values, indices, _ = nearest_in_all(space, points, sample, min(n - 1, 2 * k), workers)
+    indices = np.ascontiguousarray(indices)
+    distances = space.distances(values, points, indices, workers)
+    farthest = np.partition(distances, k - 1, axis=1)[:, k - 1]
+    dtype: Any = np.float64
+    if space.single and np.mean(_unresolved(space, farthest, points)) <= MANY:
+        dtype = np.float32
+    if n_lists * space.n_columns > CENTERS:
+        return None, dtype
+    centers = _centers(space, n_lists, rng, workers)
+    of_rows = _assigned(lambda start, stop: single(space.coordinates(space.points[start:stop])), n, centers, workers)
+    lists = Lists(centers, of_rows)
+    order = np.argsort(lists.scores(single(space.coordinates(points))), axis=1, kind="stable")
+    ranks = np.empty_like(order)
+    np.put_along_axis(ranks, order, np.arange(n_lists)[None], axis=1)
+    ranks = np.take_along_axis(ranks, of_rows[indices], axis=1)
+    ranks[distances > farthest[:, None] * (1.0 + TIES)] = n_lists
+    ranks = np.sort(ranks, axis=1)[:, :k]
+    probed = np.cumsum(lists.sizes[order], axis=1).mean(axis=0)
+    for n_probes in range(1, n_lists + 1):
+        recall = np.mean(ranks < n_probes, axis=1)
+        if recall.mean() - ERRORS_ABOVE * recall.std() / np.sqrt(len(sample)) >= RECALL:
+            break
+    lists.n_probes, lists.n_probed = n_probes, float(probed[n_probes - 1])
+    return (lists if lists.n_probed <= LARGEST_PART * n else None), dtype

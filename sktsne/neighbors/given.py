@@ -1,0 +1,175 @@
+"""Neighbors that the user gives: distances of all pairs, a graph of some, or a transformer that makes one."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, issparse
+from sklearn import config_context
+from sklearn.base import clone
+
+from .._checks import as_csr, check_not_negative, check_number, precision_of, without_rounding
+from .._row_errors import RowError
+from ..parallel import Workers
+from .contract import NeighborGraph, as_rows
+from .exact import in_order_of_rows, nearest_of_matrix
+
+
+def as_distances(X: Any, precision: type[np.floating]) -> Any:
+    """Return a square matrix of distances, without what rounding made negative; raise a ValueError for any other."""
+    if X.shape[0] != X.shape[1]:
+        raise ValueError(f"X has shape {X.shape}, must be a square distance matrix.")
+    return without_rounding("X must hold distances", X, precision)
+
+
+def nearest_of_graph(
+    graph: Any, n_neighbors: int, source: str = "A precomputed sparse X", of_others: bool = False
+) -> NeighborGraph:
+    """Return the nearest neighbors in a sparse matrix of distances, of the rows themselves or ``of_others``."""
+    graph = csr_array(graph)
+    rows = np.repeat(np.arange(graph.shape[0]), np.diff(graph.indptr))
+    others = np.ones(len(rows), dtype=bool) if of_others else rows != graph.indices
+    rows, columns, distances = rows[others], graph.indices[others], graph.data[others]
+    counts = np.bincount(rows, minlength=graph.shape[0])
+    if (least := int(counts.min())) < n_neighbors:
+        admitted = f"this graph admits one below {least / 3:.4g}" if least > 3 else "this graph admits none"
+        raise RowError(
+            f"{source} must have at least {n_neighbors} neighbors in every row, the row itself not "
+            f"counted; row {{row}} has {least}. Build the graph with more neighbors "
+            f"(KNeighborsTransformer(n_neighbors={n_neighbors}) gives enough), or have the affinities take fewer: a "
+            f"perplexity takes int(3 * perplexity + 1), and {admitted}; Uniform and FixedBandwidth take their "
+            f"n_neighbors. With the row itself, {n_neighbors + 1} neighbors per samples are required, but some samples "
+            f"have only {least + 1}.",
+            int(counts.argmin()),
+        )
+    nearest = (np.cumsum(counts) - counts)[:, None] + np.arange(n_neighbors)
+    if np.any((distances[1:] < distances[:-1]) & (rows[1:] == rows[:-1])):  # most graphs are sorted already
+        nearest = np.lexsort((distances, rows))[nearest]
+    return NeighborGraph(columns[nearest], distances[nearest].astype(np.float64))
+
+
+class GivenDistances:
+    """Finds neighbors by distances that the user computed, to every row of the fit or in a sparse graph.
+
+    Parameters
+    ----------
+    n_neighbors : int, default=None
+        The number of neighbors. None takes all rows of the fit, whose distances `fit` then returns as they are.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktsne.neighbors import GivenDistances
+    >>> from sktsne.parallel import Workers
+    >>> GivenDistances(n_neighbors=2).neighbors_of(np.array([[6.0, 5.0, 3.0, 1.0]]), Workers()).indices
+    array([[3, 2]])
+    """
+
+    def __init__(self, n_neighbors: int | None = None) -> None:
+        if n_neighbors is not None:
+            check_number("n_neighbors", n_neighbors, Integral, 1)
+        self._n_neighbors = n_neighbors
+
+    def fit(self, X: Any, workers: Workers) -> NeighborGraph | NDArray[np.float64]:
+        """Return the nearest neighbors of all rows, or all distances; see :class:`NeighborSearch`."""
+        precision, X = precision_of(X), as_rows("X", X)
+        X, k = as_distances(X, precision), self._n_neighbors
+        if k is None:
+            if issparse(X):
+                raise ValueError("X must be dense: a sparse one has not the distances of all pairs.")
+            return np.asarray(X, dtype=np.float64)
+        check_number("n_neighbors", k, Integral, 1, X.shape[0] - 1)
+        return nearest_of_graph(X, k) if issparse(X) else nearest_of_matrix(X, k)
+
+    def neighbors_of(self, rows: Any, workers: Workers) -> NeighborGraph:
+        """Return the nearest rows of the fit; see :class:`NeighborSearch`."""
+        rows = as_rows("rows", rows)
+        k = rows.shape[1] if self._n_neighbors is None else self._n_neighbors
+        check_not_negative("rows", rows.data if issparse(rows) else rows)
+        if issparse(rows):
+            return nearest_of_graph(rows, k, of_others=True)
+        if rows.shape[1] < k:
+            raise ValueError(f"rows has shape {rows.shape}, must have at least n_neighbors == {k} columns.")
+        return in_order_of_rows(rows.astype(np.float64), k)
+
+
+class TransformerSearch:
+    """Finds neighbors by a transformer of the user's.
+
+    Parameters
+    ----------
+    transformer : object
+        Has ``fit_transform``, which returns a sparse graph of distances as that of
+        :class:`sklearn.neighbors.KNeighborsTransformer` does, and for new rows ``transform``. A clone of it is used. If
+        it has a parameter ``n_neighbors`` below the number needed, that of the clone is raised.
+    n_neighbors : int
+        The number of neighbors.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.neighbors import KNeighborsTransformer
+    >>> from sktsne.neighbors import TransformerSearch
+    >>> from sktsne.parallel import Workers
+    >>> search = TransformerSearch(KNeighborsTransformer(), n_neighbors=2)
+    >>> search.fit(np.array([[0.0], [1.0], [3.0], [7.0]]), Workers()).indices.tolist()
+    [[1, 2], [0, 2], [1, 0], [2, 1]]
+    >>> search.neighbors_of(np.array([[6.0]]), Workers()).indices.tolist()
+    [[3, 2]]
+    """
+
+    def __init__(self, transformer: Any, n_neighbors: int) -> None:
+        check_number("n_neighbors", n_neighbors, Integral, 1)
+        self._transformer, self._n_neighbors = transformer, n_neighbors
+        self._name = f"neighbors == {transformer!r}"
+
+    def fit(self, X: Any, workers: Workers) -> NeighborGraph:
+        """Return the nearest neighbors of all rows; see :class:`NeighborSearch`."""
+        n, transformer = X.shape[0], clone(self._transformer)
+        enough = min(self._n_neighbors + 1, n - 1)  # some transformers count the row itself
+        present = transformer.get_params().get("n_neighbors", enough)
+        if not isinstance(present, Integral) or present < enough:
+            transformer.set_params(n_neighbors=enough)
+        with config_context(transform_output="default"):
+            given = transformer.fit_transform(X)
+        graph = nearest_of_graph(
+            _as_graph(given, (n, n), f"{self._name}: fit_transform"),
+            self._n_neighbors,
+            f"{self._name}: the graph of fit_transform",
+        )
+        self._fitted, self._n = transformer, n
+        # A new distance is negative by rounding only in proportion to the distances of the fit.
+        self._largest = float(graph.distances.max())
+        return graph
+
+    def neighbors_of(self, rows: Any, workers: Workers) -> NeighborGraph:
+        """Return the nearest rows of the fit; see :class:`NeighborSearch`."""
+        if np.ndim(rows) == 0 and not issparse(rows):
+            raise ValueError(f"rows == {rows!r}, must be a matrix of shape (n_rows, n_features).")
+        if not hasattr(self._fitted, "transform"):
+            raise AttributeError(f"{self._name} has no transform, to find neighbors of new rows.")
+        with config_context(transform_output="default"):
+            graph = self._fitted.transform(rows)
+        n_rows = rows.shape[0] if hasattr(rows, "shape") else len(rows)
+        graph = _as_graph(graph, (n_rows, self._n), f"{self._name}: transform", self._largest)
+        return nearest_of_graph(graph, self._n_neighbors, f"{self._name}: the graph of transform", of_others=True)
+
+
+def _as_graph(graph: Any, shape: tuple[int, int], source: str, largest: float = 0.0) -> csr_array:
+    """Return what a transformer's method returned; raise a ValueError unless it is a sparse matrix of distances.
+
+    ``largest`` is as for `without_rounding`.
+    """
+    if not issparse(graph) or graph.shape != shape:
+        raise ValueError(
+            f"{source} must return a sparse matrix of shape {shape} that holds distances, got "
+            f"{type(graph).__name__} of shape {np.shape(graph)}."
+        )
+    precision = precision_of(graph)
+    graph = as_csr(f"{source}: its graph", graph)
+    if not np.isfinite(graph.data).all():
+        raise ValueError(f"{source} must return distances, got values that are not finite.")
+    return without_rounding(f"{source} must return distances", graph, precision, largest)
