@@ -23,10 +23,12 @@ from ._columns import Columns, Options, Table, UsageError, opened, title
 SEPARATORS = (";", "\t", "|", ",")
 # The number of lines that are looked at.
 N_LINES = 50
-# A header of numbers that do not count is recognized only before at least MIN_ROWS rows without a whole number.
+# A header of numbers that do not count is recognized only before at least MIN_ROWS rows of numbers of another kind.
 MIN_ROWS = 5
 # In a first row these words, beside numbers, are data and make no header.
 DATA_WORDS = {"", "na", "n/a", "#n/a", "null", "none", "?", "-", "true", "false"}
+# A line that is one number with a decimal comma as well as two whole numbers.
+DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
 GROUPED = re.compile(r"[+-]?\d{1,3}([., ']\d{3})+([.,]\d+)?")
 UNDECODED = re.compile("[\udc80-\udcff]")
 
@@ -129,10 +131,19 @@ def look(path: Path, options: Options) -> Layout:
     while rows[0][1][0].startswith("#") and len(rows[0][1]) != len(rows[-1][1]):
         n_before = rows.pop(0)[0]  # a comment
     decimal = options.decimal or _decimal([cell for _, row in rows for cell in row])
-    return _with_header(path, layout._replace(n_before=n_before, decimal=decimal), rows, options)
+    layout = layout._replace(n_before=n_before, decimal=decimal)
+    told = told or options.sep or options.decimal or options.labels or options.index
+    are_decimals = [DECIMAL_COMMA.fullmatch(line) is not None for line in lines[n_before:] if line.strip()]
+    one_or_two = not told and set(are_decimals[1:]) == {True}
+    if one_or_two and are_decimals[0] and not options.header:
+        message = f"{path}: each line is read as two whole numbers (--decimal , reads one number, --sep , reads two)"
+        warnings.warn(message, stacklevel=2)
+    return _with_header(path, layout, rows, options, one_or_two)
 
 
-def _with_header(path: Path, layout: Layout, rows: list[tuple[int, list[str]]], options: Options) -> Layout:
+def _with_header(
+    path: Path, layout: Layout, rows: list[tuple[int, list[str]]], options: Options, one_or_two: bool
+) -> Layout:
     (line, first), *others = rows
     names = [_unquote(cell, layout.quoting).strip() for cell in first]
     header = options.header
@@ -141,8 +152,10 @@ def _with_header(path: Path, layout: Layout, rows: list[tuple[int, list[str]]], 
     if not header:
         return layout._replace(names=[""] * len(first))
     second = others[0][1] if others else first
-    if len(second) == len(first) + 1 and second[-1] and _number(second[0], layout.decimal) is None:
-        names = ["", *names]  # as R writes the names of rows
+    if len(second) == len(first) + 1 and second[-1] and not one_or_two:
+        names_of_rows = [row[0] for _, row in others]
+        if _number(second[0]) is None or (all(map(_is_whole, names_of_rows)) and _are_different(names_of_rows)):
+            names = ["", *names]  # R writes no name above the names or numbers of the rows.
     names[0] = names[0].lstrip("# ")
     return layout._replace(n_before=line, names=names)
 
@@ -168,7 +181,8 @@ def _rows(path: Path, layout: Layout, lines: Iterable[str]) -> Iterator[tuple[in
                 raise UsageError(f"{path}: is not {encoding} text in line {line}; see --encoding cp1252")
             yield line, [] if row == [""] else row
     except csv.Error as error:
-        raise UsageError(f"{path}: line {layout.n_before + reader.line_num}: {error}") from error
+        hint = "; see --sep" if "expected after" in str(error) else ""
+        raise UsageError(f"{path}: line {layout.n_before + reader.line_num}: {error}{hint}") from error
 
 
 def _check_lines(path: Path, layout: Layout, columns: Columns) -> None:
@@ -181,19 +195,30 @@ def _check_lines(path: Path, layout: Layout, columns: Columns) -> None:
             cells = row or [""]
             if len(cells) != n_columns:
                 counted = f"{len(cells)} cell" + "s" * (len(cells) != 1)
-                raise UsageError(f"{path}: line {line} has {counted}, the first has {n_columns}")
+                is_one_number = max(len(cells), n_columns) == 2 and _number(layout.sep.join(cells), ",") is not None
+                hint = "; see --decimal ," if layout.sep == "," and is_one_number else ""
+                raise UsageError(f"{path}: line {line} has {counted}, the first has {n_columns}{hint}")
             for column in columns.features:
-                if problem := _problem(cells[column], layout.decimal):
+                if problem := _problem(cells[column], layout.decimal, n_columns):
                     raise UsageError(f"{path}: line {line}, {title(layout.names, column)}: {problem}")
 
 
-def _problem(cell: str, decimal: str) -> str | None:
+def _problem(cell: str, decimal: str, n_columns: int) -> str | None:
     """Return what is wrong with a cell that must be a finite number, or None."""
     number = _number(cell, decimal)
     if number is not None:
         return None if np.isfinite(number) else f"{number} is not finite"
     other = "." if decimal == "," else ","
-    hint = "--labels or --index names a column of text" if _number(cell, other) is None else f"see --decimal {other}"
+    odd, is_grouped = re.search(r"[^\w.,+-]", cell.strip()), GROUPED.fullmatch(cell)
+    are_numbers = len(cell.split()) > 1 and all(map(_looks_like_number, cell.split()))
+    if _number(cell, other) is not None:
+        hint = f"see --decimal {other}"
+    elif odd and (n_columns == 1 or (are_numbers and not is_grouped)):
+        hint = f'see --sep "{odd[0]}"'
+    elif is_grouped:
+        hint = "separators of thousands are not read"
+    else:
+        hint = "--labels or --index names a column of text"
     return f"{cell!r} is not a number such as 1234{decimal}5; {hint}"
 
 
@@ -266,18 +291,19 @@ def _has_header(path: Path, first: list[str], others: list[list[str]], decimal: 
         return True
     others = [row for row in others if len(row) == len(first)]
     aside = {int(name) - 1 for name in wanted if name.isdecimal() and 1 <= int(name) <= len(first)}
-    has_index = first[0] == "" and 0 not in aside
+    has_index = first[0] == "" and options.labels != "1"
     features = [column for column in range(has_index, len(first)) if column not in aside]
     cells, rows = [first[column] for column in features], [[row[column] for column in features] for row in others]
     numbers = [*map(_looks_like_number, cells)]
     if all(numbers):
         header = (
-            (
-                has_index and cells == [str(column) for column in range(len(cells))]
-            )  # pandas counts columns without names
+            (has_index and _names_rows(cells, [row[0] for row in others], decimal))
             or _numbers_name_columns(cells, rows, decimal)
             or any(_text_names_column(first[column], [row[column] for row in others], cells) for column in aside)
         )
+        if not header and len(rows) > 1 and _is_of_another_kind(cells, rows):
+            message = f"{path}: the first row is unlike the others, and is embedded (--header takes it for names)"
+            warnings.warn(message, stacklevel=2)
     else:
         header = any(not number and cell.lower() not in DATA_WORDS for number, cell in zip(numbers, cells, strict=True))
     if header and any(numbers):
@@ -286,17 +312,32 @@ def _has_header(path: Path, first: list[str], others: list[list[str]], decimal: 
     return header
 
 
+def _names_rows(first: list[str], column: list[str], decimal: str) -> bool:
+    """Return whether an empty cell before the first row is above names of rows: the columns or the rows are counted."""
+    return _are_counted(first) or not any(map(_looks_like_number, column)) or _counts(column, decimal)
+
+
 def _numbers_name_columns(first: list[str], others: list[list[str]], decimal: str) -> bool:
     """Return whether the first row is a header of numbers.
 
     It is one if it counts from 0, no other row is the same, and not all others count; if it counts otherwise, as
-    2019, 2020, 2021 do, and no other row counts; or if it holds different whole numbers where no other row has any.
+    2019, 2020, 2021 do, and no other row counts; or if it holds different numbers, which are whole where no other
+    number is, or not where all others are.
     """
-    if _counts(first, decimal):
-        counting = [_counts(row, decimal) for row in others]
-        from_0 = first == [str(column) for column in range(len(first))]
-        return (first not in others and not all(counting)) if from_0 else not any(counting)
-    return _are_names(first) and len(others) >= MIN_ROWS and not any(_is_whole(cell) for row in others for cell in row)
+    if _are_counted(first) and first not in others:
+        lines = others if len(first) > 1 else [[row[0] for row in [first, *others]]]
+        if not all(_counts(line, decimal) for line in lines):
+            return True
+    if len(first) > 2 and _counts(first, decimal):
+        return bool(others) and not any(_counts(row, decimal) for row in others)
+    if not _is_of_another_kind(first, others):
+        return False
+    return _are_different(first) and len(others) >= MIN_ROWS and (len(first) > 2 or all(map(str.isdecimal, first)))
+
+
+def _is_of_another_kind(first: list[str], others: list[list[str]]) -> bool:
+    """Return whether all numbers of the first row are whole and no others are, or all others are and not all of it."""
+    return {_is_whole(cell) for row in others for cell in row} == {not all(map(_is_whole, first))}
 
 
 def _text_names_column(first: str, others: list[str], cells: list[str]) -> bool:
@@ -311,13 +352,22 @@ def _text_names_column(first: str, others: list[str], cells: list[str]) -> bool:
 
 def _are_names(cells: list[str]) -> bool:
     """Return whether numbers may be names: different whole numbers."""
-    return len(set(cells)) == len(cells) and all(cell.isdecimal() for cell in cells)
+    return _are_different(cells) and all(map(str.isdecimal, cells))
+
+
+def _are_different(cells: list[str]) -> bool:
+    return len(set(cells)) == len(cells)
+
+
+def _are_counted(cells: list[str]) -> bool:
+    """Return whether cells count from 0, as pandas does with columns without names."""
+    return bool(cells) and cells == [str(column) for column in range(len(cells))]
 
 
 def _counts(row: list[str], decimal: str) -> bool:
-    """Return whether at least three numbers rise by equal steps."""
+    """Return whether at least two numbers rise by equal steps."""
     numbers = [_number(cell, decimal) for cell in row]
-    if len(row) < 3 or None in numbers:
+    if len(row) < 2 or None in numbers:
         return False
     steps = np.diff(np.array(numbers, dtype=float))
     return bool(steps[0] > 0 and np.allclose(steps, steps[0], rtol=1e-6))

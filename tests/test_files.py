@@ -101,6 +101,8 @@ def test_separator_and_decimal_mark(read, name, sep, decimal, first):
         ("\ufeffsep=|\n1.5|2\n3|4\n", [[1.5, 2], [3, 4]]),
         ("# by x\n# on y\na,b\n1,2\n3,4\n", [[1, 2], [3, 4]]),
         ("# a,b\n1,2\n3,4\n", [[1, 2], [3, 4]]),
+        ('"1","5"\n"2","5"\n', [[1, 5], [2, 5]]),
+        ("1,-5\n2,5\n", [[1, -5], [2, 5]]),
         ("1e-3,+2E5\r3,.4\r", [[0.001, 2e5], [3, 0.4]]),
         ('a,b\n"1","2"\n\n   \n3 , 4\r\n\r\n', [[1, 2], [3, 4]]),
         ("a,a,b\n1,2,98765432109876543210\n3,4,5\n", [[1, 2, 98765432109876543210.0], [3, 4, 5]]),
@@ -120,6 +122,10 @@ def test_layouts(read, content, expected):
         ("1 2\n3 4\n", "--sep=\\ ", [[1, 2], [3, 4]]),
         ("1;2\t3\n4;5\t6\n", "--sep=tab --no-header --index=1", [[3], [6]]),
         ("x\n1,5\n2,5\n", "--decimal=,", [[1.5], [2.5]]),
+        ("x\n1,5\n2,5\n", "--index=1", [[5], [5]]),
+        ("1,5\n2,5\n", "--sep=,", [[1, 5], [2, 5]]),
+        ("100.5,101.2\n3,0\n5,2\n", "--header", [[3, 0], [5, 2]]),
+        ("100.5,101.2\n3,0\n5,2\n", "--no-header", [[100.5, 101.2], [3, 0], [5, 2]]),
         ("1,5\n2,5\n", "--decimal=,", [[1.5], [2.5]]),
         ('"1,5","2,5"\n"1","2"\n', "--decimal=,", [[1.5, 2.5], [1, 2]]),
         ("1,2\n3,4\n", "--header", [[3, 4]]),
@@ -137,6 +143,12 @@ def test_options_overrule(read, content, options, expected):
     np.testing.assert_array_equal(rows, expected)
 
 
+def test_two_whole_numbers_may_be_one_with_a_decimal_comma(read):
+    rows, err = read("in.csv", "1,5\n2,5\n-3,0\n")
+    np.testing.assert_array_equal(rows, [[1, 5], [2, 5], [-3, 0]])
+    assert "in.csv: each line is read as two whole numbers (--decimal , reads one number, --sep , reads two)" in err
+
+
 @pytest.mark.parametrize("first", ["0,1,2", "2019,2020,2021", "400.5,401.0,401.5", "7,3,5", "2020_01,2020_02,2020_03"])
 def test_header_of_numbers(read, first):
     rows, err = read("in.csv", text(X, first=first))
@@ -148,11 +160,14 @@ def test_header_of_numbers(read, first):
     "content",
     [
         "0,1,2\n3,4,5\n6,7,8\n",
+        "0;1\n3;4\n6;7\n",
+        "0\n1\n2\n3\n",
+        "0\n1\n1\n0\n",
         "0,1,2\n3,1,5\n0,1,2\n",
         "1,2,3\n2,1,3\n1,2,3\n",
-        "5,3\n4.9,3.1\n4.7,3.2\n",
+        "5,3\n4.9,3.1\n4,3.2\n",
         "1\n2\n3\n",
-        "0,1\n1,0\n0,0\n1,1\n0,1\n1,1\n",
+        "0;1\n1;0\n0;0\n1;1\n0;1\n1;1\n",
     ],
 )
 def test_rows_of_numbers_are_no_header(read, content):
@@ -177,10 +192,35 @@ def test_index_beside_the_names_that_pandas_counts(read, n_columns):
     np.testing.assert_array_equal(rows, np.arange(4 * n_columns).reshape(4, n_columns))
 
 
-def test_names_of_rows_as_r_writes_them(read):
-    rows, err = read("in.tsv", '"a"\t"b"\n"r1"\t1.5\t2\n"r2"\t3\t4\n')
+@pytest.mark.parametrize(
+    "content",
+    [
+        '"a"\t"b"\n"r1"\t1.5\t2\n"r2"\t3\t4\n',  # write.table(sep = "\t")
+        '"a","b"\n"1",1.5,2\n"2",3,4\n',
+        "V1,V2\n7,1.5,2\n3,3,4\n",  # write.table(sep = ",", quote = FALSE) of some rows
+        '"","a","b"\n"1",1.5,2\n"2",3,4\n',  # write.csv
+        '"";"a";"b"\n"1";1,5;2\n"2";3;4\n',  # write.csv2
+        '"","7","8"\n"1",1.5,2\n"2",3,4\n',
+    ],
+)
+def test_names_of_rows_as_r_writes_them(read, content):
+    rows, err = read("in.csv", content)
     np.testing.assert_array_equal(rows, [[1.5, 2], [3, 4]])
+    assert "left out as names of rows: column 1 (--index none embeds all)" in err
+    np.testing.assert_array_equal(read("in.csv", None, "--index", "1")[0], rows)
+
+
+def test_names_of_rows_beside_one_column(read):
+    rows, err = read("in.csv", '"x"\n"1",5\n"2",4\n')
+    np.testing.assert_array_equal(rows, [[5], [4]])
     assert "left out as names of rows: column 1" in err
+
+
+@pytest.mark.parametrize(("names", "n_rows"), [("ab", 2), ("01", 2), ("53", None)])
+def test_header_of_fractions_beside_names_of_rows(read, names, n_rows):
+    rows, err = read("in.csv", f",100.5,101.2\n{names[0]},3,0\n{names[1]},5,2\n")
+    assert (None if rows is None else rows.tolist()) == (n_rows and [[3, 0], [5, 2]])
+    assert ("is taken for a header" in err) == bool(n_rows)
 
 
 @pytest.mark.parametrize(
@@ -198,9 +238,25 @@ def test_labels_do_not_decide_the_decimal_mark(read):
     np.testing.assert_array_equal(read("in.csv", content, "--labels", "4")[0], X.round(4))
 
 
-def test_counted_names_above_small_whole_numbers(read):
-    rows, _ = read("in.csv", "0,1,2\n1,2,3\n4,0,4\n2,2,2\n")
-    np.testing.assert_array_equal(rows, [[1, 2, 3], [4, 0, 4], [2, 2, 2]])
+@pytest.mark.parametrize("n_columns", [1, 2, 3])
+def test_counted_names_above_small_whole_numbers(read, n_columns):
+    values = np.array([[1, 2, 3], [4, 0, 4], [2, 2, 2]])[:, :n_columns]
+    rows, err = read("in.csv", pd.DataFrame(values).to_csv(index=False))
+    np.testing.assert_array_equal(rows, values)
+    assert "the first row holds numbers, and is taken for a header (--no-header embeds it)" in err
+
+
+@pytest.mark.parametrize(
+    ("first", "n_rows", "is_header"),
+    [("100.5,101.2,250", 5, True), ("100.5,101.2,250", 4, False), ("100.5,101.2", 5, False), ("1.5,1.5,1", 5, False)],
+)
+def test_fractions_above_whole_numbers(read, first, n_rows, is_header):
+    values = [[3, 0, 5][: first.count(",") + 1]] * n_rows
+    rows, err = read("in.csv", text(values, first=first))
+    assert rows.tolist() == [[float(cell) for cell in first.split(",")]] * (not is_header) + values
+    assert ("taken for a header (--no-header embeds it)" in err) == is_header
+    message = "in.csv: the first row is unlike the others, and is embedded (--header takes it for names)"
+    assert (message in err) == (not is_header)
 
 
 # What is kept
@@ -256,6 +312,14 @@ def test_quoted_labels_of_csv(labels_of):
         ("sep=;\n", "is empty"),
         ('""\n', "is empty"),
         ("x\n\n1.5\n2\n3.5\n", "line 2, column 1 (x): '' is not a number"),
+        ("x\n1,5\n2,5\n", "line 2 has 2 cells, the first has 1; see --decimal ,"),
+        ("2\n1,5\n", "line 2 has 2 cells, the first has 1; see --decimal ,"),
+        ("1,5\n2\n", "line 2 has 1 cell, the first has 2; see --decimal ,"),
+        ("1 2\n3 4\n", "line 2, column 1 (1 2): '3 4' is not a number such as 1234.5; see --sep \" \""),
+        ("a:b\n1:2\n", "line 2, column 1 (a:b): '1:2' is not a number such as 1234.5; see --sep \":\""),
+        ("1,5 2,5\n3,5 4,5\n", "line 2, column 2 (5 2): '5 4' is not a number such as 1234.5; see --sep \" \""),
+        ('"a" "b"\n"1" 1.5 2\n', "line 1: ',' expected after '\"'; see --sep"),
+        ("a;b\n1 234,5;2\n", "line 2, column 1 (a): '1 234,5' is not a number such as 1234.5; separators of thousands"),
     ],
 )  # fmt: skip
 def test_errors_name_the_line(read, content, message):
