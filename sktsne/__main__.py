@@ -35,13 +35,14 @@ TRUSTWORTHINESS_ROWS, TRUSTWORTHINESS_SAMPLE = 5000, 1000
 
 EPILOG = """\
 data files:
-  .csv .tsv  a row per line, UTF-8, also compressed (.csv.gz); separator,
-             decimal mark, header, and a first column without a name, which is
-             left out, are found by looking at the first lines
+  .csv .tsv  a row per line, UTF-8; separator, decimal mark, header, and a
+             first column without a name, which is left out, are found by
+             looking at the first lines
   .parquet .feather .arrow
              a data frame; its index is left out
   .npy       a 2-D array
   .npz       the array X, or the only 2-D one
+Each may be compressed: .csv.gz, .npy.xz
 
 examples:
   python -m sktsne --plot digits.png

@@ -132,9 +132,9 @@ def look(path: Path, options: Options) -> Layout:
         n_before = rows.pop(0)[0]  # a comment
     decimal = options.decimal or _decimal([cell for _, row in rows for cell in row])
     layout = layout._replace(n_before=n_before, decimal=decimal)
-    told = told or options.sep or options.decimal or options.labels or options.index
+    is_told = any((told, options.sep, options.decimal, options.labels, options.index))
     are_decimals = [DECIMAL_COMMA.fullmatch(line) is not None for line in lines[n_before:] if line.strip()]
-    one_or_two = not told and set(are_decimals[1:]) == {True}
+    one_or_two = not is_told and set(are_decimals[1:]) == {True}
     if one_or_two and are_decimals[0] and not options.header:
         message = f"{path}: each line is read as two whole numbers (--decimal , reads one number, --sep , reads two)"
         warnings.warn(message, stacklevel=2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -373,6 +374,18 @@ def test_compressed_text_round_trip(read, labels_of, extension):
     np.testing.assert_array_equal(read(f"in.{extension}".lower(), None, "--labels", "s")[0], X)
 
 
+@pytest.mark.parametrize("compression", ["gz", "bz2", "xz", "zip"])
+@pytest.mark.parametrize("extension", ["npy", "npz", "parquet", "feather"])
+def test_compressed_arrays_and_frames_round_trip(read, extension, compression):
+    FRAME.to_csv("in.csv", index=False)
+    path = f"map.{extension}.{compression}"
+    assert main(["in.csv", "-o", path, "--max-iter", "9", "--perplexity", "3", "--jobs", "1"]) == 0
+    assert main(["in.csv", "-o", "map.npy", "--max-iter", "9", "--perplexity", "3", "--jobs", "1"]) == 0
+    rows, err = read(path, None)
+    assert err == ""
+    np.testing.assert_array_equal(rows, np.load("map.npy"))
+
+
 WRITERS = {
     "parquet": pd.DataFrame.to_parquet,
     "feather": lambda frame, path: frame.to_feather(path),
@@ -407,6 +420,19 @@ def test_data_frame_round_trip(read, labels_of, extension, dtype):
     np.testing.assert_array_equal(rows, frame.to_numpy(dtype=rows.dtype))
 
 
+@pytest.mark.parametrize("extension", WRITERS)
+@pytest.mark.parametrize("scale", [0, 2])
+def test_decimals_of_a_data_frame_are_numbers(read, labels_of, extension, scale):
+    decimals = [Decimal(k / 4 if scale else k).quantize(Decimal(1).scaleb(-scale)) for k in range(12)]
+    kind = pd.ArrowDtype(pa.decimal128(9, scale)) if scale else object
+    WRITERS[extension](FRAME.assign(b=pd.Series(decimals, dtype=kind)), f"in.{extension}")
+    assert labels_of(f"in.{extension}", None, "--labels", "b") == [str(number) for number in decimals]
+    rows, _ = read(f"in.{extension}", None)
+    assert rows.dtype == np.float64
+    np.testing.assert_array_equal(rows[:, 1], np.arange(12) / (4 if scale else 1))
+    np.testing.assert_array_equal(rows[:, [0, 2]], X[:, [0, 2]])
+
+
 @pytest.mark.parametrize("name", [None, "id"])
 def test_index_of_a_data_frame_is_left_out(read, labels_of, name):
     FRAME.set_axis(pd.Index([f"row {i}" for i in range(12)], name=name)).to_parquet("in.parquet")
@@ -422,6 +448,8 @@ def test_index_of_a_data_frame_is_left_out(read, labels_of, name):
         (FRAME.assign(d=pd.Timestamp("2020-01-01")), "column 4 (d) has dtype datetime64"),
         (FRAME.assign(b=[1, None] * 6), "row 2, column 2 (b): nan is not finite"),
         (FRAME.assign(b=pd.array([1, 2, None] * 4, dtype="Int64")), "row 3, column 2 (b): nan is not finite"),
+        (FRAME.assign(b=[Decimal("1.5"), None] * 6), "row 2, column 2 (b): nan is not finite"),
+        (FRAME.assign(b=[True, None] * 6), "row 2, column 2 (b): nan is not finite"),
         (FRAME[:0], "has no rows"),
     ],
 )

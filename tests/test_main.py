@@ -145,7 +145,10 @@ def test_float32_survives_text(run):
     np.testing.assert_array_equal(points, embed(rows))
 
 
-@pytest.mark.parametrize("arrays", [{"X": X, "Z": X[:5]}, {"rows": X, "ages": np.arange(12)}])
+@pytest.mark.parametrize(
+    "arrays",
+    [{"X": X, "Z": X[:5]}, {"rows": X, "ages": np.arange(12)}, {"rows": X, "names": np.array(SPECIES, dtype=object)}],
+)
 def test_npz_round_trip(run, arrays):
     np.savez("in.npz", **arrays)
     assert run("in.npz", "-o", "out.NPZ", *FAST)[0] == 0
@@ -341,7 +344,7 @@ def test_bad_labels_of_text(refused, content, label, message):
     [
         (X[0], "array has shape (3,), must be 2-D"),
         (X.astype(str), "must be of real numbers"),
-        (X.astype(object), "Object arrays"),
+        (X.astype(object), "array holds Python objects, which are not unpickled"),
         (X[:0], "has no rows"),
         (X[:, :0], "has no columns"),
         (spoiled(4, 1, np.nan), "row 5, column 2: nan is not finite"),
@@ -363,6 +366,14 @@ def test_bad_npy(refused, array, message):
         ({"X": X, "y": X}, "z", "there is no array 'z' for --labels; there are X, y"),
         ({"X": X, "y": X}, "y", "array y has shape (12, 3), must be (12,)"),
         ({"X": X, "y": np.arange(11)}, "y", "array y has shape (11,), must be (12,)"),
+        ({"X": X.astype(object)}, None, "array X holds Python objects, which are not unpickled"),
+        ({"a": X.astype(object)}, None, "neither an array X nor just one that is 2-D; there are a"),
+        (
+            {"X": X, "y": np.array(SPECIES, dtype=object)},
+            "y",
+            "array y holds Python objects, which are not unpickled, because unpickling can run code; "
+            "save text as np.array(y, dtype=str)",
+        ),
     ],
 )
 def test_bad_npz(refused, arrays, label, message):
@@ -398,7 +409,8 @@ def test_files_that_cannot_be_read(refused, directory):
     assert "none.csv: No such file or directory" in refused("none.csv")
     assert "none.npy: No such file or directory" in refused("none.npy")
     assert "in.xlsx: the extension must be one of .csv, .tsv, .npy, .npz, .parquet" in refused("in.xlsx")
-    assert "in.npy.gz: the extension must be one of .csv" in refused("in.npy.gz")
+    assert "in.xlsx.gz: the extension must be one of .csv" in refused("in.xlsx.gz")
+    assert "in.gz: the extension must be one of .csv" in refused("in.gz")
     assert "none.parquet: No such file or directory" in refused("none.parquet")
     (directory / "folder.csv").mkdir()
     assert "folder.csv: " in refused("folder.csv")
