@@ -277,8 +277,9 @@ def _refusing(function: Callable[..., Any], *arguments: Any) -> None:
 def _check_paths(arguments: argparse.Namespace) -> None:
     """Raise a UsageError before the work is done, if its result could not be saved."""
     data, output = arguments.data, arguments.output
-    if data is None and arguments.labels is not None:
-        raise UsageError("--labels needs data; digits come with their labels")
+    given = [name for name in FILE_OPTIONS if getattr(arguments, name) is not None]
+    if data is None and given:
+        raise UsageError(f"--{given[0]} needs data; digits come with their labels")
     if file_format(output) is None:
         raise UsageError(f"--output {output}: the extension must be one of {ACCEPTED}")
     require(output)

@@ -428,7 +428,8 @@ def test_files_that_cannot_be_read(refused, directory):
         ("--metric foo", "metric == 'foo'"),
         ("--components 0", "n_components == 0"),
         ("--jobs 0", "n_jobs == 0"),
-        ("--seed -1", "Seed must be"),
+        ("--seed -1", "random_state == -1, must be None, an integer from 0 to 2**32 - 1 or a RandomState"),
+        (f"--seed {2**32}", f"random_state == {2**32}, must be None"),
         ("--metric precomputed --init random", "square distance matrix"),
         ("--bogus", "unrecognized arguments: --bogus"),
         ("--perp 3", "unrecognized arguments: --perp"),
@@ -445,8 +446,18 @@ def test_refused_arguments(refused, directory, arguments, message):
     assert message.replace("none/", f"none{os.sep}") in refused("in.npy", *FAST, *arguments.split())
 
 
-def test_labels_without_data(refused):
-    assert "--labels needs data" in refused("--labels", "y")
+@pytest.mark.parametrize(
+    "option", ["--labels=y", "--index=none", "--sep=;", "--decimal=,", "--header", "--encoding=cp1252"]
+)
+def test_options_of_files_need_data(refused, option):
+    assert f"{option.partition('=')[0]} needs data" in refused(option)
+
+
+@pytest.mark.parametrize(
+    "option", ["--seed=-1", "--jobs=0", "--perplexity=0", "--components=0", "--max-iter=0", "--metric=foo", "--sep=ab"]
+)
+def test_options_are_checked_before_the_file_is_read(refused, option):
+    assert "No such file" not in refused("none.csv", option)
 
 
 def test_paths_are_checked_before_the_fit(refused, monkeypatch):
