@@ -526,6 +526,47 @@ def test_many_labels(run, monkeypatch, directory, labels, note):
     assert (directory / "map.png").exists()
 
 
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["2026-01-31", "2026-02-03 14:05", "", "2026-02-03T14:05:30.5Z"],
+        ["2026/1/31", "2026/2/3 14:05:00", "", "2026/2/3 14:05:30.5+01:00"],
+        ["31.01.2026", "3.2.2026 14:05", "", "03.02.2026 14:05:30.5"],
+        ["1/31/2026", "2/3/2026 14:05", "", "02/03/2026 14:05:30.5"],
+        ["31/1/2026 0:00", "3/2/2026 14:05", "", "03/02/2026 14:05:30.5"],
+    ],
+)
+def test_dates_of_text_are_dates(texts):
+    dates = ["2026-01-31", "2026-02-03T14:05", "NaT", "2026-02-03T14:05:30.5"]
+    typed = plotting.columns.as_typed(np.array(texts), most=2)
+    np.testing.assert_array_equal(typed, np.array(dates, dtype="M8[us]"))
+    assert plotting.columns.as_typed(np.array(texts), most=3).tolist() == texts
+
+
+@pytest.mark.parametrize("other", ["5/6/2026", "2026-02-30", "x", "2026-02", "2026-02/03", "14:05"])
+def test_texts_that_are_no_dates_stay_texts(other):
+    texts = ["3/4/2026" if "/" in other[:2] else "2026-01-31", other]
+    assert plotting.columns.as_typed(np.array(texts), most=1).tolist() == texts
+
+
+def test_numbers_of_text_beside_an_empty_cell():
+    typed = plotting.columns.as_typed(np.array(["1.5", "", "-2"]), most=1)
+    np.testing.assert_array_equal(typed, [1.5, np.nan, -2])
+
+
+def test_dates_of_a_text_file_are_a_scale_of_colors(run, monkeypatch):
+    shown = []
+    scale = plotting.labels.as_numbers
+    monkeypatch.setattr(plotting.labels, "as_numbers", lambda values: shown.append(scale(values)) or shown[-1])
+    days = [f"2026-02-{day:02}" for day in range(1, 25)]
+    write_rows("in.csv", [["a", "b", "day"], *([k % 5, k % 7, day] for k, day in enumerate(days))])
+    code, _, err = run("in.csv", "--labels", "day", "--plot", "map.png", *FAST)
+    assert (code, err) == (0, "")
+    ((numbers, unit),) = shown
+    assert unit == "date"
+    np.testing.assert_array_equal(numbers, 20485 + np.arange(24))  # days since 1970
+
+
 def test_more_than_three_components(run, directory):
     np.save("in.npy", X)
     code, _, err = run("in.npy", "--components", "4", "--plot", "map.png", *FAST)
