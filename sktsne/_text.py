@@ -26,11 +26,14 @@ N_LINES = 50
 # A header of numbers that do not count is recognized only before at least MIN_ROWS rows of numbers of another kind.
 MIN_ROWS = 5
 # In a first row these words, beside numbers, are data and make no header.
-DATA_WORDS = {"", "na", "n/a", "#n/a", "null", "none", "?", "-", "true", "false"}
+MISSING_WORDS = {"", "na", "n/a", "#n/a", "null", "none", "?", "-", "."}
+DATA_WORDS = MISSING_WORDS | {"true", "false"}
 # A line that is one number with a decimal comma as well as two whole numbers.
 DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
-GROUPED = re.compile(r"[+-]?\d{1,3}([., ']\d{3})+([.,]\d+)?")
-UNDECODED = re.compile("[\udc80-\udcff]")
+# Spaces between thousands may be those that do not break a line, as in French.
+GROUPED = re.compile(r"[+-]?\d{1,3}([., '\u2019\u00a0\u202f]\d{3})+([.,]\d+)?")
+BETWEEN_NUMBERS = re.compile(r"[\w\".]([^\w.,+-])\s*[+-]?\.?\d")
+UNDECODED = re.compile("[\0\udc80-\udcff]")
 
 
 class Layout(NamedTuple):
@@ -130,7 +133,7 @@ def look(path: Path, options: Options) -> Layout:
         raise UsageError(f"{path}: is empty")
     while rows[0][1][0].startswith("#") and len(rows[0][1]) != len(rows[-1][1]):
         n_before = rows.pop(0)[0]  # a comment
-    decimal = options.decimal or _decimal([cell for _, row in rows for cell in row])
+    decimal = options.decimal or _decimal([cell for _, row in rows for cell in row], sep)
     layout = layout._replace(n_before=n_before, decimal=decimal)
     is_told = any((told, options.sep, options.decimal, options.labels, options.index))
     are_decimals = [DECIMAL_COMMA.fullmatch(line) is not None for line in lines[n_before:] if line.strip()]
@@ -162,7 +165,12 @@ def _with_header(
 
 def _encoding(path: Path) -> str:
     with opened(path, "rb") as file:
-        return "utf-16" if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+        begin = file.read(4)
+    if begin.startswith((b"PK\3\4", b"\x1f\x8b")):
+        raise UsageError(
+            f"{path}: is compressed and no text, as a workbook of Excel is, or a file whose name ends in .gz"
+        )
+    return "utf-16" if begin[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
 
 
 def _text(path: Path, encoding: str) -> Any:
@@ -177,8 +185,9 @@ def _rows(path: Path, layout: Layout, lines: Iterable[str]) -> Iterator[tuple[in
     try:
         for row in reader:
             line = layout.n_before + reader.line_num
-            if UNDECODED.search("".join(row)):
-                raise UsageError(f"{path}: is not {encoding} text in line {line}; see --encoding cp1252")
+            if found := UNDECODED.search("".join(row)):
+                other = "utf-16-le" if found[0] == "\0" else "cp1252"
+                raise UsageError(f"{path}: is not {encoding} text in line {line}; see --encoding {other}")
             yield line, [] if row == [""] else row
     except csv.Error as error:
         hint = "; see --sep" if "expected after" in str(error) else ""
@@ -208,18 +217,23 @@ def _problem(cell: str, decimal: str, n_columns: int) -> str | None:
     number = _number(cell, decimal)
     if number is not None:
         return None if np.isfinite(number) else f"{number} is not finite"
-    other = "." if decimal == "," else ","
-    odd, is_grouped = re.search(r"[^\w.,+-]", cell.strip()), GROUPED.fullmatch(cell)
-    are_numbers = len(cell.split()) > 1 and all(map(_looks_like_number, cell.split()))
+    return f"{cell!r} is not a number such as 1234{decimal}5; {_hint(cell, decimal, n_columns)}"
+
+
+def _hint(cell: str, decimal: str, n_columns: int) -> str:
+    """Return what may help where a cell is not a number."""
+    other, parts = "." if decimal == "," else ",", cell.split()
+    is_grouped = GROUPED.fullmatch(cell) is not None
+    sep = BETWEEN_NUMBERS.search(cell)
     if _number(cell, other) is not None:
-        hint = f"see --decimal {other}"
-    elif odd and (n_columns == 1 or (are_numbers and not is_grouped)):
-        hint = f'see --sep "{odd[0]}"'
-    elif is_grouped:
-        hint = "separators of thousands are not read"
-    else:
-        hint = "--labels or --index names a column of text"
-    return f"{cell!r} is not a number such as 1234{decimal}5; {hint}"
+        return f"see --decimal {other}" + "; separators of thousands are not read" * is_grouped
+    if sep and (n_columns == 1 or (len(parts) > 1 and not is_grouped and all(map(_looks_like_number, parts)))):
+        return f'see --sep "{sep[1]}"'
+    if is_grouped:
+        return "separators of thousands are not read"
+    if cell.strip().lower() in MISSING_WORDS:
+        return "missing values are not filled in; --index leaves out a column"
+    return "--labels or --index names a column of text"
 
 
 # Looking
@@ -277,11 +291,12 @@ def _quotes_numbers(lines: list[str]) -> bool:
     return any(cell[:1] == cell[-1:] == '"' and _looks_like_number(cell[1:-1]) for cell in cells)
 
 
-def _decimal(cells: list[str]) -> str:
-    """Return a comma if more numbers have it than have a point."""
-    point = sum("." in cell and _number(cell) is not None for cell in cells)
-    comma = sum("," in cell and _number(cell, ",") is not None for cell in cells)
-    return "," if comma > point else "."
+def _decimal(cells: list[str], sep: str) -> str:
+    """Return a comma if more numbers have it than have a point, and not all that have it may be thousands."""
+    point = [cell for cell in cells if "." in cell and _number(cell) is not None]
+    comma = [cell for cell in cells if "," in cell and _number(cell, ",") is not None]
+    may_be_thousands = sep == "," and all(map(GROUPED.fullmatch, comma))
+    return "," if len(comma) > len(point) and not may_be_thousands else "."
 
 
 def _has_header(path: Path, first: list[str], others: list[list[str]], decimal: str, options: Options) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import subprocess
 import sys
 from decimal import Decimal
@@ -98,6 +99,8 @@ def test_separator_and_decimal_mark(read, name, sep, decimal, first):
     [
         ('"a;b","c;d"\n1,2\n3,4\n', [[1, 2], [3, 4]]),
         ('"1,5","2,5"\n"3,5","4"\n', [[1.5, 2.5], [3.5, 4]]),
+        ('"1,500","2,500"\n"3,5","4"\n', [[1.5, 2.5], [3.5, 4]]),
+        ("a;b\n1,500;2,250\n", [[1.5, 2.25]]),
         ("sep=;\r\na;b\r\n1,5;2\r\n3;4\r\n", [[1.5, 2], [3, 4]]),
         ("\ufeffsep=|\n1.5|2\n3|4\n", [[1.5, 2], [3, 4]]),
         ("# by x\n# on y\na,b\n1,2\n3,4\n", [[1, 2], [3, 4]]),
@@ -135,6 +138,8 @@ def test_layouts(read, content, expected):
         (",a\n1,2\n3,4\n", "--index=none", [[1, 2], [3, 4]]),
         ("é;1\nü;2\n".encode("cp1252"), "--encoding=cp1252 --index=1", [[1], [2]]),
         ("\ufeffa;b\n1;2\n", "--encoding=utf-8 --index=a", [[2]]),
+        ("a,b\n1,2\n".encode("utf-16-le"), "--encoding=utf-16-le", [[1, 2]]),
+        ('"1,500","2"\n', "--decimal=,", [[1.5, 2]]),
     ],
 )
 def test_options_overrule(read, content, options, expected):
@@ -320,6 +325,14 @@ def test_quoted_labels_of_csv(labels_of):
         ("a:b\n1:2\n", "line 2, column 1 (a:b): '1:2' is not a number such as 1234.5; see --sep \":\""),
         ("1,5 2,5\n3,5 4,5\n", "line 2, column 2 (5 2): '5 4' is not a number such as 1234.5; see --sep \" \""),
         ('"a" "b"\n"1" 1.5 2\n', "line 1: ',' expected after '\"'; see --sep"),
+        ('a,b\n"1,234",2\n', "line 2, column 1 (a): '1,234' is not a number such as 1234.5; see --decimal ,; separators"),
+        ("a;b\n1\u202f234,5;2\n", "line 2, column 1 (a): '1\\u202f234,5' is not a number such as 1234.5; separators"),
+        ("a,b\n.,2\n", "line 2, column 1 (a): '.' is not a number such as 1234.5; missing values are not filled in"),
+        ("x\n0 1:0.2\n", "line 2, column 1 (x): '0 1:0.2' is not a number such as 1234.5; see --sep \" \""),
+        ("x\n$1\n", "line 2, column 1 (x): '$1' is not a number such as 1234.5; --labels or --index"),
+        ("a,b\n1,2\n".encode("utf-16-le"), "is not UTF-8 text in line 1; see --encoding utf-16-le"),
+        (b"PK\3\4\0\0", "is compressed and no text"),
+        (gzip.compress(b"a,b\n1,2\n"), "is compressed and no text"),
         ("a;b\n1 234,5;2\n", "line 2, column 1 (a): '1 234,5' is not a number such as 1234.5; separators of thousands"),
     ],
 )  # fmt: skip
