@@ -228,7 +228,10 @@ def _add_files(group: Any) -> None:
         "the name of a 1-D array",
     )  # fmt: skip
     group.add_argument(
-        "--index", metavar="NAME", help="a column to leave out, such as names of rows: its name or number; or none"
+        "--index",
+        action="append",
+        metavar="NAME",
+        help="a column to leave out, such as names of rows: its name or number; or none; may be given several times",
     )
     group.add_argument("--sep", type=_separator, metavar="CHARACTER", help="what separates cells of text, or tab")
     group.add_argument("--decimal", choices=[".", ","], help="the decimal mark of text")

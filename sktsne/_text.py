@@ -49,6 +49,8 @@ class Layout(NamedTuple):
         The number of lines before the first row, the header's among them.
     names : list of str
         The columns' names, all empty without a header.
+    n_empty : int
+        The number of last columns that have no name and only empty cells, as lines that end with a separator make them.
     """
 
     encoding: str
@@ -57,13 +59,18 @@ class Layout(NamedTuple):
     quoting: Any
     n_before: int
     names: list[str]
+    n_empty: int = 0
 
 
 def read_text(path: Path, options: Options) -> Table:
     """Return the rows, all finite, and the labels of a text file."""
     layout = look(path, options)
-    columns = Columns.of(path, layout.names, options, index=[0] if _has_index(layout.names) else [])
+    empty = [*range(len(layout.names) - layout.n_empty, len(layout.names))]
+    index = [0] if _has_index(layout.names) else []
+    columns = Columns.of(path, layout.names, options, index, empty)
     frame = _read_frame(path, layout, columns)
+    if frame[empty].ne("").any(axis=None):  # below the lines that were looked at
+        _check_lines(path, layout, columns._replace(features=[*columns.features, *empty]))
     X = frame[columns.features].to_numpy()
     source = f"{path} ({'with header' if any(layout.names) else 'no header'})"
     if columns.label is None:
@@ -119,7 +126,7 @@ def look(path: Path, options: Options) -> Layout:
     with _text(path, encoding) as file:
         lines = list(islice(file, N_LINES))
         told = re.match(r"sep=(.)\s*$", lines[0]) if lines else None  # for Excel
-        n_before = 1 if told else 0
+        n_before = 1 if told else 2 if lines and re.match(r"#1\.2\s*$", lines[0]) else 0  # two lines begin a .gct file
         body = [line for line in lines[n_before:] if line.strip()]
         if not body:
             raise UsageError(f"{path}: is empty")
@@ -133,6 +140,8 @@ def look(path: Path, options: Options) -> Layout:
         raise UsageError(f"{path}: is empty")
     while rows[0][1][0].startswith("#") and len(rows[0][1]) != len(rows[-1][1]):
         n_before = rows.pop(0)[0]  # a comment
+    n_empty = _count_empty([row for _, row in rows])
+    rows = [(line, row[: len(row) - n_empty]) for line, row in rows]
     decimal = options.decimal or _decimal([cell for _, row in rows for cell in row], sep)
     layout = layout._replace(n_before=n_before, decimal=decimal)
     is_told = any((told, options.sep, options.decimal, options.labels, options.index))
@@ -141,7 +150,15 @@ def look(path: Path, options: Options) -> Layout:
     if one_or_two and are_decimals[0] and not options.header:
         message = f"{path}: each line is read as two whole numbers (--decimal , reads one number, --sep , reads two)"
         warnings.warn(message, stacklevel=2)
-    return _with_header(path, layout, rows, options, one_or_two)
+    layout = _with_header(path, layout, rows, options, one_or_two)
+    return layout._replace(names=layout.names + [""] * n_empty, n_empty=n_empty)
+
+
+def _count_empty(rows: list[list[str]]) -> int:
+    """Return how many of the last cells are empty in all rows, which are equally long."""
+    if len(set(map(len, rows))) > 1:
+        return 0
+    return next(n for n in range(len(rows[0]) + 1) if n == len(rows[0]) or any(row[-1 - n].strip() for row in rows))
 
 
 def _with_header(
@@ -301,7 +318,7 @@ def _decimal(cells: list[str], sep: str) -> str:
 
 def _has_header(path: Path, first: list[str], others: list[list[str]], decimal: str, options: Options) -> bool:
     """Return whether the first row names columns; warn where it could be a row of numbers, too."""
-    wanted = [name for name in (options.labels, options.index) if name not in (None, "none")]
+    wanted = [name for name in (options.labels, *(options.index or [])) if name not in (None, "none")]
     if any(name in first and not name.isdecimal() for name in wanted):
         return True
     others = [row for row in others if len(row) == len(first)]

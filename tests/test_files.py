@@ -216,6 +216,43 @@ def test_names_of_rows_as_r_writes_them(read, content):
     np.testing.assert_array_equal(read("in.csv", None, "--index", "1")[0], rows)
 
 
+@pytest.mark.parametrize(
+    ("content", "titles"),
+    [
+        ("a,b,,\n1.5,2,,\n3,4,,\n", "column 3, column 4"),
+        ("1.5,2,\n3,4,\n", "column 3"),
+        ("a;b;\n1,5;2;\n3;4;\n", "column 3"),
+        ('"a"\t"b"\t\n1.5\t2\t\n3\t4\t \n', "column 3"),
+    ],
+)
+def test_empty_columns_at_the_end_are_left_out(read, content, titles):
+    rows, err = read("in.csv", content)
+    np.testing.assert_array_equal(rows, [[1.5, 2], [3, 4]])
+    assert f"in.csv: left out as empty columns: {titles} (--index none embeds all)" in err
+    np.testing.assert_array_equal(read("in.csv", None, "--index", "1")[0], [[2], [4]])
+    rows, err = read("in.csv", None, "--index", "none")
+    assert rows is None
+    assert "column 3: '' is not a number such as 1234" in err
+
+
+@pytest.mark.parametrize(
+    ("last", "message"), [("1,2,3", "line 2, column 3: '' is not"), ("1,2", "line 62 has 2 cells")]
+)
+def test_columns_that_are_empty_only_at_first(read, last, message):
+    rows, err = read("in.csv", "a,b,\n" + "1,2,\n" * 60 + last)
+    assert rows is None
+    assert f"in.csv: {message}" in err
+
+
+def test_several_columns_are_left_out(read):
+    content = "#1.2\n2\t3\nName\tDescription\ts1\ts2\ng1\tx y\t1\t2\ng2\tz\t4\t5\n"  # a .gct file
+    rows, err = read("in.tsv", content, "--index", "1", "--index", "Description")
+    np.testing.assert_array_equal(rows, [[1, 2], [4, 5]])
+    assert err == ""
+    np.save("in.npy", X)
+    np.testing.assert_array_equal(read("in.npy", None, "--index", "1", "--index", "3")[0], X[:, 1:2])
+
+
 def test_names_of_rows_beside_one_column(read):
     rows, err = read("in.csv", '"x"\n"1",5\n"2",4\n')
     np.testing.assert_array_equal(rows, [[5], [4]])
@@ -325,7 +362,7 @@ def test_quoted_labels_of_csv(labels_of):
         ("a:b\n1:2\n", "line 2, column 1 (a:b): '1:2' is not a number such as 1234.5; see --sep \":\""),
         ("1,5 2,5\n3,5 4,5\n", "line 2, column 2 (5 2): '5 4' is not a number such as 1234.5; see --sep \" \""),
         ('"a" "b"\n"1" 1.5 2\n', "line 1: ',' expected after '\"'; see --sep"),
-        ('a,b\n"1,234",2\n', "line 2, column 1 (a): '1,234' is not a number such as 1234.5; see --decimal ,; separators"),
+        ('a,b\n"1,234",2\n', "line 2, column 1 (a): '1,234' is not a number such as 1234.5; see --decimal ,; separ"),
         ("a;b\n1\u202f234,5;2\n", "line 2, column 1 (a): '1\\u202f234,5' is not a number such as 1234.5; separators"),
         ("a,b\n.,2\n", "line 2, column 1 (a): '.' is not a number such as 1234.5; missing values are not filled in"),
         ("x\n0 1:0.2\n", "line 2, column 1 (x): '0 1:0.2' is not a number such as 1234.5; see --sep \" \""),
