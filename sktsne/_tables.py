@@ -200,6 +200,7 @@ def _of_archive(path: Path, archive: Any, options: Options) -> Table:
         raise UsageError(
             f"{path}: array {labels} has shape {np.shape(found)}, must be ({n},) for --labels: one for each row"
         )
+    found = np.char.decode(found, "utf-8", "backslashreplace") if found.dtype.kind == "S" else found
     return table._replace(labels=found, label_name=labels)
 
 

@@ -10,7 +10,9 @@ import codecs
 import csv
 import re
 import warnings
+from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -87,11 +89,11 @@ def _read_frame(path: Path, layout: Layout, columns: Columns) -> Any:
     dtypes: dict[int, Any] = dict.fromkeys(range(n_columns), object) | dict.fromkeys(columns.features, np.float64)
     exact = {} if _version(pandas) >= (3, 1) else {"float_precision": "round_trip"}
     try:
-        frame = pandas.read_csv(
-            path, sep=layout.sep, decimal=layout.decimal, quoting=layout.quoting, encoding=layout.encoding,
-            skiprows=layout.n_before, header=None, dtype=dtypes, na_filter=False, skipinitialspace=True,
-            skip_blank_lines=n_columns > 1, **exact,
-        )  # fmt: skip
+        with _text(path, layout.encoding, layout.n_before) as file:
+            frame = pandas.read_csv(
+                file, sep=layout.sep, decimal=layout.decimal, quoting=layout.quoting, header=None, dtype=dtypes,
+                na_filter=False, skipinitialspace=True, skip_blank_lines=n_columns > 1, **exact,
+            )  # fmt: skip
     except pandas.errors.EmptyDataError:  # also where the first row is empty
         _check_lines(path, layout, columns)
         raise UsageError(f"{path}: has no rows") from None
@@ -190,8 +192,12 @@ def _encoding(path: Path) -> str:
     return "utf-16" if begin[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
 
 
-def _text(path: Path, encoding: str) -> Any:
-    return opened(path, "r", encoding=encoding, errors="surrogateescape")
+@contextmanager
+def _text(path: Path, encoding: str, n_before: int = 0) -> Iterator[Any]:
+    """Open a text file behind some lines; its quotes mean nothing in them, unlike in the rows that pandas skips."""
+    with opened(path, "r", encoding=encoding, errors="surrogateescape") as file:
+        deque(islice(file, n_before), 0)
+        yield file
 
 
 def _rows(path: Path, layout: Layout, lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
@@ -203,7 +209,8 @@ def _rows(path: Path, layout: Layout, lines: Iterable[str]) -> Iterator[tuple[in
         for row in reader:
             line = layout.n_before + reader.line_num
             if found := UNDECODED.search("".join(row)):
-                other = "utf-16-le" if found[0] == "\0" else "cp1252"
+                utf_16 = "utf-16-le" if found.start() else "utf-16-be"
+                other = utf_16 if found[0] == "\0" else "cp1252"
                 raise UsageError(f"{path}: is not {encoding} text in line {line}; see --encoding {other}")
             yield line, [] if row == [""] else row
     except csv.Error as error:
@@ -214,8 +221,8 @@ def _rows(path: Path, layout: Layout, lines: Iterable[str]) -> Iterator[tuple[in
 def _check_lines(path: Path, layout: Layout, columns: Columns) -> None:
     """Raise a UsageError that names the first line that is not as the layout says, if there is one."""
     n_columns = len(layout.names)
-    with _text(path, layout.encoding) as file:
-        for line, row in _rows(path, layout, islice(file, layout.n_before, None)):
+    with _text(path, layout.encoding, layout.n_before) as file:
+        for line, row in _rows(path, layout, file):
             if not row and n_columns > 1:
                 continue
             cells = row or [""]

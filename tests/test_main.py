@@ -200,6 +200,9 @@ def test_labels_of_arrays(run):
     assert run("in.npz", "-o", "out.npz", "--labels", "y", *FAST)[0] == 0
     with np.load("out.npz") as out:
         assert out["labels"].tolist() == SPECIES
+    np.savez("in.npz", X=X, y=np.array([name.encode() for name in SPECIES]))
+    assert run("in.npz", "-o", "out.csv", "--labels", "y", *FAST)[0] == 0
+    assert [row[2] for row in read_rows("out.csv")[1:]] == SPECIES
     np.save("in.npy", np.column_stack([np.arange(12), X]))
     code, out, _ = run("in.npy", "-o", "out.csv", "--labels", "1", *FAST)
     assert code == 0
