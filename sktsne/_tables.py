@@ -108,10 +108,12 @@ def _read_frame(path: Path, options: Options) -> Table:
     names = [str(name) for name in frame.columns]
     columns = Columns.of(path, names, options, index=range(n_columns, len(names)))
     features = frame.iloc[:, columns.features]
-    types, infer = pandas.api.types, pandas.api.types.infer_dtype
-    # pandas has no dtype for these numbers, and for booleans beside a missing value.
-    objects = [infer(features.iloc[:, k], skipna=True) in ("decimal", "boolean") for k in range(len(columns.features))]
-    features = features.astype(dict.fromkeys(features.columns[objects], np.float64))
+    types = pandas.api.types
+    # pandas has no dtype for decimal numbers, and none for booleans beside a missing value.
+    objects = [k for k, dtype in enumerate(features.dtypes) if types.is_object_dtype(dtype)]
+    numbers = [k for k in objects if types.infer_dtype(features.iloc[:, k]) in ("decimal", "boolean")]
+    if numbers:
+        features = features.astype(dict.fromkeys(features.columns[numbers], np.float64))
     for column, dtype in zip(columns.features, features.dtypes, strict=True):
         if not types.is_numeric_dtype(dtype) or types.is_complex_dtype(dtype):
             hint = "--labels or --index takes a column of another kind"

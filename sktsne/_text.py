@@ -71,6 +71,7 @@ def read_text(path: Path, options: Options) -> Table:
     index = [0] if _has_index(layout.names) else []
     columns = Columns.of(path, layout.names, options, index, empty)
     frame = _read_frame(path, layout, columns)
+    empty = [column for column in empty if column != columns.label]
     if frame[empty].ne("").any(axis=None):  # below the lines that were looked at
         _check_lines(path, layout, columns._replace(features=[*columns.features, *empty]))
     X = frame[columns.features].to_numpy()

@@ -246,6 +246,10 @@ def test_columns_that_are_empty_only_at_first(read, last, message):
     assert f"in.csv: {message}" in err
 
 
+def test_labels_that_are_empty_at_first(labels_of):
+    assert labels_of("in.csv", "1,2,\n7,4,\n" * 30 + "5,3,x\n", "--labels", "3") == [""] * 60 + ["x"]
+
+
 def test_several_columns_are_left_out(read):
     content = "#1.2\n2\t3\nName\tDescription\ts1\ts2\ng1\tx y\t1\t2\ng2\tz\t4\t5\n"  # a .gct file
     rows, err = read("in.tsv", content, "--index", "1", "--index", "Description")
