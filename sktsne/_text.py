@@ -30,8 +30,8 @@ MIN_ROWS = 5
 # In a first row these words, beside numbers, are data and make no header.
 MISSING_WORDS = {"", "na", "n/a", "#n/a", "null", "none", "?", "-", "."}
 DATA_WORDS = MISSING_WORDS | {"true", "false"}
-# A line that is one number with a decimal comma as well as two whole numbers.
-DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
+# A line that is one number with a decimal comma as well as two numbers.
+DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+([eE][+-]?\d+)?\s*")
 # Spaces between thousands may be those that do not break a line, as in French.
 GROUPED = re.compile(r"[+-]?\d{1,3}([., '\u2019\u00a0\u202f]\d{3})+([.,]\d+)?")
 BETWEEN_NUMBERS = re.compile(r"[\w\".]([^\w.,+-])\s*[+-]?\.?\d")
@@ -147,11 +147,11 @@ def look(path: Path, options: Options) -> Layout:
     rows = [(line, row[: len(row) - n_empty]) for line, row in rows]
     decimal = options.decimal or _decimal([cell for _, row in rows for cell in row], sep)
     layout = layout._replace(n_before=n_before, decimal=decimal)
-    is_told = any((told, options.sep, options.decimal, options.labels, options.index))
+    is_told = sep != "," or any((told, options.sep, options.decimal, options.labels, options.index))
     are_decimals = [DECIMAL_COMMA.fullmatch(line) is not None for line in lines[n_before:] if line.strip()]
     one_or_two = not is_told and set(are_decimals[1:]) == {True}
     if one_or_two and are_decimals[0] and not options.header:
-        message = f"{path}: each line is read as two whole numbers (--decimal , reads one number, --sep , reads two)"
+        message = f"{path}: each line is read as two numbers (--decimal , reads one number, --sep , reads two)"
         warnings.warn(message, stacklevel=2)
     layout = _with_header(path, layout, rows, options, one_or_two)
     return layout._replace(names=layout.names + [""] * n_empty, n_empty=n_empty)
@@ -177,7 +177,8 @@ def _with_header(
     second = others[0][1] if others else first
     if len(second) == len(first) + 1 and second[-1] and not one_or_two:
         names_of_rows = [row[0] for _, row in others]
-        if _number(second[0]) is None or (all(map(_is_whole, names_of_rows)) and _are_different(names_of_rows)):
+        are_numbers = all(map(_is_whole, names_of_rows)) and _are_different(names_of_rows)
+        if options.index or are_numbers or _number(second[0]) is None:
             names = ["", *names]  # R writes no name above the names or numbers of the rows.
     names[0] = names[0].lstrip("# ")
     return layout._replace(n_before=line, names=names)
@@ -253,7 +254,7 @@ def _hint(cell: str, decimal: str, n_columns: int) -> str:
     if _number(cell, other) is not None:
         return f"see --decimal {other}" + "; separators of thousands are not read" * is_grouped
     if sep and (n_columns == 1 or (len(parts) > 1 and not is_grouped and all(map(_looks_like_number, parts)))):
-        return f'see --sep "{sep[1]}"'
+        return "see --sep " + ("tab" if sep[1] == "\t" else f'"{sep[1]}"')
     if is_grouped:
         return "separators of thousands are not read"
     if cell.strip().lower() in MISSING_WORDS:
@@ -296,7 +297,7 @@ def _separator(path: Path, lines: list[str], decimal: str | None) -> str:
     lines = [line for line in lines if not line.startswith("#")] or lines
     # A comma is not both, unless numbers with a decimal comma are quoted.
     found = [sep for sep in SEPARATORS if sep in lines[0] and (sep != decimal or '"' in lines[0])]
-    if ".tsv" in path.suffixes and ("\t" in found or not found):
+    if ".tsv" in path.suffixes and ("\t" in found or not found or all(map(DECIMAL_COMMA.fullmatch, lines))):
         return "\t"
 
     def fit(sep: str) -> tuple[float, float]:
@@ -335,13 +336,15 @@ def _has_header(path: Path, first: list[str], others: list[list[str]], decimal: 
     features = [column for column in range(has_index, len(first)) if column not in aside]
     cells, rows = [first[column] for column in features], [[row[column] for column in features] for row in others]
     numbers = [*map(_looks_like_number, cells)]
+    is_unlike = len(rows) > 1 and _is_of_another_kind(cells, rows)
+    may_be_names = _are_different(cells) and (is_unlike or all(map(str.isdecimal, cells)))
     if all(numbers):
         header = (
             (has_index and _names_rows(cells, [row[0] for row in others], decimal))
             or _numbers_name_columns(cells, rows, decimal)
-            or any(_text_names_column(first[column], [row[column] for row in others], cells) for column in aside)
+            or any(_text_names_column(first[column], [row[column] for row in others], may_be_names) for column in aside)
         )
-        if not header and len(rows) > 1 and _is_of_another_kind(cells, rows):
+        if not header and is_unlike:
             message = f"{path}: the first row is unlike the others, and is embedded (--header takes it for names)"
             warnings.warn(message, stacklevel=2)
     else:
@@ -360,13 +363,13 @@ def _names_rows(first: list[str], column: list[str], decimal: str) -> bool:
 def _numbers_name_columns(first: list[str], others: list[list[str]], decimal: str) -> bool:
     """Return whether the first row is a header of numbers.
 
-    It is one if it counts from 0, no other row is the same, and not all others count; if it counts otherwise, as
-    2019, 2020, 2021 do, and no other row counts; or if it holds different numbers, which are whole where no other
-    number is, or not where all others are.
+    It is one if it counts from 0, no other row is the same, and not all others count or none holds a whole number; if
+    it counts otherwise, as 2019, 2020, 2021 do, and no other row counts; or if it holds different numbers, which are
+    whole where no other number is, or not all whole where all others are.
     """
     if _are_counted(first) and first not in others:
         lines = others if len(first) > 1 else [[row[0] for row in [first, *others]]]
-        if not all(_counts(line, decimal) for line in lines):
+        if not all(_counts(line, decimal) for line in lines) or (len(first) > 1 and _is_of_another_kind(first, others)):
             return True
     if len(first) > 2 and _counts(first, decimal):
         return bool(others) and not any(_counts(row, decimal) for row in others)
@@ -380,19 +383,14 @@ def _is_of_another_kind(first: list[str], others: list[list[str]]) -> bool:
     return {_is_whole(cell) for row in others for cell in row} == {not all(map(_is_whole, first))}
 
 
-def _text_names_column(first: str, others: list[str], cells: list[str]) -> bool:
+def _text_names_column(first: str, others: list[str], may_be_names: bool) -> bool:
     """Return whether the first cell of the labels is their name.
 
-    It is if it is a text above numbers, or, where the other cells may be names, above texts that come up again.
+    It is if it is a text above numbers, or, where the other cells of the first row may be names, above repeated texts.
     """
     if _looks_like_number(first) or first in others:
         return False
-    return all(map(_looks_like_number, others)) or (_are_names(cells) and len(set(others)) < len(others))
-
-
-def _are_names(cells: list[str]) -> bool:
-    """Return whether numbers may be names: different whole numbers."""
-    return _are_different(cells) and all(map(str.isdecimal, cells))
+    return all(map(_looks_like_number, others)) or (may_be_names and len(set(others)) < len(others))
 
 
 def _are_different(cells: list[str]) -> bool:

@@ -129,6 +129,7 @@ def test_layouts(read, content, expected):
         ("1;2\t3\n4;5\t6\n", "--sep=tab --no-header --index=1", [[3], [6]]),
         ("x\n1,5\n2,5\n", "--decimal=,", [[1.5], [2.5]]),
         ("x\n1,5\n2,5\n", "--index=1", [[5], [5]]),
+        ("a,b\n1.5,2,3\n1.5,2,4\n", "--index=1", [[2, 3], [2, 4]]),
         ("1,5\n2,5\n", "--sep=,", [[1, 5], [2, 5]]),
         ("100.5,101.2\n3,0\n5,2\n", "--header", [[3, 0], [5, 2]]),
         ("100.5,101.2\n3,0\n5,2\n", "--no-header", [[100.5, 101.2], [3, 0], [5, 2]]),
@@ -151,10 +152,16 @@ def test_options_overrule(read, content, options, expected):
     np.testing.assert_array_equal(rows, expected)
 
 
+def test_one_column_of_decimal_commas_in_tsv(read):
+    rows, err = read("in.tsv", "1,5\n2,5\n-3,0\n")
+    np.testing.assert_array_equal(rows, [[1.5], [2.5], [-3]])
+    assert err == ""
+
+
 def test_two_whole_numbers_may_be_one_with_a_decimal_comma(read):
-    rows, err = read("in.csv", "1,5\n2,5\n-3,0\n")
-    np.testing.assert_array_equal(rows, [[1, 5], [2, 5], [-3, 0]])
-    assert "in.csv: each line is read as two whole numbers (--decimal , reads one number, --sep , reads two)" in err
+    rows, err = read("in.csv", "1,5\n2,5e1\n-3,0\n")
+    np.testing.assert_array_equal(rows, [[1, 5], [2, 50], [-3, 0]])
+    assert "in.csv: each line is read as two numbers (--decimal , reads one number, --sep , reads two)" in err
 
 
 @pytest.mark.parametrize("first", ["0,1,2", "2019,2020,2021", "400.5,401.0,401.5", "7,3,5", "2020_01,2020_02,2020_03"])
@@ -274,7 +281,15 @@ def test_header_of_fractions_beside_names_of_rows(read, names, n_rows):
 
 @pytest.mark.parametrize(
     ("first", "labels", "n_rows"),
-    [("8;9;kind", "ab" * 6, 12), ("8;9;kind", "01" * 6, 12), ("8;9;a", "ab" * 6, 13), ("8;8;c", "ab" * 6, 13)],
+    [
+        ("8;9;kind", "ab" * 6, 12),
+        ("8;9;kind", "01" * 6, 12),
+        ("8;9;a", "ab" * 6, 13),
+        ("8;8;c", "ab" * 6, 13),
+        ("8.5;9;kind", "ab" * 6, 12),
+        ("8.5;9;kind", "abcdefghijkl", 13),
+        ("8.5;8.5;kind", "ab" * 6, 13),
+    ],
 )
 def test_header_beside_labels(read, first, labels, n_rows):
     rows = [[index, index % 5, label] for index, label in enumerate(labels)]
@@ -287,12 +302,20 @@ def test_labels_do_not_decide_the_decimal_mark(read):
     np.testing.assert_array_equal(read("in.csv", content, "--labels", "4")[0], X.round(4))
 
 
+@pytest.mark.parametrize("scale", [1, 8])
 @pytest.mark.parametrize("n_columns", [1, 2, 3])
-def test_counted_names_above_small_whole_numbers(read, n_columns):
-    values = np.array([[1, 2, 3], [4, 0, 4], [2, 2, 2]])[:, :n_columns]
+def test_counted_names_above_small_numbers(read, n_columns, scale):
+    values = np.array([[1, 2, 3], [4, 0, 4], [2, 2, 2]])[:, :n_columns] / scale
     rows, err = read("in.csv", pd.DataFrame(values).to_csv(index=False))
     np.testing.assert_array_equal(rows, values)
     assert "the first row holds numbers, and is taken for a header (--no-header embeds it)" in err
+
+
+def test_counted_names_above_fractions_that_rise(read):
+    rows, err = read("in.csv", "0,1\n0.5,0.7\n0.1,0.2\n")
+    np.testing.assert_array_equal(rows, [[0.5, 0.7], [0.1, 0.2]])
+    assert "taken for a header" in err
+    assert len(read("in.csv", "0\n0.1\n0.2\n0.3\n")[0]) == 4
 
 
 @pytest.mark.parametrize(
@@ -361,6 +384,7 @@ def test_quoted_labels_of_csv(labels_of):
         ("sep=;\n", "is empty"),
         ('""\n', "is empty"),
         ("x\n\n1.5\n2\n3.5\n", "line 2, column 1 (x): '' is not a number"),
+        ("x\n1,5e3\n2,5\n", "line 2 has 2 cells, the first has 1; see --decimal ,"),
         ("x\n1,5\n2,5\n", "line 2 has 2 cells, the first has 1; see --decimal ,"),
         ("2\n1,5\n", "line 2 has 2 cells, the first has 1; see --decimal ,"),
         ("1,5\n2\n", "line 2 has 1 cell, the first has 2; see --decimal ,"),
@@ -371,6 +395,7 @@ def test_quoted_labels_of_csv(labels_of):
         ('a,b\n"1,234",2\n', "line 2, column 1 (a): '1,234' is not a number such as 1234.5; see --decimal ,; separ"),
         ("a;b\n1\u202f234,5;2\n", "line 2, column 1 (a): '1\\u202f234,5' is not a number such as 1234.5; separators"),
         ("a,b\n.,2\n", "line 2, column 1 (a): '.' is not a number such as 1234.5; missing values are not filled in"),
+        ("x|y\n0\t1|2\n", "line 2, column 1 (x): '0\\t1' is not a number such as 1234.5; see --sep tab"),
         ("x\n0 1:0.2\n", "line 2, column 1 (x): '0 1:0.2' is not a number such as 1234.5; see --sep \" \""),
         ("x\n$1\n", "line 2, column 1 (x): '$1' is not a number such as 1234.5; --labels or --index"),
         ("a,b\n1,2\n".encode("utf-16-le"), "is not UTF-8 text in line 1; see --encoding utf-16-le"),
