@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -137,7 +138,7 @@ def listing(names: Sequence[str]) -> str:
 
 @contextmanager
 def opened(path: Path, mode: str, **settings: Any) -> Iterator[Any]:
-    """Open a file that may be compressed; text keeps its ends of lines."""
+    """Open a file that may be compressed; text keeps its ends of lines, and arrays are read in any order."""
     if path.suffix.lower() not in COMPRESSIONS:
         with open(path, mode, newline=None if "b" in mode else "", **settings) as file:
             yield file
@@ -145,4 +146,4 @@ def opened(path: Path, mode: str, **settings: Any) -> Iterator[Any]:
     from pandas.io.common import get_handle
 
     with get_handle(path, mode, compression="infer", is_text="b" not in mode, **settings) as handles:
-        yield handles.handle
+        yield BytesIO(handles.handle.read()) if mode == "rb" else handles.handle

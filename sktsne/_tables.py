@@ -8,8 +8,6 @@ import io
 import lzma
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -123,19 +121,12 @@ def _read_frame(path: Path, options: Options) -> Table:
     return Table(str(path), X, None if columns.label is None else frame.iloc[:, columns.label], columns.label_name)
 
 
-@contextmanager
-def _seekable(path: Path) -> Iterator[Any]:
-    """Open a file of bytes, in memory if it is compressed, because some compressed files cannot be read again."""
-    with opened(path, "rb") as file:
-        yield io.BytesIO(file.read()) if path.suffix.lower() in COMPRESSIONS else file
-
-
 def _load_frame(path: Path) -> Any:
     """Return the data frame of a Parquet or Arrow file; the latter may be of either kind, file or stream."""
     import pyarrow.ipc
     import pyarrow.parquet
 
-    with _seekable(path) as file:
+    with opened(path, "rb") as file:
         begin = file.read(6)
         file.seek(0)
         if file_format(path) == ".parquet":
@@ -147,7 +138,7 @@ def _load_frame(path: Path) -> Any:
 
 
 def _read_arrays(path: Path, options: Options) -> Table:
-    with _seekable(path) as file:
+    with opened(path, "rb") as file:
         magic = file.read(6)
         if not magic.startswith((b"\x93NUMPY", b"PK")):  # np.load raises an error about pickles
             raise UsageError(f"{path}: {'holds no arrays of NumPy' if magic else 'is empty'}")

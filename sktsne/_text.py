@@ -6,7 +6,6 @@ that may hide such a line, are looked up line by line by the module csv.
 
 from __future__ import annotations
 
-import codecs
 import csv
 import re
 import warnings
@@ -127,16 +126,14 @@ def look(path: Path, options: Options) -> Layout:
     """Return the layout of a file, as the options and its first lines tell."""
     encoding = options.encoding or _encoding(path)
     with _text(path, encoding) as file:
-        lines = list(islice(file, N_LINES))
-        told = re.match(r"sep=(.)\s*$", lines[0]) if lines else None  # for Excel
-        n_before = 1 if told else 2 if lines and re.match(r"#1\.2\s*$", lines[0]) else 0  # two lines begin a .gct file
-        body = [line for line in lines[n_before:] if line.strip()]
-        if not body:
-            raise UsageError(f"{path}: is empty")
+        lines = [*islice(file, N_LINES)] or [""]
+        told = re.match(r"sep=(.)\s*$", lines[0])  # for Excel
+        n_before = 1 if told else 2 if re.match(r"#1\.2\s*$", lines[0]) else 0  # Two lines begin a GCT file.
+        body = [line for line in lines[n_before:] if line.strip()] or [""]
         sep = options.sep or (told[1] if told else _separator(path, body, options.decimal))
         quoting = csv.QUOTE_NONE if sep == "\t" and not _quotes_numbers(body) else csv.QUOTE_MINIMAL
         layout = Layout(encoding, sep, ".", quoting, n_before, [])
-        # Beyond the lines, because the last of them may end inside a quote.
+        # The last of the lines may end inside a quote, so that a row goes on behind them.
         rows = [*islice(_rows(path, layout, chain(lines[n_before:], file)), N_LINES)]
     rows = [(line, row) for line, row in rows if any(row)]
     if not rows:
@@ -185,13 +182,13 @@ def _with_header(
 
 
 def _encoding(path: Path) -> str:
-    with opened(path, "rb") as file:
+    with opened(path, "r", encoding="latin-1") as file:  # bytes as characters
         begin = file.read(4)
-    if begin.startswith((b"PK\3\4", b"\x1f\x8b")):
+    if begin.startswith(("PK\3\4", "\x1f\x8b")):
         raise UsageError(
             f"{path}: is compressed and no text, as a workbook of Excel is, or a file whose name ends in .gz"
         )
-    return "utf-16" if begin[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+    return "utf-16" if begin.startswith(("\xff\xfe", "\xfe\xff")) else "utf-8-sig"
 
 
 @contextmanager
