@@ -112,13 +112,30 @@ def _read_frame(path: Path, options: Options) -> Table:
     numbers = [k for k in objects if types.infer_dtype(features.iloc[:, k]) in ("decimal", "boolean")]
     if numbers:
         features = features.astype(dict.fromkeys(features.columns[numbers], np.float64))
-    for column, dtype in zip(columns.features, features.dtypes, strict=True):
+    features, places = _with_lists_spread(path, names, features, columns.features, objects)
+    for column, dtype in zip(places, features.dtypes, strict=True):
         if not types.is_numeric_dtype(dtype) or types.is_complex_dtype(dtype):
             hint = "--labels or --index takes a column of another kind"
             raise UsageError(f"{path}: {title(names, column)} has dtype {dtype}, must be of real numbers; {hint}")
     X = features.to_numpy(dtype=np.float32 if are_single(features.dtypes) else np.float64, na_value=np.nan)
-    _check_rows(path, X, names, columns.features)
+    _check_rows(path, X, names, places)
     return Table(str(path), X, None if columns.label is None else frame.iloc[:, columns.label], columns.label_name)
+
+
+def _with_lists_spread(
+    path: Path, names: list[str], features: Any, places: list[int], objects: list[int]
+) -> tuple[Any, list[int]]:
+    """Return the features with a column for each item of their lists, and each one's column in the file."""
+    import pandas
+
+    for k in reversed([k for k in objects if len(features) and isinstance(features.iloc[0, k], np.ndarray)]):
+        try:
+            items = pandas.DataFrame(np.stack(features.iloc[:, k]), index=features.index)
+        except ValueError as error:
+            raise UsageError(f"{path}: {title(names, places[k])}: the lists must be equally long") from error
+        features = pandas.concat([features.iloc[:, :k], items, features.iloc[:, k + 1 :]], axis=1)
+        places = places[:k] + places[k : k + 1] * items.shape[1] + places[k + 1 :]
+    return features, places
 
 
 def _load_frame(path: Path) -> Any:

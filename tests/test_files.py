@@ -515,6 +515,17 @@ def test_decimals_of_a_data_frame_are_numbers(read, labels_of, extension, scale)
     np.testing.assert_array_equal(rows[:, [0, 2]], X[:, [0, 2]])
 
 
+@pytest.mark.parametrize("extension", WRITERS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_lists_of_a_data_frame_are_columns(read, extension, dtype):
+    rows = X.astype(dtype)
+    frame = pd.DataFrame({"s": LABELS, "a": rows[:, 0], "b": list(rows), "c": rows[:, 1], "d": list(rows[:, 1:])})
+    WRITERS[extension](frame, f"in.{extension}")
+    got, _ = read(f"in.{extension}", None, "--labels", "s")
+    assert got.dtype == dtype
+    np.testing.assert_array_equal(got, rows[:, [0, 0, 1, 2, 1, 1, 2]])
+
+
 @pytest.mark.parametrize("name", [None, "id"])
 def test_index_of_a_data_frame_is_left_out(read, labels_of, name):
     FRAME.set_axis(pd.Index([f"row {i}" for i in range(12)], name=name)).to_parquet("in.parquet")
@@ -531,6 +542,10 @@ def test_index_of_a_data_frame_is_left_out(read, labels_of, name):
         (FRAME.assign(b=[1, None] * 6), "row 2, column 2 (b): nan is not finite"),
         (FRAME.assign(b=pd.array([1, 2, None] * 4, dtype="Int64")), "row 3, column 2 (b): nan is not finite"),
         (FRAME.assign(b=[Decimal("1.5"), None] * 6), "row 2, column 2 (b): nan is not finite"),
+        (FRAME.assign(b=[[1.0, np.nan]] * 12), "row 1, column 2 (b): nan is not finite"),
+        (FRAME.assign(b=[[1.0, 2.0], [3.0]] * 6), "column 2 (b): the lists must be equally long"),
+        (FRAME.assign(b=[[1.0, 2.0], None] * 6), "column 2 (b): the lists must be equally long"),
+        (FRAME.assign(b=[["x", "y"]] * 12), "column 2 (b) has dtype"),
         (FRAME.assign(b=[True, None] * 6), "row 2, column 2 (b): nan is not finite"),
         (FRAME[:0], "has no rows"),
     ],
