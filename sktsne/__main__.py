@@ -35,13 +35,14 @@ TRUSTWORTHINESS_ROWS, TRUSTWORTHINESS_SAMPLE = 5000, 1000
 
 EPILOG = """\
 data files:
-  .csv .tsv  a row per line, UTF-8, also compressed (.csv.gz); separator,
-             decimal mark, header, and a first column without a name, which is
-             left out, are found by looking at the first lines
+  .csv .tsv  a row per line, UTF-8; separator, decimal mark, header, and a
+             first column without a name, which is left out, are found by
+             looking at the first lines
   .parquet .feather .arrow
              a data frame; its index is left out
   .npy       a 2-D array
   .npz       the array X, or the only 2-D one
+Each may be compressed: .csv.gz, .npy.xz
 
 examples:
   python -m sktsne --plot digits.png
@@ -227,7 +228,10 @@ def _add_files(group: Any) -> None:
         "the name of a 1-D array",
     )  # fmt: skip
     group.add_argument(
-        "--index", metavar="NAME", help="a column to leave out, such as names of rows: its name or number; or none"
+        "--index",
+        action="append",
+        metavar="NAME",
+        help="a column to leave out, such as names of rows: its name or number; or none; may be given several times",
     )
     group.add_argument("--sep", type=_separator, metavar="CHARACTER", help="what separates cells of text, or tab")
     group.add_argument("--decimal", choices=[".", ","], help="the decimal mark of text")
@@ -276,8 +280,9 @@ def _refusing(function: Callable[..., Any], *arguments: Any) -> None:
 def _check_paths(arguments: argparse.Namespace) -> None:
     """Raise a UsageError before the work is done, if its result could not be saved."""
     data, output = arguments.data, arguments.output
-    if data is None and arguments.labels is not None:
-        raise UsageError("--labels needs data; digits come with their labels")
+    given = [name for name in FILE_OPTIONS if getattr(arguments, name) is not None]
+    if data is None and given:
+        raise UsageError(f"--{given[0]} needs data; digits come with their labels")
     if file_format(output) is None:
         raise UsageError(f"--output {output}: the extension must be one of {ACCEPTED}")
     require(output)

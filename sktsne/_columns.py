@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,8 +28,8 @@ class Options:
     ----------
     labels : str, default=None
         The labels: the name or number of a column, counted from 1, or in an archive the name of an array.
-    index : str, default=None
-        The column to leave out, by name or number; "none" for no column.
+    index : list of str, default=None
+        The columns to leave out, by name or number; "none" for no column.
     sep, decimal : str, default=None
         What separates the cells, and the decimal mark.
     header : bool, default=None
@@ -38,7 +39,7 @@ class Options:
     """
 
     labels: str | None = None
-    index: str | None = None
+    index: list[str] | None = None
     sep: str | None = None
     decimal: str | None = None
     header: bool | None = None
@@ -84,19 +85,24 @@ class Columns(NamedTuple):
     label: int | None
 
     @classmethod
-    def of(cls, path: Path, names: list[str], options: Options, index: Sequence[int] = ()) -> Columns:
-        """Return the columns that the options choose; by default, those of the index are left out, with a warning."""
+    def of(
+        cls, path: Path, names: list[str], options: Options, index: Sequence[int] = (), empty: Sequence[int] = ()
+    ) -> Columns:
+        """Return the columns that the options choose; with a warning, names of rows and empty columns are left out."""
         label = None if options.labels is None else find(path, names, "--labels", options.labels)
-        if options.index == "none":
-            index = ()
-        elif options.index is not None:
-            index = [find(path, names, "--index", options.index)]
-        elif index := [column for column in index if column != label]:
-            titles = ", ".join(title(names, column) for column in index)
-            warnings.warn(f"{path}: left out as names of rows: {titles} (--index none embeds all)", stacklevel=2)
-        features = [column for column in range(len(names)) if column != label and column not in index]
+        left_out = {label}
+        if options.index is not None:
+            left_out.update(find(path, names, "--index", name) for name in options.index if name != "none")
+        has_index = len(left_out) > 1
+        for columns, kind in ((index, "names of rows"), (empty, "empty columns")):
+            found = [column for column in columns if column not in left_out]
+            if found and (options.index is None or (columns is empty and "none" not in options.index)):
+                titles = ", ".join(title(names, column) for column in found)
+                warnings.warn(f"{path}: left out as {kind}: {titles} (--index none embeds all)", stacklevel=2)
+                left_out.update(found)
+        features = [column for column in range(len(names)) if column not in left_out]
         if not features:
-            raise UsageError(f"{path}: has no columns but the labels" + " and the index" * bool(index))
+            raise UsageError(f"{path}: has no columns but the labels" + " and the index" * has_index)
         return cls(names, features, label)
 
     @property
@@ -132,7 +138,7 @@ def listing(names: Sequence[str]) -> str:
 
 @contextmanager
 def opened(path: Path, mode: str, **settings: Any) -> Iterator[Any]:
-    """Open a file that may be compressed; text keeps its ends of lines."""
+    """Open a file that may be compressed; text keeps its ends of lines, and arrays are read in any order."""
     if path.suffix.lower() not in COMPRESSIONS:
         with open(path, mode, newline=None if "b" in mode else "", **settings) as file:
             yield file
@@ -140,4 +146,4 @@ def opened(path: Path, mode: str, **settings: Any) -> Iterator[Any]:
     from pandas.io.common import get_handle
 
     with get_handle(path, mode, compression="infer", is_text="b" not in mode, **settings) as handles:
-        yield handles.handle
+        yield BytesIO(handles.handle.read()) if mode == "rb" else handles.handle

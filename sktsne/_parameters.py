@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
-from sklearn.utils import check_array
+from sklearn.utils import check_array, check_random_state
 
 from ._checks import check_choice, check_dof, check_number, warn
 from .affinities import Affinities, Perplexity
@@ -72,6 +72,11 @@ def check_parameters(estimator: Any) -> None:
         if n_jobs == 0:
             raise ValueError("n_jobs == 0, must be None or an integer other than 0.")
     _check_neighbors(estimator)
+    try:
+        check_random_state(estimator.random_state)
+    except ValueError as error:
+        accepted = "None, an integer from 0 to 2**32 - 1 or a RandomState"
+        raise ValueError(f"random_state == {estimator.random_state!r}, must be {accepted}: {error}") from error
 
 
 def _check_optimization(estimator: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib
+import io
 import lzma
 import zipfile
 import zlib
@@ -22,7 +23,8 @@ from ._text import read_text
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 FRAMES = (".parquet", ".feather", ".arrow")
 EXTENSIONS = (*DELIMITERS, ".npy", ".npz", *FRAMES)
-ACCEPTED = f"{', '.join(EXTENSIONS)}; text also with {', '.join(COMPRESSIONS)} behind it"
+ACCEPTED = f"{', '.join(EXTENSIONS)}; each also with {', '.join(COMPRESSIONS)} behind it"
+PICKLED = "holds Python objects, which are not unpickled, because unpickling can run code"
 
 
 def file_format(path: Path) -> str | None:
@@ -30,15 +32,14 @@ def file_format(path: Path) -> str | None:
     extension = path.suffix.lower()
     if extension in COMPRESSIONS:
         extension = Path(path.stem).suffix.lower()
-        return extension if extension in DELIMITERS else None
     return extension if extension in EXTENSIONS else None
 
 
 def require(path: Path, reading: bool = False) -> None:
     """Import what a file needs; raise a UsageError that names the extra where it is missing."""
-    extension = path.suffix.lower()
-    modules = ["pandas"] if extension in (*FRAMES, *COMPRESSIONS) or (reading and extension in DELIMITERS) else []
-    modules += ["pyarrow"] if extension in FRAMES else ["zstandard"] if extension == ".zst" else []
+    extension, compression = file_format(path), path.suffix.lower()
+    by_pandas = extension in FRAMES or compression in COMPRESSIONS or (reading and extension in DELIMITERS)
+    modules = ["pandas"] * by_pandas + ["pyarrow"] * (extension in FRAMES) + ["zstandard"] * (compression == ".zst")
     for module in modules:
         try:
             importlib.import_module(module)
@@ -106,13 +107,35 @@ def _read_frame(path: Path, options: Options) -> Table:
     columns = Columns.of(path, names, options, index=range(n_columns, len(names)))
     features = frame.iloc[:, columns.features]
     types = pandas.api.types
-    for column, dtype in zip(columns.features, features.dtypes, strict=True):
+    # pandas has no dtype for decimal numbers, and none for booleans beside a missing value.
+    objects = [k for k, dtype in enumerate(features.dtypes) if types.is_object_dtype(dtype)]
+    numbers = [k for k in objects if types.infer_dtype(features.iloc[:, k]) in ("decimal", "boolean")]
+    if numbers:
+        features = features.astype(dict.fromkeys(features.columns[numbers], np.float64))
+    features, places = _with_lists_spread(path, names, features, columns.features, objects)
+    for column, dtype in zip(places, features.dtypes, strict=True):
         if not types.is_numeric_dtype(dtype) or types.is_complex_dtype(dtype):
             hint = "--labels or --index takes a column of another kind"
             raise UsageError(f"{path}: {title(names, column)} has dtype {dtype}, must be of real numbers; {hint}")
     X = features.to_numpy(dtype=np.float32 if are_single(features.dtypes) else np.float64, na_value=np.nan)
-    _check_rows(path, X, names, columns.features)
+    _check_rows(path, X, names, places)
     return Table(str(path), X, None if columns.label is None else frame.iloc[:, columns.label], columns.label_name)
+
+
+def _with_lists_spread(
+    path: Path, names: list[str], features: Any, places: list[int], objects: list[int]
+) -> tuple[Any, list[int]]:
+    """Return the features with a column for each item of their lists, and each one's column in the file."""
+    import pandas
+
+    for k in reversed([k for k in objects if len(features) and isinstance(features.iloc[0, k], np.ndarray)]):
+        try:
+            items = pandas.DataFrame(np.stack(features.iloc[:, k]), index=features.index)
+        except ValueError as error:
+            raise UsageError(f"{path}: {title(names, places[k])}: the lists must be equally long") from error
+        features = pandas.concat([features.iloc[:, :k], items, features.iloc[:, k + 1 :]], axis=1)
+        places = places[:k] + places[k : k + 1] * items.shape[1] + places[k + 1 :]
+    return features, places
 
 
 def _load_frame(path: Path) -> Any:
@@ -120,10 +143,10 @@ def _load_frame(path: Path) -> Any:
     import pyarrow.ipc
     import pyarrow.parquet
 
-    with open(path, "rb") as file:
+    with opened(path, "rb") as file:
         begin = file.read(6)
         file.seek(0)
-        if path.suffix.lower() == ".parquet":
+        if file_format(path) == ".parquet":
             return pyarrow.parquet.read_table(file).to_pandas()
         return (pyarrow.ipc.open_file if begin == b"ARROW1" else pyarrow.ipc.open_stream)(file).read_pandas()
 
@@ -132,17 +155,30 @@ def _load_frame(path: Path) -> Any:
 
 
 def _read_arrays(path: Path, options: Options) -> Table:
-    with open(path, "rb") as file:
+    with opened(path, "rb") as file:
         magic = file.read(6)
         if not magic.startswith((b"\x93NUMPY", b"PK")):  # np.load raises an error about pickles
             raise UsageError(f"{path}: {'holds no arrays of NumPy' if magic else 'is empty'}")
         file.seek(0)
-        loaded = np.load(file, allow_pickle=False)
-        return (_of_array if isinstance(loaded, np.ndarray) else _of_archive)(path, loaded, options)
+        if magic.startswith(b"PK"):
+            return _of_archive(path, np.load(file, allow_pickle=False), options)
+        return _of_array(path, _load(file), options)
+
+
+def _load(source: Any, name: str | None = None) -> Any:
+    """Return the array of a file or an archive; in place of Python objects, which are not unpickled, one object."""
+    try:
+        return np.load(source, allow_pickle=False) if name is None else source[name]
+    except ValueError as error:
+        if "allow_pickle=False" not in str(error):
+            raise
+        return np.array(None)
 
 
 def _of_array(path: Path, X: NDArray[Any], options: Options, name: str = "") -> Table:
     array = f"array {name}".strip()
+    if np.asarray(X).dtype == object:
+        raise UsageError(f"{path}: {array} {PICKLED}; it must be of real numbers")
     if not isinstance(X, np.ndarray) or X.ndim != 2:
         raise UsageError(f"{path}: {array} has shape {np.shape(X)}, must be 2-D: rows and columns")
     if X.dtype.kind not in "biuf":
@@ -157,20 +193,24 @@ def _of_array(path: Path, X: NDArray[Any], options: Options, name: str = "") -> 
 
 def _of_archive(path: Path, archive: Any, options: Options) -> Table:
     names, labels = archive.files, options.labels
-    candidates = ["X"] if "X" in names else [name for name in names if np.ndim(archive[name]) == 2]
+    arrays = {name: _load(archive, name) for name in (["X"] if "X" in names else names)}
+    candidates = ["X"] if "X" in names else [name for name in names if np.ndim(arrays[name]) == 2]
     if len(candidates) != 1:
         there_are = listing(names) or "no arrays"
         raise UsageError(f"{path}: neither an array X nor just one that is 2-D; there are {there_are}")
-    table = _of_array(path, archive[candidates[0]], replace(options, labels=None), candidates[0])
+    table = _of_array(path, arrays[candidates[0]], replace(options, labels=None), candidates[0])
     if labels is None:
         return table
     if labels not in names:
         raise UsageError(f"{path}: there is no array {labels!r} for --labels; there are {listing(names)}")
-    found, n = archive[labels], len(table.X)
+    found, n = _load(archive, labels), len(table.X)
+    if np.asarray(found).dtype == object:
+        raise UsageError(f"{path}: array {labels} {PICKLED}; save text as np.array({labels}, dtype=str)")
     if np.shape(found) != (n,):
         raise UsageError(
             f"{path}: array {labels} has shape {np.shape(found)}, must be ({n},) for --labels: one for each row"
         )
+    found = np.char.decode(found, "utf-8", "backslashreplace") if found.dtype.kind == "S" else found
     return table._replace(labels=found, label_name=labels)
 
 
@@ -200,14 +240,17 @@ def write(path: Path, embedding: NDArray[np.floating], names: list[str], table: 
         frame = DataFrame(embedding, columns=names)
         if labels is not None:  # columns of these files have different names
             frame[table.label_name if table.label_name not in names else "label"] = labels
-        frame.to_parquet(path) if extension == ".parquet" else frame.to_feather(path)
+        with opened(path, "wb") as file:
+            frame.to_parquet(file) if extension == ".parquet" else frame.to_feather(file)
     else:
-        with open(path, "wb") as file:  # NumPy would append to a name that ends otherwise, as in .NPY
-            if extension == ".npy":
-                np.save(file, embedding)
-            else:
-                arrays: dict[str, Any] = {} if labels is None else {"labels": _as_array(labels)}
-                np.savez(file, embedding=embedding, **arrays)
+        buffer = io.BytesIO()  # NumPy would append to a name that ends otherwise, as in .NPY, and seeks in an archive
+        if extension == ".npy":
+            np.save(buffer, embedding)
+        else:
+            arrays: dict[str, Any] = {} if labels is None else {"labels": _as_array(labels)}
+            np.savez(buffer, embedding=embedding, **arrays)
+        with opened(path, "wb") as file:
+            file.write(buffer.getbuffer())
 
 
 def _cells(labels: Any) -> list[Any]:

@@ -6,11 +6,12 @@ that may hide such a line, are looked up line by line by the module csv.
 
 from __future__ import annotations
 
-import codecs
 import csv
 import re
 import warnings
+from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,12 +24,17 @@ from ._columns import Columns, Options, Table, UsageError, opened, title
 SEPARATORS = (";", "\t", "|", ",")
 # The number of lines that are looked at.
 N_LINES = 50
-# A header of numbers that do not count is recognized only before at least MIN_ROWS rows without a whole number.
+# A header of numbers that do not count is recognized only before at least MIN_ROWS rows of numbers of another kind.
 MIN_ROWS = 5
 # In a first row these words, beside numbers, are data and make no header.
-DATA_WORDS = {"", "na", "n/a", "#n/a", "null", "none", "?", "-", "true", "false"}
-GROUPED = re.compile(r"[+-]?\d{1,3}([., ']\d{3})+([.,]\d+)?")
-UNDECODED = re.compile("[\udc80-\udcff]")
+MISSING_WORDS = {"", "na", "n/a", "#n/a", "null", "none", "?", "-", "."}
+DATA_WORDS = MISSING_WORDS | {"true", "false"}
+# A line that is one number with a decimal comma as well as two numbers.
+DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+([eE][+-]?\d+)?\s*")
+# Spaces between thousands may be those that do not break a line, as in French.
+GROUPED = re.compile(r"[+-]?\d{1,3}([., '\u2019\u00a0\u202f]\d{3})+([.,]\d+)?")
+BETWEEN_NUMBERS = re.compile(r"[\w\".]([^\w.,+-])\s*[+-]?\.?\d")
+UNDECODED = re.compile("[\0\udc80-\udcff]")
 
 
 class Layout(NamedTuple):
@@ -44,6 +50,8 @@ class Layout(NamedTuple):
         The number of lines before the first row, the header's among them.
     names : list of str
         The columns' names, all empty without a header.
+    n_empty : int
+        The number of last columns that have no name and only empty cells, as lines that end with a separator make them.
     """
 
     encoding: str
@@ -52,13 +60,19 @@ class Layout(NamedTuple):
     quoting: Any
     n_before: int
     names: list[str]
+    n_empty: int = 0
 
 
 def read_text(path: Path, options: Options) -> Table:
     """Return the rows, all finite, and the labels of a text file."""
     layout = look(path, options)
-    columns = Columns.of(path, layout.names, options, index=[0] if _has_index(layout.names) else [])
+    empty = [*range(len(layout.names) - layout.n_empty, len(layout.names))]
+    index = [0] if _has_index(layout.names) else []
+    columns = Columns.of(path, layout.names, options, index, empty)
     frame = _read_frame(path, layout, columns)
+    empty = [column for column in empty if column != columns.label]
+    if frame[empty].ne("").any(axis=None):  # below the lines that were looked at
+        _check_lines(path, layout, columns._replace(features=[*columns.features, *empty]))
     X = frame[columns.features].to_numpy()
     source = f"{path} ({'with header' if any(layout.names) else 'no header'})"
     if columns.label is None:
@@ -75,11 +89,11 @@ def _read_frame(path: Path, layout: Layout, columns: Columns) -> Any:
     dtypes: dict[int, Any] = dict.fromkeys(range(n_columns), object) | dict.fromkeys(columns.features, np.float64)
     exact = {} if _version(pandas) >= (3, 1) else {"float_precision": "round_trip"}
     try:
-        frame = pandas.read_csv(
-            path, sep=layout.sep, decimal=layout.decimal, quoting=layout.quoting, encoding=layout.encoding,
-            skiprows=layout.n_before, header=None, dtype=dtypes, na_filter=False, skipinitialspace=True,
-            skip_blank_lines=n_columns > 1, **exact,
-        )  # fmt: skip
+        with _text(path, layout.encoding, layout.n_before) as file:
+            frame = pandas.read_csv(
+                file, sep=layout.sep, decimal=layout.decimal, quoting=layout.quoting, header=None, dtype=dtypes,
+                na_filter=False, skipinitialspace=True, skip_blank_lines=n_columns > 1, **exact,
+            )  # fmt: skip
     except pandas.errors.EmptyDataError:  # also where the first row is empty
         _check_lines(path, layout, columns)
         raise UsageError(f"{path}: has no rows") from None
@@ -112,27 +126,44 @@ def look(path: Path, options: Options) -> Layout:
     """Return the layout of a file, as the options and its first lines tell."""
     encoding = options.encoding or _encoding(path)
     with _text(path, encoding) as file:
-        lines = list(islice(file, N_LINES))
-        told = re.match(r"sep=(.)\s*$", lines[0]) if lines else None  # for Excel
-        n_before = 1 if told else 0
-        body = [line for line in lines[n_before:] if line.strip()]
-        if not body:
-            raise UsageError(f"{path}: is empty")
+        lines = [*islice(file, N_LINES)] or [""]
+        told = re.match(r"sep=(.)\s*$", lines[0])  # for Excel
+        n_before = 1 if told else 2 if re.match(r"#1\.2\s*$", lines[0]) else 0  # Two lines begin a GCT file.
+        body = [line for line in lines[n_before:] if line.strip()] or [""]
         sep = options.sep or (told[1] if told else _separator(path, body, options.decimal))
         quoting = csv.QUOTE_NONE if sep == "\t" and not _quotes_numbers(body) else csv.QUOTE_MINIMAL
         layout = Layout(encoding, sep, ".", quoting, n_before, [])
-        # Beyond the lines, because the last of them may end inside a quote.
+        # The last of the lines may end inside a quote, so that a row goes on behind them.
         rows = [*islice(_rows(path, layout, chain(lines[n_before:], file)), N_LINES)]
     rows = [(line, row) for line, row in rows if any(row)]
     if not rows:
         raise UsageError(f"{path}: is empty")
     while rows[0][1][0].startswith("#") and len(rows[0][1]) != len(rows[-1][1]):
         n_before = rows.pop(0)[0]  # a comment
-    decimal = options.decimal or _decimal([cell for _, row in rows for cell in row])
-    return _with_header(path, layout._replace(n_before=n_before, decimal=decimal), rows, options)
+    n_empty = _count_empty([row for _, row in rows])
+    rows = [(line, row[: len(row) - n_empty]) for line, row in rows]
+    decimal = options.decimal or _decimal([cell for _, row in rows for cell in row], sep)
+    layout = layout._replace(n_before=n_before, decimal=decimal)
+    is_told = sep != "," or any((told, options.sep, options.decimal, options.labels, options.index))
+    are_decimals = [DECIMAL_COMMA.fullmatch(line) is not None for line in lines[n_before:] if line.strip()]
+    one_or_two = not is_told and set(are_decimals[1:]) == {True}
+    if one_or_two and are_decimals[0] and not options.header:
+        message = f"{path}: each line is read as two numbers (--decimal , reads one number, --sep , reads two)"
+        warnings.warn(message, stacklevel=2)
+    layout = _with_header(path, layout, rows, options, one_or_two)
+    return layout._replace(names=layout.names + [""] * n_empty, n_empty=n_empty)
 
 
-def _with_header(path: Path, layout: Layout, rows: list[tuple[int, list[str]]], options: Options) -> Layout:
+def _count_empty(rows: list[list[str]]) -> int:
+    """Return how many of the last cells are empty in all rows, which are equally long."""
+    if len(set(map(len, rows))) > 1:
+        return 0
+    return next(n for n in range(len(rows[0]) + 1) if n == len(rows[0]) or any(row[-1 - n].strip() for row in rows))
+
+
+def _with_header(
+    path: Path, layout: Layout, rows: list[tuple[int, list[str]]], options: Options, one_or_two: bool
+) -> Layout:
     (line, first), *others = rows
     names = [_unquote(cell, layout.quoting).strip() for cell in first]
     header = options.header
@@ -141,19 +172,31 @@ def _with_header(path: Path, layout: Layout, rows: list[tuple[int, list[str]]], 
     if not header:
         return layout._replace(names=[""] * len(first))
     second = others[0][1] if others else first
-    if len(second) == len(first) + 1 and second[-1] and _number(second[0], layout.decimal) is None:
-        names = ["", *names]  # as R writes the names of rows
+    if len(second) == len(first) + 1 and second[-1] and not one_or_two:
+        names_of_rows = [row[0] for _, row in others]
+        are_numbers = all(map(_is_whole, names_of_rows)) and _are_different(names_of_rows)
+        if options.index or are_numbers or _number(second[0]) is None:
+            names = ["", *names]  # R writes no name above the names or numbers of the rows.
     names[0] = names[0].lstrip("# ")
     return layout._replace(n_before=line, names=names)
 
 
 def _encoding(path: Path) -> str:
-    with opened(path, "rb") as file:
-        return "utf-16" if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+    with opened(path, "r", encoding="latin-1") as file:  # bytes as characters
+        begin = file.read(4)
+    if begin.startswith(("PK\3\4", "\x1f\x8b")):
+        raise UsageError(
+            f"{path}: is compressed and no text, as a workbook of Excel is, or a file whose name ends in .gz"
+        )
+    return "utf-16" if begin.startswith(("\xff\xfe", "\xfe\xff")) else "utf-8-sig"
 
 
-def _text(path: Path, encoding: str) -> Any:
-    return opened(path, "r", encoding=encoding, errors="surrogateescape")
+@contextmanager
+def _text(path: Path, encoding: str, n_before: int = 0) -> Iterator[Any]:
+    """Open a text file behind some lines; its quotes mean nothing in them, unlike in the rows that pandas skips."""
+    with opened(path, "r", encoding=encoding, errors="surrogateescape") as file:
+        deque(islice(file, n_before), 0)
+        yield file
 
 
 def _rows(path: Path, layout: Layout, lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
@@ -164,37 +207,56 @@ def _rows(path: Path, layout: Layout, lines: Iterable[str]) -> Iterator[tuple[in
     try:
         for row in reader:
             line = layout.n_before + reader.line_num
-            if UNDECODED.search("".join(row)):
-                raise UsageError(f"{path}: is not {encoding} text in line {line}; see --encoding cp1252")
+            if found := UNDECODED.search("".join(row)):
+                utf_16 = "utf-16-le" if found.start() else "utf-16-be"
+                other = utf_16 if found[0] == "\0" else "cp1252"
+                raise UsageError(f"{path}: is not {encoding} text in line {line}; see --encoding {other}")
             yield line, [] if row == [""] else row
     except csv.Error as error:
-        raise UsageError(f"{path}: line {layout.n_before + reader.line_num}: {error}") from error
+        hint = "; see --sep" if "expected after" in str(error) else ""
+        raise UsageError(f"{path}: line {layout.n_before + reader.line_num}: {error}{hint}") from error
 
 
 def _check_lines(path: Path, layout: Layout, columns: Columns) -> None:
     """Raise a UsageError that names the first line that is not as the layout says, if there is one."""
     n_columns = len(layout.names)
-    with _text(path, layout.encoding) as file:
-        for line, row in _rows(path, layout, islice(file, layout.n_before, None)):
+    with _text(path, layout.encoding, layout.n_before) as file:
+        for line, row in _rows(path, layout, file):
             if not row and n_columns > 1:
                 continue
             cells = row or [""]
             if len(cells) != n_columns:
                 counted = f"{len(cells)} cell" + "s" * (len(cells) != 1)
-                raise UsageError(f"{path}: line {line} has {counted}, the first has {n_columns}")
+                is_one_number = max(len(cells), n_columns) == 2 and _number(layout.sep.join(cells), ",") is not None
+                hint = "; see --decimal ," if layout.sep == "," and is_one_number else ""
+                raise UsageError(f"{path}: line {line} has {counted}, the first has {n_columns}{hint}")
             for column in columns.features:
-                if problem := _problem(cells[column], layout.decimal):
+                if problem := _problem(cells[column], layout.decimal, n_columns):
                     raise UsageError(f"{path}: line {line}, {title(layout.names, column)}: {problem}")
 
 
-def _problem(cell: str, decimal: str) -> str | None:
+def _problem(cell: str, decimal: str, n_columns: int) -> str | None:
     """Return what is wrong with a cell that must be a finite number, or None."""
     number = _number(cell, decimal)
     if number is not None:
         return None if np.isfinite(number) else f"{number} is not finite"
-    other = "." if decimal == "," else ","
-    hint = "--labels or --index names a column of text" if _number(cell, other) is None else f"see --decimal {other}"
-    return f"{cell!r} is not a number such as 1234{decimal}5; {hint}"
+    return f"{cell!r} is not a number such as 1234{decimal}5; {_hint(cell, decimal, n_columns)}"
+
+
+def _hint(cell: str, decimal: str, n_columns: int) -> str:
+    """Return what may help where a cell is not a number."""
+    other, parts = "." if decimal == "," else ",", cell.split()
+    is_grouped = GROUPED.fullmatch(cell) is not None
+    sep = BETWEEN_NUMBERS.search(cell)
+    if _number(cell, other) is not None:
+        return f"see --decimal {other}" + "; separators of thousands are not read" * is_grouped
+    if sep and (n_columns == 1 or (len(parts) > 1 and not is_grouped and all(map(_looks_like_number, parts)))):
+        return "see --sep " + ("tab" if sep[1] == "\t" else f'"{sep[1]}"')
+    if is_grouped:
+        return "separators of thousands are not read"
+    if cell.strip().lower() in MISSING_WORDS:
+        return "missing values are not filled in; --index leaves out a column"
+    return "--labels or --index names a column of text"
 
 
 # Looking
@@ -232,7 +294,7 @@ def _separator(path: Path, lines: list[str], decimal: str | None) -> str:
     lines = [line for line in lines if not line.startswith("#")] or lines
     # A comma is not both, unless numbers with a decimal comma are quoted.
     found = [sep for sep in SEPARATORS if sep in lines[0] and (sep != decimal or '"' in lines[0])]
-    if ".tsv" in path.suffixes and ("\t" in found or not found):
+    if ".tsv" in path.suffixes and ("\t" in found or not found or all(map(DECIMAL_COMMA.fullmatch, lines))):
         return "\t"
 
     def fit(sep: str) -> tuple[float, float]:
@@ -252,32 +314,36 @@ def _quotes_numbers(lines: list[str]) -> bool:
     return any(cell[:1] == cell[-1:] == '"' and _looks_like_number(cell[1:-1]) for cell in cells)
 
 
-def _decimal(cells: list[str]) -> str:
-    """Return a comma if more numbers have it than have a point."""
-    point = sum("." in cell and _number(cell) is not None for cell in cells)
-    comma = sum("," in cell and _number(cell, ",") is not None for cell in cells)
-    return "," if comma > point else "."
+def _decimal(cells: list[str], sep: str) -> str:
+    """Return a comma if more numbers have it than have a point, and not all that have it may be thousands."""
+    point = [cell for cell in cells if "." in cell and _number(cell) is not None]
+    comma = [cell for cell in cells if "," in cell and _number(cell, ",") is not None]
+    may_be_thousands = sep == "," and all(map(GROUPED.fullmatch, comma))
+    return "," if len(comma) > len(point) and not may_be_thousands else "."
 
 
 def _has_header(path: Path, first: list[str], others: list[list[str]], decimal: str, options: Options) -> bool:
     """Return whether the first row names columns; warn where it could be a row of numbers, too."""
-    wanted = [name for name in (options.labels, options.index) if name not in (None, "none")]
+    wanted = [name for name in (options.labels, *(options.index or [])) if name not in (None, "none")]
     if any(name in first and not name.isdecimal() for name in wanted):
         return True
     others = [row for row in others if len(row) == len(first)]
     aside = {int(name) - 1 for name in wanted if name.isdecimal() and 1 <= int(name) <= len(first)}
-    has_index = first[0] == "" and 0 not in aside
+    has_index = first[0] == "" and options.labels != "1"
     features = [column for column in range(has_index, len(first)) if column not in aside]
     cells, rows = [first[column] for column in features], [[row[column] for column in features] for row in others]
     numbers = [*map(_looks_like_number, cells)]
+    is_unlike = len(rows) > 1 and _is_of_another_kind(cells, rows)
+    may_be_names = _are_different(cells) and (is_unlike or all(map(str.isdecimal, cells)))
     if all(numbers):
         header = (
-            (
-                has_index and cells == [str(column) for column in range(len(cells))]
-            )  # pandas counts columns without names
+            (has_index and _names_rows(cells, [row[0] for row in others], decimal))
             or _numbers_name_columns(cells, rows, decimal)
-            or any(_text_names_column(first[column], [row[column] for row in others], cells) for column in aside)
+            or any(_text_names_column(first[column], [row[column] for row in others], may_be_names) for column in aside)
         )
+        if not header and is_unlike:
+            message = f"{path}: the first row is unlike the others, and is embedded (--header takes it for names)"
+            warnings.warn(message, stacklevel=2)
     else:
         header = any(not number and cell.lower() not in DATA_WORDS for number, cell in zip(numbers, cells, strict=True))
     if header and any(numbers):
@@ -286,38 +352,57 @@ def _has_header(path: Path, first: list[str], others: list[list[str]], decimal: 
     return header
 
 
+def _names_rows(first: list[str], column: list[str], decimal: str) -> bool:
+    """Return whether an empty cell before the first row is above names of rows: the columns or the rows are counted."""
+    return _are_counted(first) or not any(map(_looks_like_number, column)) or _counts(column, decimal)
+
+
 def _numbers_name_columns(first: list[str], others: list[list[str]], decimal: str) -> bool:
     """Return whether the first row is a header of numbers.
 
-    It is one if it counts from 0, no other row is the same, and not all others count; if it counts otherwise, as
-    2019, 2020, 2021 do, and no other row counts; or if it holds different whole numbers where no other row has any.
+    It is one if it counts from 0, no other row is the same, and not all others count or none holds a whole number; if
+    it counts otherwise, as 2019, 2020, 2021 do, and no other row counts; or if it holds different numbers, which are
+    whole where no other number is, or not all whole where all others are.
     """
-    if _counts(first, decimal):
-        counting = [_counts(row, decimal) for row in others]
-        from_0 = first == [str(column) for column in range(len(first))]
-        return (first not in others and not all(counting)) if from_0 else not any(counting)
-    return _are_names(first) and len(others) >= MIN_ROWS and not any(_is_whole(cell) for row in others for cell in row)
+    if _are_counted(first) and first not in others:
+        lines = others if len(first) > 1 else [[row[0] for row in [first, *others]]]
+        if not all(_counts(line, decimal) for line in lines) or (len(first) > 1 and _is_of_another_kind(first, others)):
+            return True
+    if len(first) > 2 and _counts(first, decimal):
+        return bool(others) and not any(_counts(row, decimal) for row in others)
+    if not _is_of_another_kind(first, others):
+        return False
+    return _are_different(first) and len(others) >= MIN_ROWS and (len(first) > 2 or all(map(str.isdecimal, first)))
 
 
-def _text_names_column(first: str, others: list[str], cells: list[str]) -> bool:
+def _is_of_another_kind(first: list[str], others: list[list[str]]) -> bool:
+    """Return whether all numbers of the first row are whole and no others are, or all others are and not all of it."""
+    return {_is_whole(cell) for row in others for cell in row} == {not all(map(_is_whole, first))}
+
+
+def _text_names_column(first: str, others: list[str], may_be_names: bool) -> bool:
     """Return whether the first cell of the labels is their name.
 
-    It is if it is a text above numbers, or, where the other cells may be names, above texts that come up again.
+    It is if it is a text above numbers, or, where the other cells of the first row may be names, above repeated texts.
     """
     if _looks_like_number(first) or first in others:
         return False
-    return all(map(_looks_like_number, others)) or (_are_names(cells) and len(set(others)) < len(others))
+    return all(map(_looks_like_number, others)) or (may_be_names and len(set(others)) < len(others))
 
 
-def _are_names(cells: list[str]) -> bool:
-    """Return whether numbers may be names: different whole numbers."""
-    return len(set(cells)) == len(cells) and all(cell.isdecimal() for cell in cells)
+def _are_different(cells: list[str]) -> bool:
+    return len(set(cells)) == len(cells)
+
+
+def _are_counted(cells: list[str]) -> bool:
+    """Return whether cells count from 0, as pandas does with columns without names."""
+    return bool(cells) and cells == [str(column) for column in range(len(cells))]
 
 
 def _counts(row: list[str], decimal: str) -> bool:
-    """Return whether at least three numbers rise by equal steps."""
+    """Return whether at least two numbers rise by equal steps."""
     numbers = [_number(cell, decimal) for cell in row]
-    if len(row) < 3 or None in numbers:
+    if len(row) < 2 or None in numbers:
         return False
     steps = np.diff(np.array(numbers, dtype=float))
     return bool(steps[0] > 0 and np.allclose(steps, steps[0], rtol=1e-6))

@@ -352,6 +352,7 @@ class TestWarningsAndErrors:
             ("n_jobs", 0, ValueError, "n_jobs == 0, must be"),
             ("n_jobs", 1.5, TypeError, "n_jobs == 1.5, must be an integer or None, not float"),
             ("random_state", "seed", ValueError, "'seed' cannot be used to seed"),
+            ("random_state", -1, ValueError, "random_state == -1, must be None, an integer from 0 to"),
             ("neighbors", "annoy", ValueError, "neighbors == 'annoy', must be one of 'auto', 'exact', 'faiss' or a tr"),
             ("neighbors", KNeighborsTransformer, ValueError, "neighbors == <class .* must be one of 'auto'"),
             (

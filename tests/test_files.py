@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import subprocess
 import sys
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -97,10 +99,16 @@ def test_separator_and_decimal_mark(read, name, sep, decimal, first):
     [
         ('"a;b","c;d"\n1,2\n3,4\n', [[1, 2], [3, 4]]),
         ('"1,5","2,5"\n"3,5","4"\n', [[1.5, 2.5], [3.5, 4]]),
+        ('"1,500","2,500"\n"3,5","4"\n', [[1.5, 2.5], [3.5, 4]]),
+        ("a;b\n1,500;2,250\n", [[1.5, 2.25]]),
         ("sep=;\r\na;b\r\n1,5;2\r\n3;4\r\n", [[1.5, 2], [3, 4]]),
         ("\ufeffsep=|\n1.5|2\n3|4\n", [[1.5, 2], [3, 4]]),
         ("# by x\n# on y\na,b\n1,2\n3,4\n", [[1, 2], [3, 4]]),
         ("# a,b\n1,2\n3,4\n", [[1, 2], [3, 4]]),
+        ('"1","5"\n"2","5"\n', [[1, 5], [2, 5]]),
+        ("1,-5\n2,5\n", [[1, -5], [2, 5]]),
+        ('"a\nb","c\n"\n1,2\n3,4\n', [[1, 2], [3, 4]]),
+        ('# 5" of x, y, z\na,b\n1,2\n3,4\n', [[1, 2], [3, 4]]),
         ("1e-3,+2E5\r3,.4\r", [[0.001, 2e5], [3, 0.4]]),
         ('a,b\n"1","2"\n\n   \n3 , 4\r\n\r\n', [[1, 2], [3, 4]]),
         ("a,a,b\n1,2,98765432109876543210\n3,4,5\n", [[1, 2, 98765432109876543210.0], [3, 4, 5]]),
@@ -120,6 +128,11 @@ def test_layouts(read, content, expected):
         ("1 2\n3 4\n", "--sep=\\ ", [[1, 2], [3, 4]]),
         ("1;2\t3\n4;5\t6\n", "--sep=tab --no-header --index=1", [[3], [6]]),
         ("x\n1,5\n2,5\n", "--decimal=,", [[1.5], [2.5]]),
+        ("x\n1,5\n2,5\n", "--index=1", [[5], [5]]),
+        ("a,b\n1.5,2,3\n1.5,2,4\n", "--index=1", [[2, 3], [2, 4]]),
+        ("1,5\n2,5\n", "--sep=,", [[1, 5], [2, 5]]),
+        ("100.5,101.2\n3,0\n5,2\n", "--header", [[3, 0], [5, 2]]),
+        ("100.5,101.2\n3,0\n5,2\n", "--no-header", [[100.5, 101.2], [3, 0], [5, 2]]),
         ("1,5\n2,5\n", "--decimal=,", [[1.5], [2.5]]),
         ('"1,5","2,5"\n"1","2"\n', "--decimal=,", [[1.5, 2.5], [1, 2]]),
         ("1,2\n3,4\n", "--header", [[3, 4]]),
@@ -128,6 +141,8 @@ def test_layouts(read, content, expected):
         (",a\n1,2\n3,4\n", "--index=none", [[1, 2], [3, 4]]),
         ("é;1\nü;2\n".encode("cp1252"), "--encoding=cp1252 --index=1", [[1], [2]]),
         ("\ufeffa;b\n1;2\n", "--encoding=utf-8 --index=a", [[2]]),
+        ("a,b\n1,2\n".encode("utf-16-le"), "--encoding=utf-16-le", [[1, 2]]),
+        ('"1,500","2"\n', "--decimal=,", [[1.5, 2]]),
     ],
 )
 def test_options_overrule(read, content, options, expected):
@@ -135,6 +150,18 @@ def test_options_overrule(read, content, options, expected):
                      *("--" + option for option in options.split(" --")[1:]))  # fmt: skip
     assert err == ""
     np.testing.assert_array_equal(rows, expected)
+
+
+def test_one_column_of_decimal_commas_in_tsv(read):
+    rows, err = read("in.tsv", "1,5\n2,5\n-3,0\n")
+    np.testing.assert_array_equal(rows, [[1.5], [2.5], [-3]])
+    assert err == ""
+
+
+def test_two_whole_numbers_may_be_one_with_a_decimal_comma(read):
+    rows, err = read("in.csv", "1,5\n2,5e1\n-3,0\n")
+    np.testing.assert_array_equal(rows, [[1, 5], [2, 50], [-3, 0]])
+    assert "in.csv: each line is read as two numbers (--decimal , reads one number, --sep , reads two)" in err
 
 
 @pytest.mark.parametrize("first", ["0,1,2", "2019,2020,2021", "400.5,401.0,401.5", "7,3,5", "2020_01,2020_02,2020_03"])
@@ -148,11 +175,14 @@ def test_header_of_numbers(read, first):
     "content",
     [
         "0,1,2\n3,4,5\n6,7,8\n",
+        "0;1\n3;4\n6;7\n",
+        "0\n1\n2\n3\n",
+        "0\n1\n1\n0\n",
         "0,1,2\n3,1,5\n0,1,2\n",
         "1,2,3\n2,1,3\n1,2,3\n",
-        "5,3\n4.9,3.1\n4.7,3.2\n",
+        "5,3\n4.9,3.1\n4,3.2\n",
         "1\n2\n3\n",
-        "0,1\n1,0\n0,0\n1,1\n0,1\n1,1\n",
+        "0;1\n1;0\n0;0\n1;1\n0;1\n1;1\n",
     ],
 )
 def test_rows_of_numbers_are_no_header(read, content):
@@ -177,15 +207,89 @@ def test_index_beside_the_names_that_pandas_counts(read, n_columns):
     np.testing.assert_array_equal(rows, np.arange(4 * n_columns).reshape(4, n_columns))
 
 
-def test_names_of_rows_as_r_writes_them(read):
-    rows, err = read("in.tsv", '"a"\t"b"\n"r1"\t1.5\t2\n"r2"\t3\t4\n')
+@pytest.mark.parametrize(
+    "content",
+    [
+        '"a"\t"b"\n"r1"\t1.5\t2\n"r2"\t3\t4\n',  # write.table(sep = "\t")
+        '"a","b"\n"1",1.5,2\n"2",3,4\n',
+        "V1,V2\n7,1.5,2\n3,3,4\n",  # write.table(sep = ",", quote = FALSE) of some rows
+        '"","a","b"\n"1",1.5,2\n"2",3,4\n',  # write.csv
+        '"";"a";"b"\n"1";1,5;2\n"2";3;4\n',  # write.csv2
+        '"","7","8"\n"1",1.5,2\n"2",3,4\n',
+    ],
+)
+def test_names_of_rows_as_r_writes_them(read, content):
+    rows, err = read("in.csv", content)
     np.testing.assert_array_equal(rows, [[1.5, 2], [3, 4]])
+    assert "left out as names of rows: column 1 (--index none embeds all)" in err
+    np.testing.assert_array_equal(read("in.csv", None, "--index", "1")[0], rows)
+
+
+@pytest.mark.parametrize(
+    ("content", "titles"),
+    [
+        ("a,b,,\n1.5,2,,\n3,4,,\n", "column 3, column 4"),
+        ("1.5,2,\n3,4,\n", "column 3"),
+        ("a;b;\n1,5;2;\n3;4;\n", "column 3"),
+        ('"a"\t"b"\t\n1.5\t2\t\n3\t4\t \n', "column 3"),
+    ],
+)
+def test_empty_columns_at_the_end_are_left_out(read, content, titles):
+    rows, err = read("in.csv", content)
+    np.testing.assert_array_equal(rows, [[1.5, 2], [3, 4]])
+    assert f"in.csv: left out as empty columns: {titles} (--index none embeds all)" in err
+    np.testing.assert_array_equal(read("in.csv", None, "--index", "1")[0], [[2], [4]])
+    rows, err = read("in.csv", None, "--index", "none")
+    assert rows is None
+    assert "column 3: '' is not a number such as 1234" in err
+
+
+@pytest.mark.parametrize(
+    ("last", "message"), [("1,2,3", "line 2, column 3: '' is not"), ("1,2", "line 62 has 2 cells")]
+)
+def test_columns_that_are_empty_only_at_first(read, last, message):
+    rows, err = read("in.csv", "a,b,\n" + "1,2,\n" * 60 + last)
+    assert rows is None
+    assert f"in.csv: {message}" in err
+
+
+def test_labels_that_are_empty_at_first(labels_of):
+    assert labels_of("in.csv", "1,2,\n7,4,\n" * 30 + "5,3,x\n", "--labels", "3") == [""] * 60 + ["x"]
+
+
+def test_several_columns_are_left_out(read):
+    content = "#1.2\n2\t3\nName\tDescription\ts1\ts2\ng1\tx y\t1\t2\ng2\tz\t4\t5\n"  # a .gct file
+    rows, err = read("in.tsv", content, "--index", "1", "--index", "Description")
+    np.testing.assert_array_equal(rows, [[1, 2], [4, 5]])
+    assert err == ""
+    np.save("in.npy", X)
+    np.testing.assert_array_equal(read("in.npy", None, "--index", "1", "--index", "3")[0], X[:, 1:2])
+
+
+def test_names_of_rows_beside_one_column(read):
+    rows, err = read("in.csv", '"x"\n"1",5\n"2",4\n')
+    np.testing.assert_array_equal(rows, [[5], [4]])
     assert "left out as names of rows: column 1" in err
+
+
+@pytest.mark.parametrize(("names", "n_rows"), [("ab", 2), ("01", 2), ("53", None)])
+def test_header_of_fractions_beside_names_of_rows(read, names, n_rows):
+    rows, err = read("in.csv", f",100.5,101.2\n{names[0]},3,0\n{names[1]},5,2\n")
+    assert (None if rows is None else rows.tolist()) == (n_rows and [[3, 0], [5, 2]])
+    assert ("is taken for a header" in err) == bool(n_rows)
 
 
 @pytest.mark.parametrize(
     ("first", "labels", "n_rows"),
-    [("8;9;kind", "ab" * 6, 12), ("8;9;kind", "01" * 6, 12), ("8;9;a", "ab" * 6, 13), ("8;8;c", "ab" * 6, 13)],
+    [
+        ("8;9;kind", "ab" * 6, 12),
+        ("8;9;kind", "01" * 6, 12),
+        ("8;9;a", "ab" * 6, 13),
+        ("8;8;c", "ab" * 6, 13),
+        ("8.5;9;kind", "ab" * 6, 12),
+        ("8.5;9;kind", "abcdefghijkl", 13),
+        ("8.5;8.5;kind", "ab" * 6, 13),
+    ],
 )
 def test_header_beside_labels(read, first, labels, n_rows):
     rows = [[index, index % 5, label] for index, label in enumerate(labels)]
@@ -198,9 +302,33 @@ def test_labels_do_not_decide_the_decimal_mark(read):
     np.testing.assert_array_equal(read("in.csv", content, "--labels", "4")[0], X.round(4))
 
 
-def test_counted_names_above_small_whole_numbers(read):
-    rows, _ = read("in.csv", "0,1,2\n1,2,3\n4,0,4\n2,2,2\n")
-    np.testing.assert_array_equal(rows, [[1, 2, 3], [4, 0, 4], [2, 2, 2]])
+@pytest.mark.parametrize("scale", [1, 8])
+@pytest.mark.parametrize("n_columns", [1, 2, 3])
+def test_counted_names_above_small_numbers(read, n_columns, scale):
+    values = np.array([[1, 2, 3], [4, 0, 4], [2, 2, 2]])[:, :n_columns] / scale
+    rows, err = read("in.csv", pd.DataFrame(values).to_csv(index=False))
+    np.testing.assert_array_equal(rows, values)
+    assert "the first row holds numbers, and is taken for a header (--no-header embeds it)" in err
+
+
+def test_counted_names_above_fractions_that_rise(read):
+    rows, err = read("in.csv", "0,1\n0.5,0.7\n0.1,0.2\n")
+    np.testing.assert_array_equal(rows, [[0.5, 0.7], [0.1, 0.2]])
+    assert "taken for a header" in err
+    assert len(read("in.csv", "0\n0.1\n0.2\n0.3\n")[0]) == 4
+
+
+@pytest.mark.parametrize(
+    ("first", "n_rows", "is_header"),
+    [("100.5,101.2,250", 5, True), ("100.5,101.2,250", 4, False), ("100.5,101.2", 5, False), ("1.5,1.5,1", 5, False)],
+)
+def test_fractions_above_whole_numbers(read, first, n_rows, is_header):
+    values = [[3, 0, 5][: first.count(",") + 1]] * n_rows
+    rows, err = read("in.csv", text(values, first=first))
+    assert rows.tolist() == [[float(cell) for cell in first.split(",")]] * (not is_header) + values
+    assert ("taken for a header (--no-header embeds it)" in err) == is_header
+    message = "in.csv: the first row is unlike the others, and is embedded (--header takes it for names)"
+    assert (message in err) == (not is_header)
 
 
 # What is kept
@@ -256,6 +384,25 @@ def test_quoted_labels_of_csv(labels_of):
         ("sep=;\n", "is empty"),
         ('""\n', "is empty"),
         ("x\n\n1.5\n2\n3.5\n", "line 2, column 1 (x): '' is not a number"),
+        ("x\n1,5e3\n2,5\n", "line 2 has 2 cells, the first has 1; see --decimal ,"),
+        ("x\n1,5\n2,5\n", "line 2 has 2 cells, the first has 1; see --decimal ,"),
+        ("2\n1,5\n", "line 2 has 2 cells, the first has 1; see --decimal ,"),
+        ("1,5\n2\n", "line 2 has 1 cell, the first has 2; see --decimal ,"),
+        ("1 2\n3 4\n", "line 2, column 1 (1 2): '3 4' is not a number such as 1234.5; see --sep \" \""),
+        ("a:b\n1:2\n", "line 2, column 1 (a:b): '1:2' is not a number such as 1234.5; see --sep \":\""),
+        ("1,5 2,5\n3,5 4,5\n", "line 2, column 2 (5 2): '5 4' is not a number such as 1234.5; see --sep \" \""),
+        ('"a" "b"\n"1" 1.5 2\n', "line 1: ',' expected after '\"'; see --sep"),
+        ('a,b\n"1,234",2\n', "line 2, column 1 (a): '1,234' is not a number such as 1234.5; see --decimal ,; separ"),
+        ("a;b\n1\u202f234,5;2\n", "line 2, column 1 (a): '1\\u202f234,5' is not a number such as 1234.5; separators"),
+        ("a,b\n.,2\n", "line 2, column 1 (a): '.' is not a number such as 1234.5; missing values are not filled in"),
+        ("x|y\n0\t1|2\n", "line 2, column 1 (x): '0\\t1' is not a number such as 1234.5; see --sep tab"),
+        ("x\n0 1:0.2\n", "line 2, column 1 (x): '0 1:0.2' is not a number such as 1234.5; see --sep \" \""),
+        ("x\n$1\n", "line 2, column 1 (x): '$1' is not a number such as 1234.5; --labels or --index"),
+        ("a,b\n1,2\n".encode("utf-16-le"), "is not UTF-8 text in line 1; see --encoding utf-16-le"),
+        ("a,b\n1,2\n".encode("utf-16-be"), "is not UTF-8 text in line 1; see --encoding utf-16-be"),
+        (b"PK\3\4\0\0", "is compressed and no text"),
+        (gzip.compress(b"a,b\n1,2\n"), "is compressed and no text"),
+        ("a;b\n1 234,5;2\n", "line 2, column 1 (a): '1 234,5' is not a number such as 1234.5; separators of thousands"),
     ],
 )  # fmt: skip
 def test_errors_name_the_line(read, content, message):
@@ -309,6 +456,18 @@ def test_compressed_text_round_trip(read, labels_of, extension):
     np.testing.assert_array_equal(read(f"in.{extension}".lower(), None, "--labels", "s")[0], X)
 
 
+@pytest.mark.parametrize("compression", ["gz", "bz2", "xz", "zip"])
+@pytest.mark.parametrize("extension", ["npy", "npz", "parquet", "feather"])
+def test_compressed_arrays_and_frames_round_trip(read, extension, compression):
+    FRAME.to_csv("in.csv", index=False)
+    path = f"map.{extension}.{compression}"
+    assert main(["in.csv", "-o", path, "--max-iter", "9", "--perplexity", "3", "--jobs", "1"]) == 0
+    assert main(["in.csv", "-o", "map.npy", "--max-iter", "9", "--perplexity", "3", "--jobs", "1"]) == 0
+    rows, err = read(path, None)
+    assert err == ""
+    np.testing.assert_array_equal(rows, np.load("map.npy"))
+
+
 WRITERS = {
     "parquet": pd.DataFrame.to_parquet,
     "feather": lambda frame, path: frame.to_feather(path),
@@ -343,6 +502,30 @@ def test_data_frame_round_trip(read, labels_of, extension, dtype):
     np.testing.assert_array_equal(rows, frame.to_numpy(dtype=rows.dtype))
 
 
+@pytest.mark.parametrize("extension", WRITERS)
+@pytest.mark.parametrize("scale", [0, 2])
+def test_decimals_of_a_data_frame_are_numbers(read, labels_of, extension, scale):
+    decimals = [Decimal(k / 4 if scale else k).quantize(Decimal(1).scaleb(-scale)) for k in range(12)]
+    kind = pd.ArrowDtype(pa.decimal128(9, scale)) if scale else object
+    WRITERS[extension](FRAME.assign(b=pd.Series(decimals, dtype=kind)), f"in.{extension}")
+    assert labels_of(f"in.{extension}", None, "--labels", "b") == [str(number) for number in decimals]
+    rows, _ = read(f"in.{extension}", None)
+    assert rows.dtype == np.float64
+    np.testing.assert_array_equal(rows[:, 1], np.arange(12) / (4 if scale else 1))
+    np.testing.assert_array_equal(rows[:, [0, 2]], X[:, [0, 2]])
+
+
+@pytest.mark.parametrize("extension", WRITERS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_lists_of_a_data_frame_are_columns(read, extension, dtype):
+    rows = X.astype(dtype)
+    frame = pd.DataFrame({"s": LABELS, "a": rows[:, 0], "b": list(rows), "c": rows[:, 1], "d": list(rows[:, 1:])})
+    WRITERS[extension](frame, f"in.{extension}")
+    got, _ = read(f"in.{extension}", None, "--labels", "s")
+    assert got.dtype == dtype
+    np.testing.assert_array_equal(got, rows[:, [0, 0, 1, 2, 1, 1, 2]])
+
+
 @pytest.mark.parametrize("name", [None, "id"])
 def test_index_of_a_data_frame_is_left_out(read, labels_of, name):
     FRAME.set_axis(pd.Index([f"row {i}" for i in range(12)], name=name)).to_parquet("in.parquet")
@@ -358,6 +541,12 @@ def test_index_of_a_data_frame_is_left_out(read, labels_of, name):
         (FRAME.assign(d=pd.Timestamp("2020-01-01")), "column 4 (d) has dtype datetime64"),
         (FRAME.assign(b=[1, None] * 6), "row 2, column 2 (b): nan is not finite"),
         (FRAME.assign(b=pd.array([1, 2, None] * 4, dtype="Int64")), "row 3, column 2 (b): nan is not finite"),
+        (FRAME.assign(b=[Decimal("1.5"), None] * 6), "row 2, column 2 (b): nan is not finite"),
+        (FRAME.assign(b=[[1.0, np.nan]] * 12), "row 1, column 2 (b): nan is not finite"),
+        (FRAME.assign(b=[[1.0, 2.0], [3.0]] * 6), "column 2 (b): the lists must be equally long"),
+        (FRAME.assign(b=[[1.0, 2.0], None] * 6), "column 2 (b): the lists must be equally long"),
+        (FRAME.assign(b=[["x", "y"]] * 12), "column 2 (b) has dtype"),
+        (FRAME.assign(b=[True, None] * 6), "row 2, column 2 (b): nan is not finite"),
         (FRAME[:0], "has no rows"),
     ],
 )

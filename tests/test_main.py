@@ -145,7 +145,10 @@ def test_float32_survives_text(run):
     np.testing.assert_array_equal(points, embed(rows))
 
 
-@pytest.mark.parametrize("arrays", [{"X": X, "Z": X[:5]}, {"rows": X, "ages": np.arange(12)}])
+@pytest.mark.parametrize(
+    "arrays",
+    [{"X": X, "Z": X[:5]}, {"rows": X, "ages": np.arange(12)}, {"rows": X, "names": np.array(SPECIES, dtype=object)}],
+)
 def test_npz_round_trip(run, arrays):
     np.savez("in.npz", **arrays)
     assert run("in.npz", "-o", "out.NPZ", *FAST)[0] == 0
@@ -197,6 +200,9 @@ def test_labels_of_arrays(run):
     assert run("in.npz", "-o", "out.npz", "--labels", "y", *FAST)[0] == 0
     with np.load("out.npz") as out:
         assert out["labels"].tolist() == SPECIES
+    np.savez("in.npz", X=X, y=np.array([name.encode() for name in SPECIES]))
+    assert run("in.npz", "-o", "out.csv", "--labels", "y", *FAST)[0] == 0
+    assert [row[2] for row in read_rows("out.csv")[1:]] == SPECIES
     np.save("in.npy", np.column_stack([np.arange(12), X]))
     code, out, _ = run("in.npy", "-o", "out.csv", "--labels", "1", *FAST)
     assert code == 0
@@ -341,7 +347,7 @@ def test_bad_labels_of_text(refused, content, label, message):
     [
         (X[0], "array has shape (3,), must be 2-D"),
         (X.astype(str), "must be of real numbers"),
-        (X.astype(object), "Object arrays"),
+        (X.astype(object), "array holds Python objects, which are not unpickled"),
         (X[:0], "has no rows"),
         (X[:, :0], "has no columns"),
         (spoiled(4, 1, np.nan), "row 5, column 2: nan is not finite"),
@@ -363,6 +369,14 @@ def test_bad_npy(refused, array, message):
         ({"X": X, "y": X}, "z", "there is no array 'z' for --labels; there are X, y"),
         ({"X": X, "y": X}, "y", "array y has shape (12, 3), must be (12,)"),
         ({"X": X, "y": np.arange(11)}, "y", "array y has shape (11,), must be (12,)"),
+        ({"X": X.astype(object)}, None, "array X holds Python objects, which are not unpickled"),
+        ({"a": X.astype(object)}, None, "neither an array X nor just one that is 2-D; there are a"),
+        (
+            {"X": X, "y": np.array(SPECIES, dtype=object)},
+            "y",
+            "array y holds Python objects, which are not unpickled, because unpickling can run code; "
+            "save text as np.array(y, dtype=str)",
+        ),
     ],
 )
 def test_bad_npz(refused, arrays, label, message):
@@ -398,7 +412,8 @@ def test_files_that_cannot_be_read(refused, directory):
     assert "none.csv: No such file or directory" in refused("none.csv")
     assert "none.npy: No such file or directory" in refused("none.npy")
     assert "in.xlsx: the extension must be one of .csv, .tsv, .npy, .npz, .parquet" in refused("in.xlsx")
-    assert "in.npy.gz: the extension must be one of .csv" in refused("in.npy.gz")
+    assert "in.xlsx.gz: the extension must be one of .csv" in refused("in.xlsx.gz")
+    assert "in.gz: the extension must be one of .csv" in refused("in.gz")
     assert "none.parquet: No such file or directory" in refused("none.parquet")
     (directory / "folder.csv").mkdir()
     assert "folder.csv: " in refused("folder.csv")
@@ -416,7 +431,8 @@ def test_files_that_cannot_be_read(refused, directory):
         ("--metric foo", "metric == 'foo'"),
         ("--components 0", "n_components == 0"),
         ("--jobs 0", "n_jobs == 0"),
-        ("--seed -1", "Seed must be"),
+        ("--seed -1", "random_state == -1, must be None, an integer from 0 to 2**32 - 1 or a RandomState"),
+        (f"--seed {2**32}", f"random_state == {2**32}, must be None"),
         ("--metric precomputed --init random", "square distance matrix"),
         ("--bogus", "unrecognized arguments: --bogus"),
         ("--perp 3", "unrecognized arguments: --perp"),
@@ -433,8 +449,18 @@ def test_refused_arguments(refused, directory, arguments, message):
     assert message.replace("none/", f"none{os.sep}") in refused("in.npy", *FAST, *arguments.split())
 
 
-def test_labels_without_data(refused):
-    assert "--labels needs data" in refused("--labels", "y")
+@pytest.mark.parametrize(
+    "option", ["--labels=y", "--index=none", "--sep=;", "--decimal=,", "--header", "--encoding=cp1252"]
+)
+def test_options_of_files_need_data(refused, option):
+    assert f"{option.partition('=')[0]} needs data" in refused(option)
+
+
+@pytest.mark.parametrize(
+    "option", ["--seed=-1", "--jobs=0", "--perplexity=0", "--components=0", "--max-iter=0", "--metric=foo", "--sep=ab"]
+)
+def test_options_are_checked_before_the_file_is_read(refused, option):
+    assert "No such file" not in refused("none.csv", option)
 
 
 def test_paths_are_checked_before_the_fit(refused, monkeypatch):
@@ -501,6 +527,47 @@ def test_many_labels(run, monkeypatch, directory, labels, note):
     assert note in err
     assert err.count("\n") == bool(note)
     assert (directory / "map.png").exists()
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["2026-01-31", "2026-02-03 14:05", "", "2026-02-03T14:05:30.5Z"],
+        ["2026/1/31", "2026/2/3 14:05:00", "", "2026/2/3 14:05:30.5+01:00"],
+        ["31.01.2026", "3.2.2026 14:05", "", "03.02.2026 14:05:30.5"],
+        ["1/31/2026", "2/3/2026 14:05", "", "02/03/2026 14:05:30.5"],
+        ["31/1/2026 0:00", "3/2/2026 14:05", "", "03/02/2026 14:05:30.5"],
+    ],
+)
+def test_dates_of_text_are_dates(texts):
+    dates = ["2026-01-31", "2026-02-03T14:05", "NaT", "2026-02-03T14:05:30.5"]
+    typed = plotting.columns.as_typed(np.array(texts), most=2)
+    np.testing.assert_array_equal(typed, np.array(dates, dtype="M8[us]"))
+    assert plotting.columns.as_typed(np.array(texts), most=3).tolist() == texts
+
+
+@pytest.mark.parametrize("other", ["5/6/2026", "2026-02-30", "x", "2026-02", "2026-02/03", "14:05"])
+def test_texts_that_are_no_dates_stay_texts(other):
+    texts = ["3/4/2026" if "/" in other[:2] else "2026-01-31", other]
+    assert plotting.columns.as_typed(np.array(texts), most=1).tolist() == texts
+
+
+def test_numbers_of_text_beside_an_empty_cell():
+    typed = plotting.columns.as_typed(np.array(["1.5", "", "-2"]), most=1)
+    np.testing.assert_array_equal(typed, [1.5, np.nan, -2])
+
+
+def test_dates_of_a_text_file_are_a_scale_of_colors(run, monkeypatch):
+    shown = []
+    scale = plotting.labels.as_numbers
+    monkeypatch.setattr(plotting.labels, "as_numbers", lambda values: shown.append(scale(values)) or shown[-1])
+    days = [f"2026-02-{day:02}" for day in range(1, 25)]
+    write_rows("in.csv", [["a", "b", "day"], *([k % 5, k % 7, day] for k, day in enumerate(days))])
+    code, _, err = run("in.csv", "--labels", "day", "--plot", "map.png", *FAST)
+    assert (code, err) == (0, "")
+    ((numbers, unit),) = shown
+    assert unit == "date"
+    np.testing.assert_array_equal(numbers, 20485 + np.arange(24))  # days since 1970
 
 
 def test_more_than_three_components(run, directory):

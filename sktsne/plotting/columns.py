@@ -27,6 +27,16 @@ UNITS: dict[str, Any] = {
     "µs": "us",
     "ns": "ns",
 }
+# Dates as they are written by ISO 8601, in Germany, in the United States and in other countries, also with a time.
+DATES = tuple(
+    re.compile(rf"{date}([T ](?P<hour>\d\d?)(?P<rest>:\d\d(:\d\d([.]\d{{1,9}})?)?)( ?(Z|[+-]\d\d:?\d\d))?)?", re.ASCII)
+    for date in (
+        r"(?P<year>\d{4})(?P<mark>[-/.])(?P<month>\d\d?)(?P=mark)(?P<day>\d\d?)",
+        r"(?P<day>\d\d?)[.](?P<month>\d\d?)[.](?P<year>\d{4})",
+        r"(?P<month>\d\d?)/(?P<day>\d\d?)/(?P<year>\d{4})",
+        r"(?P<day>\d\d?)(?P<mark>[-/])(?P<month>\d\d?)(?P=mark)(?P<year>\d{4})",
+    )
+)
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
@@ -243,14 +253,34 @@ def _keys_of_texts(texts: list[str]) -> list[Any]:
 
 
 def as_typed(texts: NDArray[Any], most: int) -> NDArray[Any]:
-    """Return the texts of a file as numbers, if they are decimal numbers and more different ones than ``most``.
+    """Return the texts of a file as numbers or dates, if all are such and more different ones than ``most``.
 
-    A file of text does not tell whether 1.5 is a number or a name.
+    A file of text does not tell whether 1.5 is a number or a name. Empty texts are missing values.
     """
-    distinct = set(texts.tolist())
-    if texts.dtype.kind != "U" or len(distinct) <= most or not all(map(NUMBER.fullmatch, distinct)):
+    distinct = set(texts.tolist()) - {""}
+    if texts.dtype.kind != "U" or len(distinct) <= most:
         return texts
-    return texts.astype(np.float64)
+    if all(map(NUMBER.fullmatch, distinct)):
+        return np.where(texts == "", "nan", texts).astype(np.float64)
+    orders = [times for order in DATES if (times := _read_times(order, distinct)) is not None]
+    if not orders or any(times != orders[0] for times in orders):  # 3/4/2026 may be in March or in April
+        return texts
+    return np.array([orders[0].get(text, "NaT") for text in texts.tolist()], dtype="M8[us]")
+
+
+def _read_times(order: re.Pattern[str], texts: set[str]) -> dict[str, Any] | None:
+    """Return the points in time that texts tell, as the clocks of their time zones show them, if all do."""
+    times = {}
+    for text in texts:
+        found = order.fullmatch(text)
+        if found is None:
+            return None
+        year, month, day, hour, rest = found.group("year", "month", "day", "hour", "rest")
+        try:
+            times[text] = datetime.fromisoformat(f"{year}-{month:0>2}-{day:0>2}T{hour or '':0>2}{rest or ':00'}")
+        except ValueError:  # of a month or day that does not exist
+            return None
+    return times
 
 
 def _natural(text: str) -> tuple[Any, ...]:

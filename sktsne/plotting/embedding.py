@@ -434,7 +434,7 @@ def draw(path: Path, embedding: NDArray[Any], labels: NDArray[Any] | None = None
     embedding : ndarray of shape (n, d)
         The positions.
     labels : ndarray of shape (n,), default=None
-        Labels or values that give the colors; more than 20 different texts that all are numbers are values.
+        Labels or values that give the colors; more than 20 different texts are values if all are numbers or all dates.
     label_name : str, default="label"
         The name of the labels.
 
