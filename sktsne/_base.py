@@ -461,7 +461,8 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
         ends = np.cumsum([phase.n_iter for phase in phases])
         last = phases[min(int(np.searchsorted(ends, n_iter)), len(phases) - 1)]
         frozen = FrozenMap(Y, self.dof, factory, last.exaggeration)
-        return {"embedding_": Y, "kl_divergence_": cost, "n_iter_": n_iter, "_map": frozen}
+        # scikit-learn's n_iter_ is the number of the last iteration, counted from 0.
+        return {"embedding_": Y, "kl_divergence_": cost, "n_iter_": n_iter - 1, "_map": frozen}
 
     @contextmanager
     def _stage(self, name: str, n_subtasks: int = 0) -> Iterator[None]:
