@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
@@ -34,7 +34,7 @@ from ._parameters import (
     precomputed,
     takes_all_pairs,
 )
-from ._reports import CallbackSupportMixin, Reports, Tasks, with_callbacks
+from ._reports import CallbackSupportMixin, Reports, Tasks, stage_of, with_callbacks
 from .affinities import (
     Perplexity,
     conditional_affinities,
@@ -466,10 +466,9 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
 
     @contextmanager
     def _stage(self, name: str, n_subtasks: int = 0) -> Iterator[None]:
-        watch = getattr(self.callback, "stage", None)
         begin = time.perf_counter()
         self._tasks.begin(name, n_subtasks)
-        with nullcontext() if watch is None else watch(name, self):
+        with stage_of(self.callback, name, self):
             yield
         self._tasks.end()
         self.timings_[name] = time.perf_counter() - begin

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ._checks import as_floats, check_number, check_type
+from ._checks import as_floats, check_number, check_stop, check_type
 from ._native import choose
 from .parallel import Workers
 
@@ -305,6 +305,10 @@ def minimize(
     >>> result.n_iter, result.reason, bool(result.cost < 1e-9)
     (200, 'max_iter', True)
     """
+    if isinstance(objective, type) or not callable(objective) or not hasattr(objective, "gradient_scale"):
+        raise TypeError(f"objective == {objective!r}, must be callable and have a gradient_scale, as an Objective has.")
+    if report is not None and not callable(report):
+        raise TypeError(f"report == {report!r}, must be callable or None.")
     _check_phases(phases)
     for name, value in ("tol", tol), ("min_grad_norm", min_grad_norm), ("gradient_scale", objective.gradient_scale):
         check_number(name, value, Real, 0)
@@ -335,7 +339,7 @@ def minimize(
             if not math.isfinite(cost + norm):
                 raise _divergence(state.iteration, phase)
             if report:
-                if report(Progress(state.iteration, cost, norm, state)):
+                if check_stop(f"report == {report!r}", report(Progress(state.iteration, cost, norm, state))):
                     reason = "report"
                     break
                 Y, velocity, gain, shift = _arrays(state, phases, (n, d))

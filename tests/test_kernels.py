@@ -397,6 +397,21 @@ class TestLimits:
         with pytest.raises(ValueError, match=r"Broken\.potential (has shape|must)"):
             estimator(method=Broken, max_iter=5).fit(rng.normal(size=(50, 4)))
 
+    @pytest.mark.parametrize("estimator", [TSNE, SNE])
+    @pytest.mark.parametrize(("part", "name"), [(0, "φ"), (1, "∇φ")])
+    @pytest.mark.parametrize("value", [np.nan, np.inf])
+    def test_a_kernel_whose_sums_are_not_finite_is_named(self, estimator, part, name, value, rng):
+        class Spoiled(ExactKernel):
+            def potential(self, charges=None, at=None):
+                result = super().potential(charges, at)
+                result[part][3] = value
+                return result
+
+        with pytest.raises(
+            ValueError, match=rf"^{name} of Spoiled\.potential must be finite, and .*\[3.*\] is {value}"
+        ):
+            estimator(method=Spoiled, max_iter=5).fit(rng.normal(size=(50, 4)))
+
     def test_other_orders_and_types_are_converted(self, rng):
         class Odd(ExactKernel):
             def potential(self, charges=None, at=None):

@@ -230,6 +230,17 @@ class TestPrecision:
         assert TSNE(perplexity=5.0, max_iter=10).fit(table).embedding_.dtype == np.float32
 
 
+class SimpleCallback:
+    """A callback that returns always the same, and may have an attribute ``stage``."""
+
+    def __init__(self, returned=None, **attributes):
+        self.returned = returned
+        vars(self).update(attributes)
+
+    def __call__(self, iteration, cost, embedding):
+        return self.returned
+
+
 class TestMistakes:
     """What is easily passed by mistake is named."""
 
@@ -240,6 +251,13 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ("params", "message"),
         [
+            ({"callback": SimpleCallback(stage="fit")}, "callback == .* stage == 'fit', must be a method or absent"),
+            (
+                {"callback": SimpleCallback(stage=lambda *_: None)},
+                "callback == .* stage that returned None, must return",
+            ),
+            ({"callback": SimpleCallback(np.zeros(2))}, "callback == .* type ndarray, must return True, False or None"),
+            ({"callback": SimpleCallback(1)}, "callback == .* type int, must return True, False or None"),
             ({"callback": ProgressBar}, "callback == .*must be an instance, not the class"),
             ({"checkpoint": ""}, "checkpoint == '', must be the path of a file"),
             ({"checkpoint": "no folder/x"}, "checkpoint == .*in a folder that exists"),
