@@ -55,9 +55,9 @@ from .neighbors import (
     numbering,
 )
 from .objectives import ConditionalKL, JointKL
-from .optimizer import Phase, State, minimize
+from .optimizer import Objective, Phase, State, minimize
 from .parallel import Workers, effective_n_threads
-from .placement import FrozenMap
+from .placement import FrozenMap, exaggeration_in_balance
 from .search import AllRows, ExactSearch, GivenDistances, KnownRows, TransformerSearch
 from .similarities import similarity_of
 
@@ -402,10 +402,11 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
             order = space_filling_order(start) if resumed is None else resumed[1]
             affinities = reorder(affinities, order, kernel.dtype)
         state = State.at(start[order]) if resumed is None else resumed[0]
+        objective = self._objective(affinities, similarity, kernel, workers)
         reports = Reports(
             order,
             state,
-            partial(self._fitted, dtype, factory, phases),
+            partial(self._fitted, dtype, factory, phases, objective, order),
             tasks=self._tasks,
             log=self._log,
             save=partial(self._save, state, order),
@@ -414,7 +415,7 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
             n_early=self.early_exaggeration_iter,
         )
         result = minimize(
-            self._objective(affinities, similarity, kernel, workers),
+            objective,
             state,
             phases,
             n_iter_without_progress=self.n_iter_without_progress,
@@ -451,16 +452,19 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
         dtype: Any,
         factory: KernelFactory,
         phases: list[Phase],
+        objective: Objective,
+        order: NDArray[np.intp],
         n_iter: int,
         cost: float,
         Y: NDArray[np.float64],
     ) -> dict[str, Any]:
         """Return the attributes of a fit that ends with the map ``Y``."""
-        Y = Y.astype(dtype, copy=False)
         # A map that is still exaggerated is held together by that: new rows feel the forces of the last iteration.
         ends = np.cumsum([phase.n_iter for phase in phases])
         last = phases[min(int(np.searchsorted(ends, n_iter)), len(phases) - 1)]
-        frozen = FrozenMap(Y, self.dof, factory, last.exaggeration)
+        exaggeration = exaggeration_in_balance(objective, Y[order], last.exaggeration)
+        Y = Y.astype(dtype, copy=False)
+        frozen = FrozenMap(Y, self.dof, factory, exaggeration)
         # scikit-learn's n_iter_ is the number of the last iteration, counted from 0.
         return {"embedding_": Y, "kl_divergence_": cost, "n_iter_": n_iter - 1, "_map": frozen}
 

@@ -276,6 +276,7 @@ def minimize(
         The threads to use; ``None`` is the calling thread.
     report : callable, default=None
         Called with a Progress every 50 and every ``report_every`` iterations; ends the optimization by returning True.
+        It may evaluate the objective.
     report_every : int, default=50
         Iterations between further calls of ``report``.
 
@@ -339,6 +340,8 @@ def minimize(
             if not math.isfinite(cost + norm):
                 raise _divergence(state.iteration, phase)
             if report:
+                # The report may evaluate the objective, whose next call may reuse its arrays.
+                gradient, curvature = gradient.copy(), curvature.copy()
                 if check_stop(f"report == {report!r}", report(Progress(state.iteration, cost, norm, state))):
                     reason = "report"
                     break

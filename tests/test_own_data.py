@@ -13,7 +13,7 @@ from scipy.spatial.distance import pdist
 from sklearn import config_context
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.metrics.pairwise import cosine_similarity
-from sklearn.neighbors import KNeighborsClassifier, kneighbors_graph
+from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors, kneighbors_graph
 
 from sktsne import SNE, TSNE, _native
 from sktsne._checks import float_types, precision_of
@@ -22,7 +22,9 @@ from sktsne.initialization import separate
 from sktsne.kernels import ExactKernel
 from sktsne.metrics import kl_divergence, rnx_auc, trustworthiness
 from sktsne.neighbors import all_distances, nearest_neighbors
+from sktsne.optimizer import Evaluation
 from sktsne.parallel import Workers
+from sktsne.placement import exaggeration_in_balance
 from sktsne.progress import ProgressBar
 from sktsne.search import KnownRows
 from sktsne.similarities import StudentT
@@ -72,8 +74,8 @@ class TestEqualRowsInTheStart:
         assert groups[0] == groups[2] != groups[1] == groups[3]
 
 
-class TestNewRowsInAnExaggeratedMap:
-    """New rows feel the forces of the map's last iteration."""
+class TestNewRowsInAMapThatIsNotDone:
+    """New rows feel the forces of the map's last iteration, or such as would hold the map together."""
 
     @both
     @pytest.mark.parametrize("max_iter", [10, 30, 70])
@@ -86,6 +88,45 @@ class TestNewRowsInAnExaggeratedMap:
         accuracy = KNeighborsClassifier(5).fit(model.embedding_, y[:200]).score(new, y[200:])
         # 0.22 to 0.42 where new rows feel no exaggeration, 0.60 to 0.84 with it, over five sets of rows.
         assert accuracy > 0.5
+
+    @both
+    @pytest.mark.parametrize(
+        "params",
+        [
+            {"early_exaggeration_iter": 0, "max_iter": 1},
+            {"early_exaggeration_iter": 0, "max_iter": 1, "method": "fft"},
+            {"early_exaggeration_iter": 0, "max_iter": 1, "init": "spectral"},
+            {"early_exaggeration_iter": 0, "max_iter": 5},
+            {"early_exaggeration": 1.0, "max_iter": 5},
+            {"early_exaggeration_iter": 10, "max_iter": 10},
+            {"early_exaggeration_iter": 10, "max_iter": 12},
+        ],
+    )
+    def test_are_near_their_neighbors_while_the_map_grows(self, estimator, params, digits):
+        X = digits[0][:300]
+        model = estimator(random_state=0, **params).fit(X[:200])
+        new = model.transform(X[200:])
+        # Without balanced forces 1.7 to 57,000 times the largest coordinate of the map; with them 0.6 to 1.0.
+        assert np.abs(new).max() < 1.2 * np.abs(model.embedding_).max()
+        nearest = NearestNeighbors(n_neighbors=1).fit(X[:200]).kneighbors(X[200:], return_distance=False)[:, 0]
+        distances = np.linalg.norm(new - model.embedding_[nearest], axis=1)
+        assert np.median(distances) < 0.5 * model.embedding_.std()
+
+    # A factor that is negative, little above the last one, or smaller, is not taken, and a large one is bounded.
+    @pytest.mark.parametrize(
+        ("factor", "last", "expected"),
+        [(3.0, 1.0, 3.0), (1e9, 1.0, 1000.0), (2.1, 2.0, 2.0), (0.5, 2.0, 2.0), (-3.0, 1.0, 1.0)],
+    )
+    def test_the_exaggeration_cancels_the_repulsion(self, factor, last, expected, rng):
+        # Attraction -R / factor cancels the repulsion R at the exaggeration `factor`, whatever is orthogonal to R.
+        repulsion, other = rng.normal(size=(2, 10, 2))
+        other -= repulsion * np.sum(other * repulsion) / np.sum(repulsion**2)
+
+        def objective(Y, exaggeration):
+            gradient = exaggeration * (other - repulsion / factor) + repulsion
+            return Evaluation(gradient, np.ones(10), np.nan, np.nan)
+
+        assert exaggeration_in_balance(objective, repulsion, last) == pytest.approx(expected, rel=1e-6)
 
     @both
     def test_a_callback_sees_the_map_of_its_iteration(self, estimator, digits):
