@@ -47,7 +47,8 @@ LEAST_CURVATURE = 1e-12
 # On eight sets ρ was at most 1.04 times the last exaggeration where the fit ended by itself, and 1.1 to 140 where it
 # ended after one iteration without exaggeration.
 IN_BALANCE = 1.1
-# With this factor a row's point differs from the mean of its neighbors' points by a thousandth of the distance to them.
+# With this factor a new point in a narrow map differs from the mean of its neighbors' points by a thousandth of the
+# distance of that mean from the center of the map.
 LARGEST_EXAGGERATION = 1000.0
 # Several threads may place rows in one map, and a kernel that is being prepared is for one of them.
 _PREPARING = RLock()
