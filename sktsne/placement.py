@@ -50,6 +50,10 @@ IN_BALANCE = 1.1
 # With this factor a new point in a narrow map differs from the mean of its neighbors' points by a thousandth of the
 # distance of that mean from the center of the map.
 LARGEST_EXAGGERATION = 1000.0
+# With coordinates up to this one all weights are above 0.9 in two components, so that forces are nearly proportional to
+# the distance. A random start is in balance without exaggeration, and yet needs a factor of 2 at least: new points are
+# then no farther from the center than twice the mean of their neighbors' points.
+NARROW = 0.1
 # Several threads may place rows in one map, and a kernel that is being prepared is for one of them.
 _PREPARING = RLock()
 
@@ -70,7 +74,7 @@ def exaggeration_in_balance(objective: Objective, Y: NDArray[np.float64], last: 
     objective : Objective
         What the fit minimized.
     Y : ndarray of shape (n, d)
-        The map.
+        The map, centered.
     last : float
         The exaggeration of the fit's last iteration, which is returned for a map in balance.
 
@@ -83,7 +87,8 @@ def exaggeration_in_balance(objective: Objective, Y: NDArray[np.float64], last: 
         repulsion = objective(Y, 0.0).gradient.copy()
         attraction = objective(Y, 1.0).gradient - repulsion
         balanced = -np.sum(repulsion * repulsion) / np.sum(attraction * repulsion)
-    return float(min(balanced, LARGEST_EXAGGERATION)) if balanced > IN_BALANCE * last else last
+    exaggeration = min(balanced, LARGEST_EXAGGERATION) if balanced > IN_BALANCE * last else last
+    return float(max(exaggeration, 2.0) if np.abs(Y).max() < NARROW else exaggeration)
 
 
 class FrozenMap(Caching):

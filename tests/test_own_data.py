@@ -113,6 +113,14 @@ class TestNewRowsInAMapThatIsNotDone:
         distances = np.linalg.norm(new - model.embedding_[nearest], axis=1)
         assert np.median(distances) < 0.5 * model.embedding_.std()
 
+    @both
+    def test_are_not_outside_a_random_start(self, estimator, digits):
+        X = digits[0][:300]
+        params = {"perplexity": 100, "early_exaggeration_iter": 0, "max_iter": 1, "learning_rate": 1e-9}
+        model = estimator(init="random", random_state=0, **params).fit(X[:200])
+        # Thousands of times farther where the exaggeration is 1. The means of neighbors' points are near the center.
+        assert np.abs(model.transform(X[200:])).max() < np.abs(model.embedding_).max()
+
     # A factor that is negative, little above the last one, or smaller, is not taken, and a large one is bounded.
     @pytest.mark.parametrize(
         ("factor", "last", "expected"),
