@@ -38,7 +38,7 @@ def compare(X: NDArray, estimator: Any, d: int, options: dict[str, Any], exact: 
         for name, kernel in kernels.items():
             # By its class, "exact" takes the same sparse affinities as the others.
             model = estimator(d, method=kernel, tol=0.0, n_iter_without_progress=1000, **options).fit(X)
-            milliseconds[name].append(1e3 * model.timings_["optimization"] / model.n_iter_)
+            milliseconds[name].append(1e3 * model.timings_["optimization"] / (model.n_iter_ + 1))
     chosen = estimator(d, max_iter=1, dof=options["dof"]).fit(X).method_
     return ", ".join(
         f"{name} {statistics.median(times):.2f}{' (auto)' if name == chosen else ''}"

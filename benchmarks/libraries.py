@@ -38,7 +38,7 @@ def fit_sktsne(X: Any, seed: int, threads: int, method: str = "TSNE", **paramete
 
     model = getattr(sktsne, method)(random_state=seed, n_jobs=threads, verbose=2, **parameters).fit(X)
     return model.embedding_, {
-        "iterations": model.n_iter_,
+        "iterations": model.n_iter_ + 1,
         "reported_cost": model.kl_divergence_,
         "stages": model.timings_,
         "exaggerated_iterations": model.early_exaggeration_iter,
@@ -46,7 +46,7 @@ def fit_sktsne(X: Any, seed: int, threads: int, method: str = "TSNE", **paramete
 
 
 def read_sktsne(lines: list[Line], facts: Facts) -> tuple[Stages, Trajectory]:
-    reports = [(seconds, re.search(r"Iteration (\d+): error = ([^,]+)", line)) for seconds, line in lines]
+    reports = [(seconds, re.search(r"Iteration (\d+): cost = ([^,]+)", line)) for seconds, line in lines]
     return facts["stages"], [
         (seconds, float(report[2]))
         for seconds, report in reports
@@ -89,7 +89,6 @@ def fit_sklearn(X: Any, seed: int, threads: int) -> tuple[Any, Facts]:
     from sklearn.manifold import TSNE
 
     model = TSNE(random_state=seed, n_jobs=threads, verbose=2).fit(X)
-    # n_iter_ is the number of the last iteration, counted from 0.
     return model.embedding_, {"iterations": model.n_iter_ + 1, "reported_cost": float(model.kl_divergence_)}
 
 

@@ -26,7 +26,7 @@ def main() -> None:
     with Workers(effective_n_threads(None)) as workers:
         objective = ConditionalKL(model.affinities_, similarity, ExactKernel(similarity, workers), workers)
         first, last = (float(np.linalg.norm(objective(Y)[0])) for Y in (start, model.embedding_))
-    print(f"SNE, digits, all defaults: {model.n_iter_} iterations")
+    print(f"SNE, digits, all defaults: {model.n_iter_ + 1} iterations")
     print(f"gradient norm {first:.2e} at the start, {last:.2e} at the end: {first / last:.1e} to one")
 
 

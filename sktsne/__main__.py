@@ -313,7 +313,7 @@ def _say_fit(estimator: SNE | TSNE, n_rows: int) -> None:
     sne = isinstance(estimator, SNE)
     _say("method", f"{'SNE' if sne else 't-SNE'}, {estimator.method_} kernel")
     _say("neighbors", _neighbors(estimator, n_rows))
-    _say("iterations", f"{estimator.n_iter_} of at most {estimator.max_iter}")
+    _say("iterations", f"{estimator.n_iter_ + 1} of at most {estimator.max_iter}")
     cost = estimator.kl_divergence_
     _say("cost", f"KL divergence {cost:.6g}" + (f", {cost / n_rows:.6g} per row" if sne else ""))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
@@ -33,7 +33,7 @@ from ._parameters import (
     precomputed,
     takes_all_pairs,
 )
-from ._reports import CallbackSupportMixin, Reports, Tasks, with_callbacks
+from ._reports import CallbackSupportMixin, Reports, Tasks, stage_of, with_callbacks
 from ._row_errors import numbering
 from .affinities import (
     Perplexity,
@@ -48,9 +48,9 @@ from .initialization import pca_start, random_start, separate, space_filling_ord
 from .kernels.contract import KernelFactory, make_kernel
 from .known_rows import KnownRows
 from .objectives import ConditionalKL, JointKL
-from .optimizer import Phase, State, minimize
+from .optimizer import Objective, Phase, State, minimize
 from .parallel import Workers, effective_n_threads
-from .placement import FrozenMap
+from .placement import FrozenMap, exaggeration_in_balance
 from .similarities import similarity_of
 
 # `PCA.transform` and `PCA.fit_transform` round differently. A new row counts as a training row if its nearest distance
@@ -363,10 +363,11 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
             order = space_filling_order(start) if resumed is None else resumed[1]
             affinities = reorder(affinities, order, kernel.dtype)
         state = State.at(start[order]) if resumed is None else resumed[0]
+        objective = self._objective(affinities, similarity, kernel, workers)
         reports = Reports(
             order,
             state,
-            partial(self._fitted, dtype, factory, phases),
+            partial(self._fitted, dtype, factory, phases, objective, order),
             tasks=self._tasks,
             log=self._log,
             save=partial(self._save, state, order),
@@ -375,7 +376,7 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
             n_early=self.early_exaggeration_iter,
         )
         result = minimize(
-            self._objective(affinities, similarity, kernel, workers),
+            objective,
             state,
             phases,
             n_iter_without_progress=self.n_iter_without_progress,
@@ -412,24 +413,27 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
         dtype: Any,
         factory: KernelFactory,
         phases: list[Phase],
+        objective: Objective,
+        order: NDArray[np.intp],
         n_iter: int,
         cost: float,
         Y: NDArray[np.float64],
     ) -> dict[str, Any]:
         """Return the attributes of a fit that ends with the map ``Y``."""
-        Y = Y.astype(dtype, copy=False)
         # A map that is still exaggerated is held together by that: new rows feel the forces of the last iteration.
         ends = np.cumsum([phase.n_iter for phase in phases])
         last = phases[min(int(np.searchsorted(ends, n_iter)), len(phases) - 1)]
-        frozen = FrozenMap(Y, self.dof, factory, last.exaggeration)
-        return {"embedding_": Y, "kl_divergence_": cost, "n_iter_": n_iter, "_map": frozen}
+        exaggeration = exaggeration_in_balance(objective, Y[order], last.exaggeration)
+        Y = Y.astype(dtype, copy=False)
+        frozen = FrozenMap(Y, self.dof, factory, exaggeration)
+        # scikit-learn's n_iter_ is the number of the last iteration, counted from 0.
+        return {"embedding_": Y, "kl_divergence_": cost, "n_iter_": n_iter - 1, "_map": frozen}
 
     @contextmanager
     def _stage(self, name: str, n_subtasks: int = 0) -> Iterator[None]:
-        watch = getattr(self.callback, "stage", None)
         begin = time.perf_counter()
         self._tasks.begin(name, n_subtasks)
-        with nullcontext() if watch is None else watch(name, self):
+        with stage_of(self.callback, name, self):
             yield
         self._tasks.end()
         self.timings_[name] = time.perf_counter() - begin

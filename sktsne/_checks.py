@@ -65,6 +65,15 @@ def check_type(name: str, value: Any, kind: type) -> None:
         raise TypeError(f"{name} == {value!r}, must be an instance of {kind.__name__}, not {type(value).__name__}.")
 
 
+def check_stop(name: str, returned: Any) -> bool:
+    """Return whether a callback, which errors call ``name``, returned True; raise unless it returned a bool or None."""
+    if returned is not None and not isinstance(returned, (bool, np.bool_)):
+        raise TypeError(
+            f"{name} returned an object of type {type(returned).__name__}, must return True, False or None."
+        )
+    return bool(returned)
+
+
 def _described(shape: tuple[int | str, ...]) -> str:
     return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
 

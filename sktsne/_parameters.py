@@ -107,6 +107,9 @@ def _check_reports(estimator: Any) -> None:
         raise TypeError(f"callback == {callback!r}, must be callable or None.")
     if isinstance(callback, type):
         raise TypeError(f"callback == {callback!r}, must be an instance, not the class.")
+    stage = getattr(callback, "stage", None)
+    if stage is not None and not callable(stage):
+        raise TypeError(f"callback == {callback!r} has the attribute stage == {stage!r}, must be a method or absent.")
     if not isinstance(warm_start, (bool, np.bool_)):
         raise TypeError(f"warm_start == {warm_start!r}, must be True or False, not {type(warm_start).__name__}.")
     if checkpoint is not None and not isinstance(checkpoint, (str, PathLike)):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ._checks import check_stop
 from .optimizer import CHECK_EVERY, Progress, Result, State
 from .progress import Callback
 
@@ -24,7 +26,20 @@ except ImportError:  # scikit-learn before 1.9 has no callbacks
         return method
 
 
-__all__ = ["CallbackSupportMixin", "Reports", "Tasks", "with_callbacks"]
+__all__ = ["CallbackSupportMixin", "Reports", "Tasks", "stage_of", "with_callbacks"]
+
+
+def stage_of(callback: Callback | None, name: str, estimator: Any) -> AbstractContextManager[Any]:
+    """Return the context manager of the user's callback in which a stage runs, or an empty one."""
+    stage = getattr(callback, "stage", None)
+    if stage is None:
+        return nullcontext()
+    context = stage(name, estimator)
+    if not isinstance(context, AbstractContextManager):
+        raise TypeError(
+            f"callback == {callback!r} has a method stage that returned {context!r}, must return a context manager."
+        )
+    return context
 
 
 class Tasks:
@@ -121,7 +136,8 @@ class Reports:
             self._tasks.begin("iterations")
             self._reported = iteration
         if self._callback is not None:
-            stop |= bool(self._callback(iteration, cost, self._embedding()))
+            returned = self._callback(iteration, cost, self._embedding())
+            stop |= check_stop(f"callback == {self._callback!r}", returned)
         return stop
 
     def end(self, result: Result) -> dict[str, Any]:

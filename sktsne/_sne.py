@@ -165,7 +165,8 @@ class SNE(BaseEmbedding):
         different things and do not compare.
 
     n_iter_ : int
-        Iterations done.
+        The number of the last iteration, counted from 0 as in scikit-learn: ``max_iter - 1`` unless the fit ended
+        earlier.
 
     learning_rate_ : float
         The learning rate that was used: 1.2 for "auto".

@@ -166,7 +166,8 @@ class TSNE(BaseEmbedding):
         different perplexities measure different things and do not compare.
 
     n_iter_ : int
-        Iterations done.
+        The number of the last iteration, counted from 0 as in scikit-learn: ``max_iter - 1`` unless the fit ended
+        earlier.
 
     learning_rate_ : float
         The learning rate that was used: 1.75 for "auto".

@@ -135,7 +135,8 @@ def spectral_start(affinities: Any, n_components: int, random_state: np.random.R
     The eigenvectors are those of D⁻¹S, with the symmetric affinities S and their row sums D, for the largest
     eigenvalues but the first: Laplacian eigenmaps (Belkin & Niyogi 2003), to which t-SNE with much exaggeration
     converges (Linderman & Steinerberger 2019). If the graph is not connected, each of its parts gets eigenvectors of
-    its own, and the parts lie on a circle, with areas in proportion to their numbers of points.
+    its own, and the parts lie on a circle, or from three components on, on a sphere, with areas in proportion to their
+    numbers of points.
 
     Parameters
     ----------
@@ -175,16 +176,29 @@ def spectral_start(affinities: Any, n_components: int, random_state: np.random.R
     else:
         start = np.empty((S.shape[0], n_components))
         radii = np.sqrt(np.bincount(labels))
-        angles = 2.0 * np.pi * (np.cumsum(radii) - radii / 2.0) / radii.sum()
+        centers = _centers(radii, n_components)
         for part, radius in enumerate(radii):
             rows = np.flatnonzero(labels == part)
             start[rows] = radius / 2.0 * _eigenvectors(S[rows][:, rows], n_components, random_state)
-            if n_components == 1:
-                start[rows] += angles[part] * radii.sum()
-            else:
-                start[rows, :2] += radii.sum() * np.array([np.cos(angles[part]), np.sin(angles[part])])
+            start[rows, : centers.shape[1]] += centers[part]
     # Points with the same neighbors differ in the last digits only: rounded, they coincide, and are separated.
     return rescale(separate(np.round(rescale(start, 1.0), 9), random_state))
+
+
+def _centers(radii: NDArray[np.float64], n_components: int) -> NDArray[np.float64]:
+    """Return places for parts of these radii, in the first three components at most: a line, a circle or a sphere."""
+    if n_components < 3:
+        angles = 2.0 * np.pi * (np.cumsum(radii) - radii / 2.0) / radii.sum()
+        columns, size = [angles] if n_components == 1 else [np.cos(angles), np.sin(angles)], radii.sum()
+    else:
+        # A spiral from pole to pole, on which each part has a share of the sphere in proportion to its area. Turns by
+        # the golden angle keep the parts of neighboring turns apart.
+        areas = radii**2
+        z = 1.0 - 2.0 * (np.cumsum(areas) - areas / 2.0) / areas.sum()
+        turns, width = np.pi * (3.0 - np.sqrt(5.0)) * np.arange(len(radii)), np.sqrt(1.0 - z**2)
+        columns, size = [width * np.cos(turns), width * np.sin(turns), z], np.sqrt(np.pi * areas.sum())
+    places: NDArray[np.float64] = size * np.column_stack(columns)
+    return places
 
 
 def _eigenvectors(S: csr_array, n_components: int, random_state: np.random.RandomState) -> NDArray[np.float64]:

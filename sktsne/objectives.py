@@ -33,12 +33,12 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.special import xlogy
 
-from ._checks import as_affinities, check_number
+from ._checks import as_affinities, as_floats, check_number
 from .affinities import joint_affinities, normalize_rows, symmetrize
 from .kernels import GradientKernel
 from .kernels.attraction import Attraction
 from .kernels.contract import potential_of
-from .optimizer import Evaluation
+from .optimizer import LARGEST, Evaluation
 from .parallel import Workers
 from .similarities import Similarity
 
@@ -73,6 +73,17 @@ def _check_normalization(least: float) -> None:
     """Raise a FloatingPointError unless the least of the normalizations is positive."""
     if not least > 0.0:
         raise FloatingPointError(f"Y is so wide that its weights vanish: they sum to {least}.")
+
+
+def _potential(
+    kernel: GradientKernel, Y: NDArray[np.float64], charges: NDArray[np.float64] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return φ and ∇φ at the points ``Y``; raise a ValueError that names the kernel if it makes ∇φ not finite."""
+    phi, grad_phi = potential_of(kernel, np.shape(Y), charges)
+    # On a wider map ∇φ may overflow in any kernel, and then the optimization has diverged.
+    if not math.isfinite(grad_phi.sum()) and np.abs(Y).max() <= LARGEST:
+        as_floats(f"∇φ of {type(kernel).__name__}.potential", grad_phi, grad_phi.shape)
+    return phi, grad_phi
 
 
 class JointKL:
@@ -144,7 +155,7 @@ class JointKL:
         check_number("exaggeration", exaggeration, Real, 0)
         gradient, curvature, cross = self._attraction(Y, with_cost)
         self._kernel.set_points(Y)
-        phi, grad_phi = potential_of(self._kernel, gradient.shape)
+        phi, grad_phi = _potential(self._kernel, Y)
         Z = phi.sum()
         _check_normalization(Z)
         gradient *= 4.0 * exaggeration
@@ -157,9 +168,9 @@ class JointKL:
 
     def point_costs(self, Y: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return each point's own cost, an array of shape (n,); a few may be negative."""
-        force, _, _ = self._attraction(Y, with_cost=True)
+        self._attraction(Y, with_cost=True)
         self._kernel.set_points(Y)
-        Z = potential_of(self._kernel, force.shape)[0].sum()
+        Z = _potential(self._kernel, Y)[0].sum()
         _check_normalization(Z)
         p = self._affinities
         costs: NDArray[np.float64] = self._attraction.costs + _row_sums(p) * math.log(Z) + _row_sums(_times_log(p))
@@ -233,7 +244,7 @@ class ConditionalKL:
         check_number("exaggeration", exaggeration, Real, 0)
         gradient, curvature, cross = self._attraction(Y, with_cost)
         self._kernel.set_points(Y)
-        Z, grad_phi = potential_of(self._kernel, gradient.shape)
+        Z, grad_phi = _potential(self._kernel, Y)
         _check_normalization(Z.min(initial=math.inf))
         inverse_Z = 1.0 / Z
         gradient *= 2.0 * exaggeration
@@ -241,7 +252,7 @@ class ConditionalKL:
         curvature *= 2.0 * exaggeration
         grad_phi *= inverse_Z[:, None]
         gradient += grad_phi
-        gradient += potential_of(self._kernel, gradient.shape, inverse_Z)[1]
+        gradient += _potential(self._kernel, Y, inverse_Z)[1]
         # The attraction's affinities hold every pair in both directions, so the cross entropy is half of its sum.
         cross *= 0.5
         cost = float(self._negative_entropy + cross + np.log(Z).sum()) if with_cost else math.nan
@@ -251,9 +262,9 @@ class ConditionalKL:
         """Return each point's own cost, an array of shape (n,)."""
         p = self._affinities
         attraction = Attraction(p, self._similarity, self._workers, self._kernel.dtype)  # without the symmetric p_{i|j}
-        force, _, _ = attraction(Y, with_cost=True)
+        attraction(Y, with_cost=True)
         self._kernel.set_points(Y)
-        Z = potential_of(self._kernel, force.shape)[0]
+        Z = _potential(self._kernel, Y)[0]
         _check_normalization(Z.min(initial=math.inf))
         costs: NDArray[np.float64] = attraction.costs + _row_sums(p) * np.log(Z) + _row_sums(_times_log(p))
         return costs

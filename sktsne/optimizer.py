@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ._checks import as_floats, check_number, check_type
+from ._checks import as_floats, check_number, check_stop, check_type
 from ._native import choose
 from .parallel import Workers
 
@@ -276,6 +276,7 @@ def minimize(
         The threads to use; ``None`` is the calling thread.
     report : callable, default=None
         Called with a Progress every 50 and every ``report_every`` iterations; ends the optimization by returning True.
+        It may evaluate the objective.
     report_every : int, default=50
         Iterations between further calls of ``report``.
 
@@ -305,6 +306,10 @@ def minimize(
     >>> result.n_iter, result.reason, bool(result.cost < 1e-9)
     (200, 'max_iter', True)
     """
+    if isinstance(objective, type) or not callable(objective) or not hasattr(objective, "gradient_scale"):
+        raise TypeError(f"objective == {objective!r}, must be callable and have a gradient_scale, as an Objective has.")
+    if report is not None and not callable(report):
+        raise TypeError(f"report == {report!r}, must be callable or None.")
     _check_phases(phases)
     for name, value in ("tol", tol), ("min_grad_norm", min_grad_norm), ("gradient_scale", objective.gradient_scale):
         check_number(name, value, Real, 0)
@@ -335,7 +340,9 @@ def minimize(
             if not math.isfinite(cost + norm):
                 raise _divergence(state.iteration, phase)
             if report:
-                if report(Progress(state.iteration, cost, norm, state)):
+                # The report may evaluate the objective, whose next call may reuse its arrays.
+                gradient, curvature = gradient.copy(), curvature.copy()
+                if check_stop(f"report == {report!r}", report(Progress(state.iteration, cost, norm, state))):
                     reason = "report"
                     break
                 Y, velocity, gain, shift = _arrays(state, phases, (n, d))

@@ -110,7 +110,8 @@ class ProgressBar:
                 self._early = estimator.early_exaggeration_iter
                 yield
                 if last:  # a fit that has converged is complete, too
-                    self._move(estimator.max_iter, estimator.n_iter_, estimator.n_iter_, estimator.kl_divergence_)
+                    done = estimator.n_iter_ + 1
+                    self._move(estimator.max_iter, done, done, estimator.kl_divergence_)
             finally:
                 self._bar = None
 

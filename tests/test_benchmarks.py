@@ -1,9 +1,11 @@
 """The committed measurements, and what is made from them: the documentation's page and the README's table."""
 
 import importlib
+import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -16,6 +18,20 @@ def page(monkeypatch):
     for name in ("libraries", "report", "page"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     return importlib.import_module("page")
+
+
+def test_the_lines_and_facts_of_a_fit_are_read(page, capsys):
+    libraries = importlib.import_module("libraries")
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    parameters = {"perplexity": 5.0, "early_exaggeration_iter": 60, "max_iter": 160, "tol": 0.0}
+    _, facts = libraries.fit_sktsne(X, 0, 1, **parameters)
+    lines = [(float(place), line) for place, line in enumerate(capsys.readouterr().out.splitlines())]
+    stages, trajectory = libraries.read_sktsne(lines, facts)
+    assert facts["iterations"] == 160
+    assert {"neighbors", "optimization"} < set(stages)
+    costs = [re.search("Iteration 1[05]0: cost = ([0-9.]+)", line) for _, line in lines]
+    assert [cost for _, cost in trajectory] == [float(cost[1]) for cost in costs if cost]
+    assert len(trajectory) == 2
 
 
 def test_the_readmes_table_is_made_from_the_results(page):

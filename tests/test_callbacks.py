@@ -130,11 +130,11 @@ def test_callbacks_get_rows_and_an_estimator_as_fitted_so_far(estimator, X):
     assert all(told[1] is single and told[2] is y for told in watch.told)
     fitted = [told[3] for told in watch.told if told[0] == "iterations"]
     for so_far, (iteration, cost, Y) in zip(fitted, maps, strict=False):
-        assert (so_far.n_iter_, so_far.kl_divergence_) == (iteration, cost)
+        assert (so_far.n_iter_, so_far.kl_divergence_) == (iteration - 1, cost)
         assert_array_equal(so_far.embedding_, Y.astype(np.float32))
         assert_array_equal(so_far.transform(single), so_far.embedding_)
         assert so_far.transform(single[:3] + 0.25).shape == (3, 2)
-    assert [so_far.n_iter_ for so_far in fitted] == [20, 40, 60, 80, 100, 120]
+    assert [so_far.n_iter_ for so_far in fitted] == [19, 39, 59, 79, 99, 119]
     for last in (fitted[-1], watch.told[-1][3]):
         assert_array_equal(last.embedding_, model.embedding_)
     assert watch.told[-1][0] == "fit"
@@ -151,7 +151,7 @@ def test_scores_are_monitored(X):
 def test_a_callback_ends_a_fit(X):
     watch = Watch("end iterations", lambda: len(watch.ended) == 6)  # after three stages the third stretch
     model = TSNE(**LONG).set_callbacks(watch).fit(X)
-    assert model.n_iter_ == 60
+    assert model.n_iter_ == 59
     assert_array_equal(model.embedding_, TSNE(**{**LONG, "max_iter": 60}).fit(X).embedding_)
     assert watch.told[-3][3] is None  # the stretch that was begun is empty
     assert sorted(map(id, watch.begun)) == sorted(map(id, watch.ended))

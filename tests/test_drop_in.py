@@ -37,6 +37,13 @@ def test_fitted_attributes_are_all_there(digits):
     assert public <= set(vars(ours))
 
 
+def test_iterations_are_numbered_as_in_scikit_learn(digits):
+    X, params = digits[0][:60], {"perplexity": 5.0, "max_iter": 260, "min_grad_norm": 0.0, "random_state": 0}
+    theirs = SklearnTSNE(n_iter_without_progress=1000, **params).fit(X)
+    ours = TSNE(n_iter_without_progress=1000, **params).fit(X)
+    assert ours.n_iter_ == theirs.n_iter_ == 259
+
+
 # The calls of scikit-learn's gallery.
 
 

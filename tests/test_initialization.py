@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import block_diag, csr_array
+from scipy.spatial.distance import pdist
 
 from sktsne.initialization import (
     pca_start,
@@ -139,6 +140,17 @@ class TestSpectralStart:
         assert 1.8 < spread[1] / spread[0] < 2.2  # four times the points, four times the area
         gaps = np.linalg.norm(centers[:, None] - centers[None], axis=-1)[np.triu_indices(3, 1)]
         assert gaps.min() > 2.0 * max(spread)
+
+    @pytest.mark.parametrize("d", [3, 5])
+    @pytest.mark.parametrize("n_parts", [4, 5, 12, 50])
+    def test_lays_parts_over_a_sphere(self, d, n_parts):
+        start = spectral_start(csr_array(cliques(*(6,) * n_parts)), d, state())
+        centers = start.reshape(n_parts, 6, d).mean(axis=1)[:, :3]
+        directions = centers / np.linalg.norm(centers, axis=1, keepdims=True)
+        widths = np.linalg.svd(directions - directions.mean(axis=0), compute_uv=False)
+        assert widths[2] > 0.4 * widths[0]  # 0 in a plane
+        nearest = pdist(directions).min()
+        assert nearest > 0.6 * np.sqrt(4.0 * np.pi / n_parts)  # the width of a part's share of the sphere
 
     def test_parts_points_with_the_same_neighbors(self):
         twins = csr_array(np.kron(path(30), np.ones((2, 2))))

@@ -313,7 +313,7 @@ def test_a_users_kernel_takes_part(estimator, per_iteration, rng):
     CountingKernel.calls = 0
     model = estimator(method=CountingKernel, perplexity=5, max_iter=20).fit(X)
     assert model.method_ == "CountingKernel"
-    assert CountingKernel.calls == per_iteration * 21  # the last one for the cost at the end
+    assert CountingKernel.calls == per_iteration * 23  # three at the end: for the cost, and for two forces of the map
     expected = estimator(perplexity=5, max_iter=20).fit(X)
     assert_array_equal(model.embedding_, expected.embedding_)
     partial_model = estimator(method=partial(ExactKernel), perplexity=5, max_iter=20).fit(X)
@@ -396,6 +396,21 @@ class TestLimits:
 
         with pytest.raises(ValueError, match=r"Broken\.potential (has shape|must)"):
             estimator(method=Broken, max_iter=5).fit(rng.normal(size=(50, 4)))
+
+    @pytest.mark.parametrize("estimator", [TSNE, SNE])
+    @pytest.mark.parametrize(("part", "name"), [(0, "φ"), (1, "∇φ")])
+    @pytest.mark.parametrize("value", [np.nan, np.inf])
+    def test_a_kernel_whose_sums_are_not_finite_is_named(self, estimator, part, name, value, rng):
+        class Spoiled(ExactKernel):
+            def potential(self, charges=None, at=None):
+                result = super().potential(charges, at)
+                result[part][3] = value
+                return result
+
+        with pytest.raises(
+            ValueError, match=rf"^{name} of Spoiled\.potential must be finite, and .*\[3.*\] is {value}"
+        ):
+            estimator(method=Spoiled, max_iter=5).fit(rng.normal(size=(50, 4)))
 
     def test_other_orders_and_types_are_converted(self, rng):
         class Odd(ExactKernel):

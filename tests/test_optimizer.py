@@ -137,6 +137,21 @@ def test_divergence_is_reported_with_its_learning_rate(quadratic, rng):
         minimize(quadratic, rng.normal(size=(20, 2)), [Phase(1000, 1.0, 0.9, 1e3)], n_iter_without_progress=500)
 
 
+@pytest.mark.parametrize("objective", [len, 3, Quadratic])
+def test_an_objective_that_is_none_is_named(objective):
+    with pytest.raises(TypeError, match=r"^objective == .*, must be callable and have a gradient_scale"):
+        minimize(objective, np.ones((20, 2)), [Phase(1, 1.0, 0.0, 1e-3)])
+
+
+def test_a_report_that_cannot_be_called_or_returns_no_bool_is_named(quadratic):
+    start, phases = np.ones((20, 2)), [Phase(60, 1.0, 0.0, 1e-3)]
+    with pytest.raises(TypeError, match=r"^report == 3, must be callable or None"):
+        minimize(quadratic, start, phases, report=3)
+    with pytest.raises(TypeError, match=r"^report == .*lambda.* of type ndarray, must return True, False or None"):
+        minimize(quadratic, start, phases, report=lambda progress: progress.state.Y)
+    assert minimize(quadratic, start, phases, report=lambda progress: np.bool_(True)).reason == "report"
+
+
 def test_interruption_passes_through(quadratic):
     def interrupt(progress):
         raise KeyboardInterrupt

@@ -13,7 +13,7 @@ from scipy.spatial.distance import pdist
 from sklearn import config_context
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.metrics.pairwise import cosine_similarity
-from sklearn.neighbors import KNeighborsClassifier, kneighbors_graph
+from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors, kneighbors_graph
 
 from sktsne import SNE, TSNE, _native
 from sktsne._checks import float_types, precision_of
@@ -22,7 +22,9 @@ from sktsne.initialization import separate
 from sktsne.kernels import ExactKernel
 from sktsne.metrics import kl_divergence, rnx_auc, trustworthiness
 from sktsne.neighbors import all_distances, nearest_neighbors
+from sktsne.optimizer import Evaluation
 from sktsne.parallel import Workers
+from sktsne.placement import exaggeration_in_balance
 from sktsne.progress import ProgressBar
 from sktsne.known_rows import KnownRows
 from sktsne.similarities import StudentT
@@ -72,8 +74,8 @@ class TestEqualRowsInTheStart:
         assert groups[0] == groups[2] != groups[1] == groups[3]
 
 
-class TestNewRowsInAnExaggeratedMap:
-    """New rows feel the forces of the map's last iteration."""
+class TestNewRowsInAMapThatIsNotDone:
+    """New rows feel the forces of the map's last iteration, or such as would hold the map together."""
 
     @both
     @pytest.mark.parametrize("max_iter", [10, 30, 70])
@@ -88,10 +90,58 @@ class TestNewRowsInAnExaggeratedMap:
         assert accuracy > 0.5
 
     @both
+    @pytest.mark.parametrize(
+        "params",
+        [
+            {"early_exaggeration_iter": 0, "max_iter": 1},
+            {"early_exaggeration_iter": 0, "max_iter": 1, "method": "fft"},
+            {"early_exaggeration_iter": 0, "max_iter": 1, "init": "spectral"},
+            {"early_exaggeration_iter": 0, "max_iter": 5},
+            {"early_exaggeration": 1.0, "max_iter": 5},
+            {"early_exaggeration_iter": 10, "max_iter": 10},
+            {"early_exaggeration_iter": 10, "max_iter": 12},
+        ],
+    )
+    def test_are_near_their_neighbors_while_the_map_grows(self, estimator, params, digits):
+        X = digits[0][:300]
+        model = estimator(random_state=0, **params).fit(X[:200])
+        new = model.transform(X[200:])
+        # Over three sets of rows the ratio is 0.45 to 0.92, and without balanced forces 1.6 to 67,000. The median
+        # distance is 0.12 to 0.28 standard deviations of the map, and without balanced forces 0.83 or more.
+        assert np.abs(new).max() < 1.2 * np.abs(model.embedding_).max()
+        nearest = NearestNeighbors(n_neighbors=1).fit(X[:200]).kneighbors(X[200:], return_distance=False)[:, 0]
+        distances = np.linalg.norm(new - model.embedding_[nearest], axis=1)
+        assert np.median(distances) < 0.5 * model.embedding_.std()
+
+    @both
+    def test_are_not_outside_a_random_start(self, estimator, digits):
+        X = digits[0][:300]
+        params = {"perplexity": 100, "early_exaggeration_iter": 0, "max_iter": 1, "learning_rate": 1e-9}
+        model = estimator(init="random", random_state=0, **params).fit(X[:200])
+        # Thousands of times farther where the exaggeration is 1. The means of neighbors' points are near the center.
+        assert np.abs(model.transform(X[200:])).max() < np.abs(model.embedding_).max()
+
+    # A factor that is negative, little above the last one, or smaller, is not taken, and a large one is bounded.
+    @pytest.mark.parametrize(
+        ("factor", "last", "expected"),
+        [(3.0, 1.0, 3.0), (1e9, 1.0, 1000.0), (2.1, 2.0, 2.0), (0.5, 2.0, 2.0), (-3.0, 1.0, 1.0)],
+    )
+    def test_the_exaggeration_cancels_the_repulsion(self, factor, last, expected, rng):
+        # Attraction -R / factor cancels the repulsion R at the exaggeration `factor`, whatever is orthogonal to R.
+        repulsion, other = rng.normal(size=(2, 10, 2))
+        other -= repulsion * np.sum(other * repulsion) / np.sum(repulsion**2)
+
+        def objective(Y, exaggeration):
+            gradient = exaggeration * (other - repulsion / factor) + repulsion
+            return Evaluation(gradient, np.ones(10), np.nan, np.nan)
+
+        assert exaggeration_in_balance(objective, repulsion, last) == pytest.approx(expected, rel=1e-6)
+
+    @both
     def test_a_callback_sees_the_map_of_its_iteration(self, estimator, digits):
         model = estimator(max_iter=500, random_state=0, callback=lambda iteration, cost, Y: iteration == 50)
         model.fit(digits[0][:200])
-        assert model.n_iter_ == 50
+        assert model.n_iter_ == 49
         assert np.abs(model.transform(digits[0][200:300])).max() < 1.5 * np.abs(model.embedding_).max()
 
     def test_after_exaggeration_the_map_is_that_of_exaggeration_1(self, digits):
@@ -230,6 +280,17 @@ class TestPrecision:
         assert TSNE(perplexity=5.0, max_iter=10).fit(table).embedding_.dtype == np.float32
 
 
+class SimpleCallback:
+    """A callback that returns always the same, and may have an attribute ``stage``."""
+
+    def __init__(self, returned=None, **attributes):
+        self.returned = returned
+        vars(self).update(attributes)
+
+    def __call__(self, iteration, cost, embedding):
+        return self.returned
+
+
 class TestMistakes:
     """What is easily passed by mistake is named."""
 
@@ -240,6 +301,13 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ("params", "message"),
         [
+            ({"callback": SimpleCallback(stage="fit")}, "callback == .* stage == 'fit', must be a method or absent"),
+            (
+                {"callback": SimpleCallback(stage=lambda *_: None)},
+                "callback == .* stage that returned None, must return",
+            ),
+            ({"callback": SimpleCallback(np.zeros(2))}, "callback == .* type ndarray, must return True, False or None"),
+            ({"callback": SimpleCallback(1)}, "callback == .* type int, must return True, False or None"),
             ({"callback": ProgressBar}, "callback == .*must be an instance, not the class"),
             ({"checkpoint": ""}, "checkpoint == '', must be the path of a file"),
             ({"checkpoint": "no folder/x"}, "checkpoint == .*in a folder that exists"),

@@ -47,7 +47,7 @@ def test_scikit_learn_28368_29127_constant_data_has_a_finite_map(estimator, valu
 def test_scikit_learn_24776_min_grad_norm_is_free_of_n_and_waits_for_the_end_of_exaggeration(X, rng):
     # A threshold that everything is below ends the fit at the first look after exaggeration, not before.
     model = TSNE(min_grad_norm=1e9, early_exaggeration_iter=120, max_iter=400, perplexity=5.0).fit(X)
-    assert model.n_iter_ == 150
+    assert model.n_iter_ == 149
     # Ten times the rows need no more than a few times the iterations: the norm that counts is free of n.
     ended = [
         TSNE(method="exact", perplexity=2.0, min_grad_norm=3e-3, tol=0.0, max_iter=2000, n_iter_without_progress=2000)
@@ -55,7 +55,7 @@ def test_scikit_learn_24776_min_grad_norm_is_free_of_n_and_waits_for_the_end_of_
         .n_iter_
         for n in (30, 300)
     ]
-    assert max(ended) < 2000
+    assert max(ended) < 1999
     assert max(ended) <= 5 * min(ended)
 
 

@@ -43,7 +43,7 @@ X = np.vstack([deformed(batch) for batch in np.array_split(sources, 100)])
 # fit comes on.
 start = time.perf_counter()
 model = TSNE(random_state=0, verbose=2).fit(X)
-print(f"{time.perf_counter() - start:.0f} s, {model.n_iter_} iterations")
+print(f"{time.perf_counter() - start:.0f} s, {model.n_iter_ + 1} iterations")
 print(model.timings_)
 
 # %%

@@ -41,7 +41,7 @@ def main() -> None:
         for label, rate in rates.items():
             axis.plot(*fit(X, learning_rate=rate, tol=0.0)[1], label=label)
         model, _ = fit(X)
-        axis.plot(model.n_iter_, model.kl_divergence_, "ko", label="where the default ends")
+        axis.plot(model.n_iter_ + 1, model.kl_divergence_, "ko", label="where the default ends")
         axis.set(title=name, xlabel="iteration", ylabel="cost")
         for panel, result, end in ((column[0], model, "the default's end"), (column[1], full, "1,000 iterations")):
             panel.scatter(*result.embedding_.T, c=labels, cmap="tab10" if name != "Swiss roll" else "viridis", s=3)

@@ -110,13 +110,14 @@ def potential_of(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return ``kernel.potential(charges, at)`` with the shapes and dtype of the contract, whoever wrote the kernel.
 
-    ``shape`` is that of the gradient; a ValueError names the kernel that returns anything else.
+    ``shape`` is that of the gradient; a ValueError names the kernel that returns anything else, or a φ that is not
+    finite. ∇φ may overflow at places extremely far from the points.
     """
     result = kernel.potential(charges, at)
     name = f"{type(kernel).__name__}.potential"
     if not isinstance(result, tuple) or len(result) != 2:
         raise ValueError(f"{name} must return the two arrays φ and ∇φ, got {type(result).__name__}.")
-    phi = as_floats(f"φ of {name}", result[0], shape[:1], finite=False)
+    phi = as_floats(f"φ of {name}", result[0], shape[:1])
     gradient = as_floats(f"∇φ of {name}", result[1], shape, finite=False)
     # The caller changes the arrays, and those of other libraries may be read-only.
     return tuple(array if array.flags.writeable else array.copy() for array in (phi, gradient))  # type: ignore[return-value]

@@ -19,6 +19,7 @@ import math
 import warnings
 from functools import partial
 from numbers import Real
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,7 +94,7 @@ class FFTKernel:
         self._workers = workers
         # The weight's peak has the width √α. The error of the forces doubles from α = 1 to ½; below ½ it is kept there.
         self._spacing = spacing * min(1.0, math.sqrt(2.0 * similarity.dof))
-        self._points: NDArray[np.float64] | None = None
+        self._points: Any = None  # None until set_points has prepared everything
         self._meshes: dict[tuple[tuple[int, ...], float], Mesh] = {}
         self._unit_nodes: NDArray[np.float32] | None = None
         self._spread = choose("mesh", "spread", spread_reference)
@@ -160,38 +161,38 @@ class FFTKernel:
         at: NDArray[np.float64] | None = None,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return φ (m,) and ∇φ (m, d) of the points, at themselves (without the self-term) or ``at``."""
-        points, given, places = check_request(self._points, charges, at)
-        return self._potential(points, given, places)
+        _, given, places = check_request(self._points, charges, at)
+        return self._potential(given, places)
 
     def _potential(
-        self, points: NDArray[np.float64], charges: NDArray[np.float64] | None, at: NDArray[np.float64] | None
+        self, charges: NDArray[np.float64] | None, at: NDArray[np.float64] | None
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        c = np.ones(len(points)) if charges is None else charges
+        c = np.ones(len(self._points)) if charges is None else charges
         if self._small:
-            return self._as_one_charge(points, c, at)
+            return self._as_one_charge(c, at)
         if charges is not None:
             heavy = c * ISOLATED > np.min(c, initial=np.inf, where=c > 0.0)
             if heavy.any():
-                return self._with_heavy(points, c, heavy, at)
+                return self._with_heavy(c, heavy, at)
             if (largest := float(c.max())) > HUGE:
-                phi, grad_phi = self._potential(points, c / largest, at)
+                phi, grad_phi = self._potential(c / largest, at)
                 return largest * phi, largest * grad_phi
         near_c = c if self._outliers is None else c[~self._outliers]
         if at is None:
-            return self._at_points(points, self._convolve(near_c), c, near_c)
+            return self._at_points(self._convolve(near_c), c, near_c)
         if charges is not None:
-            return self._at_others(points, self._convolve(near_c), c, near_c, at)
+            return self._at_others(self._convolve(near_c), c, near_c, at)
         if self._unit_nodes is None:  # kept, because `place` asks for potentials of unit charges many times
             self._unit_nodes = self._convolve(near_c).copy()
-        return self._at_others(points, self._unit_nodes, c, near_c, at)
+        return self._at_others(self._unit_nodes, c, near_c, at)
 
     def _as_one_charge(
-        self, points: NDArray[np.float64], c: NDArray[np.float64], at: NDArray[np.float64] | None
+        self, c: NDArray[np.float64], at: NDArray[np.float64] | None
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return φ and ∇φ of all charges c_j at their center m: φ = w(r²) Σ c_j (1 − |y_j − m|²), with r = |y − m|."""
         # Places count from the first point, because far from 0 rounding would move the center out of the map.
-        first, total = points[0], c.sum()
-        places = points - first
+        first, total = self._points[0], c.sum()
+        places = self._points - first
         center = (c[:, None] * places).sum(axis=0) / total if total > 0.0 else places.mean(axis=0)
         spread = np.sum(c * np.sum((places - center) ** 2, axis=1))
         difference = (places if at is None else at - first) - center
@@ -210,43 +211,40 @@ class FFTKernel:
 
     def _with_heavy(
         self,
-        points: NDArray[np.float64],
         c: NDArray[np.float64],
         heavy: NDArray[np.bool_],
         at: NDArray[np.float64] | None,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return φ and ∇φ with the heavy charges summed directly: on the mesh their rounding would bury the others."""
-        phi, grad_phi = self._potential(points, np.where(heavy, 0.0, c), at)
-        parts = [(slice(None), at)] if at is not None else [(heavy, None), (~heavy, points[~heavy])]
+        phi, grad_phi = self._potential(np.where(heavy, 0.0, c), at)
+        parts = [(slice(None), at)] if at is not None else [(heavy, None), (~heavy, self._points[~heavy])]
         for where, places in parts:
-            heavy_phi, heavy_grad = self._sum(points[heavy], c[heavy], places)
+            heavy_phi, heavy_grad = self._sum(self._points[heavy], c[heavy], places)
             phi[where] += heavy_phi
             grad_phi[where] += heavy_grad
         return phi, grad_phi
 
     def _at_points(
         self,
-        points: NDArray[np.float64],
         nodes: NDArray[np.float32],
         c: NDArray[np.float64],
         near_c: NDArray[np.float64],
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         phi, grad_phi = self._read_nodes(nodes, near_c, self._coordinates, exclude_self=True)
         if self._outliers is not None:
-            self._add_outliers(points, c, points[~self._outliers], phi, grad_phi)
+            self._add_outliers(c, self._points[~self._outliers], phi, grad_phi)
             phi, grad_phi = self._scatter(~self._outliers, phi, grad_phi)
         alone = phi < np.maximum(ISOLATED * phi.max(), OWN * c)
         if alone.any():
             # Two sums, from isolated points and from the others, since a difference would lose a small potential.
-            phi[alone], grad_phi[alone] = self._sum(points[alone], c[alone])
-            others = self._sum(points[~alone], c[~alone], points[alone])
+            phi[alone], grad_phi[alone] = self._sum(self._points[alone], c[alone])
+            others = self._sum(self._points[~alone], c[~alone], self._points[alone])
             phi[alone] += others[0]
             grad_phi[alone] += others[1]
         return phi, grad_phi
 
     def _at_others(
         self,
-        points: NDArray[np.float64],
         nodes: NDArray[np.float32],
         c: NDArray[np.float64],
         near_c: NDArray[np.float64],
@@ -256,11 +254,11 @@ class FFTKernel:
         covered = self._mesh.on_mesh(coordinates)
         phi, grad_phi = self._read_nodes(nodes, near_c, coordinates[covered], exclude_self=False)
         if self._outliers is not None:
-            self._add_outliers(points, c, at[covered], phi, grad_phi)
+            self._add_outliers(c, at[covered], phi, grad_phi)
         phi, grad_phi = self._scatter(covered, phi, grad_phi)
         direct = ~covered | (phi < ISOLATED * nodes.max())
         if direct.any():
-            phi[direct], grad_phi[direct] = self._sum(points, c, at[direct])
+            phi[direct], grad_phi[direct] = self._sum(self._points, c, at[direct])
         return phi, grad_phi
 
     def _read_nodes(
@@ -290,14 +288,13 @@ class FFTKernel:
 
     def _add_outliers(
         self,
-        points: NDArray[np.float64],
         c: NDArray[np.float64],
         at: NDArray[np.float64],
         phi: NDArray[np.float64],
         grad_phi: NDArray[np.float64],
     ) -> None:
         """Add, in place, what the outliers contribute to places on the mesh."""
-        outlier_phi, outlier_grad = self._sum(points[self._outliers], c[self._outliers], at)
+        outlier_phi, outlier_grad = self._sum(self._points[self._outliers], c[self._outliers], at)
         phi += outlier_phi
         grad_phi += outlier_grad
 

@@ -72,7 +72,7 @@ class FrameRecorder:
             self._clear()
         yield
         if last:
-            self(estimator.n_iter_, estimator.kl_divergence_, estimator.embedding_)
+            self(estimator.n_iter_ + 1, estimator.kl_divergence_, estimator.embedding_)
 
     def __call__(self, iteration: int, cost: float, embedding: NDArray[Any]) -> None:
         """Record a frame.
