@@ -21,7 +21,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._checkpoint import fingerprint, load, save
-from ._checks import are_single, dtypes_of, precision_of, with_valid_indices, without_rounding
+from ._checks import are_single, as_input, dtypes_of, precision_of, without_rounding
 from ._faiss import ApproximateSearch
 from ._memory import check_memory
 from ._native import warn_if_not_compiled
@@ -294,7 +294,7 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
         with config_context(assume_finite=False), np.errstate(over="ignore", invalid="ignore"):
             X = validate_data(
                 self,
-                with_valid_indices("X", X),
+                as_input("X", X),
                 reset=reset,
                 accept_sparse="csr",
                 dtype=dtypes,

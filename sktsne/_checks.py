@@ -207,9 +207,44 @@ def as_csr(name: str, value: Any) -> csr_array:
     return matrix
 
 
-def with_valid_indices(name: str, X: Any) -> Any:
-    """Return X, where X is a sparse matrix of real numbers as `as_csr` does, before SciPy's compiled loops read it."""
-    return as_csr(name, X) if issparse(X) and X.dtype.kind in "fiub" else X
+def as_input(name: str, X: Any) -> Any:
+    """Return a matrix in a form that scikit-learn reads right: it trusts the indices of sparse ones and ignores masks.
+
+    Parameters
+    ----------
+    name : str
+        What errors call it.
+    X : {array-like, sparse matrix}
+        A sparse matrix is returned as `as_csr` returns it, because SciPy's conversions trust its indices.
+
+    Returns
+    -------
+    X : {array-like, csr_array}
+        For scikit-learn to convert and check.
+
+    Raises
+    ------
+    TypeError
+        If ``X`` does not tell its number of rows.
+    ValueError
+        If ``X`` is an invalid sparse matrix, or has masked values, whose masks scikit-learn ignores.
+    """
+    if issparse(X):
+        return as_csr(name, X)
+    check_counted(name, X)
+    if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
+        raise ValueError(f"{name} has masked values, must have none: fill them, or leave out their rows or columns.")
+    return X
+
+
+def check_counted(name: str, value: Any) -> None:
+    """Raise a TypeError unless a value tells how many rows it has, as a lazy frame and a generator do not."""
+    has_length = hasattr(value, "__len__") or hasattr(value, "__array__")
+    if len(getattr(value, "shape", (None,) if has_length else ())) == 0:
+        raise TypeError(
+            f"{name} must be an array or a data frame, and {type(value).__name__} does not tell its number of rows. "
+            f"Compute {name} first: a lazy frame by its method collect, a generator by list."
+        )
 
 
 def _checked_csr(value: Any) -> csr_array:

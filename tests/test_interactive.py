@@ -142,6 +142,16 @@ def test_dates_are_a_scale_and_have_names(rng, page):
     assert (fill.field, fill.transform) == ("value", bar.color_mapper)
 
 
+def test_dates_beyond_the_calendar_are_a_scale_of_years_and_have_names(rng, page):
+    days = np.append(np.arange("2024-01-01", "2024-02-01", dtype="M8[D]"), np.datetime64("-5000-03-01"))
+    EmbeddingDisplay(rng.normal(size=(32, 2)), days).to_html(page)
+    columns, bar = shown(page), content(page).select_one({"type": bokeh.models.ColorBar})
+    assert columns["label"][-1] == "-5000-03-01"
+    assert_array_equal(columns["value"], [*[2024] * 31, -5000])
+    assert (bar.color_mapper.low, bar.color_mapper.high) == (-5000, 2024)
+    assert bar.formatter.code == "return `${tick} year`"
+
+
 def test_missing_labels_are_gray_and_last(rng, page):
     EmbeddingDisplay(rng.normal(size=(4, 2)), ["a", None, "b", float("nan")]).to_html(page)
     document = content(page)

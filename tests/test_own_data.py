@@ -15,12 +15,12 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.neighbors import KNeighborsClassifier, kneighbors_graph
 
-from sktsne import SNE, TSNE, _native
+from sktsne import SNE, TSNE, EmbeddingDisplay, _native
 from sktsne._checks import float_types, precision_of
 from sktsne.affinities import FixedBandwidth, Perplexity, Uniform, conditional_affinities, mean_bandwidth
 from sktsne.initialization import separate
 from sktsne.kernels import ExactKernel
-from sktsne.metrics import kl_divergence, rnx_auc, trustworthiness
+from sktsne.metrics import kl_divergence, knn_accuracy, rnx_auc, trustworthiness
 from sktsne.neighbors import all_distances, nearest_neighbors
 from sktsne.parallel import Workers
 from sktsne.progress import ProgressBar
@@ -301,8 +301,96 @@ class TestMistakes:
             conditional_affinities(graph, Uniform, Workers())
 
 
+class Plan:
+    """A frame that is a plan, as the lazy frame of polars: it has columns, but no rows and no shape."""
+
+    columns = ("a", "b")
+
+
 class TestSmallFaults:
     """Each was reported with a small input."""
+
+    @pytest.mark.parametrize("make", [Plan, lambda: (row for row in np.eye(40))], ids=["lazy frame", "generator"])
+    @pytest.mark.parametrize(
+        ("name", "call"),
+        [
+            ("X", lambda X, given: TSNE(perplexity=5.0).fit(given)),
+            ("X", lambda X, given: TSNE(perplexity=5.0, max_iter=1).fit(X).transform(given)),
+            ("X", lambda X, given: trustworthiness(given, X)),
+            ("embedding", lambda X, given: trustworthiness(X, given)),
+            ("affinities", lambda X, given: kl_divergence(given, X)),
+            ("embedding", lambda X, given: knn_accuracy(given, X)),
+            ("y", lambda X, given: knn_accuracy(X, given)),
+            ("embedding", lambda X, given: EmbeddingDisplay(given).to_html("map.html")),
+            ("y", lambda X, given: EmbeddingDisplay(X, given).to_html("map.html")),
+            ("features", lambda X, given: EmbeddingDisplay(X).to_html("map.html", features=given)),
+        ],
+    )
+    def test_what_has_no_number_of_rows_is_named(self, make, name, call, rng):
+        given = make()
+        with pytest.raises(TypeError, match=f"^{name} must .*{type(given).__name__} .*Compute {name} first.*collect"):
+            call(rng.normal(size=(40, 2)), given)
+
+    @pytest.mark.parametrize(
+        ("name", "call"),
+        [
+            ("X", lambda X, masked: TSNE(perplexity=5.0).fit(masked)),
+            ("X", lambda X, masked: trustworthiness(masked, X)),
+            ("embedding", lambda X, masked: trustworthiness(X, masked)),
+            ("embedding", lambda X, masked: EmbeddingDisplay(masked).to_html("map.html")),
+        ],
+    )
+    def test_masked_values_are_not_taken_for_values(self, name, call, rng):
+        X = rng.normal(size=(40, 2))
+        with pytest.raises(ValueError, match=f"{name} has masked values, must have none"):
+            call(X, np.ma.masked_greater(X, 1.0))
+
+    def test_a_mask_of_nothing_is_no_mask(self, rng):
+        X = rng.normal(size=(40, 3))
+        expected, found = (TSNE(perplexity=5.0, max_iter=5).fit(each).embedding_ for each in (X, np.ma.array(X)))
+        assert_array_equal(found, expected)
+
+    @pytest.mark.parametrize(
+        "call",
+        [
+            lambda S, X: TSNE(perplexity=5.0).fit(S),
+            lambda S, X: TSNE(perplexity=5.0, max_iter=1).fit(csr_array(X)).transform(S),
+            lambda S, X: trustworthiness(S, X),
+            lambda S, X: kl_divergence(S, X),
+        ],
+    )
+    @pytest.mark.parametrize("index", [0, 10**6])
+    def test_a_sparse_matrix_of_objects_is_checked_like_others(self, call, index, rng):
+        X = rng.normal(size=(40, 40))
+        S = csr_array(X)
+        S.data, S.indices[0] = S.data.astype(object), index
+        with pytest.raises(ValueError, match=r"must be a valid sparse matrix: .*dtype object"):
+            call(S, X)
+
+    @pytest.mark.parametrize(
+        "y",
+        [
+            ["a", None] * 20,
+            np.array([1.0, np.nan] * 20),
+            np.array(["a", np.nan] * 20, dtype=object),
+            np.ma.array([0, 1] * 20, mask=[False, True] * 20),
+            pd.Series(["a", None] * 20, dtype="string"),
+            pd.Series([True, None] * 20, dtype="boolean"),
+            pd.DataFrame({"kind": pd.Categorical(["a", None] * 20)}),
+            pd.Series([pd.Timestamp("2024-01-01"), pd.NaT] * 20),
+        ],
+        ids=lambda y: f"{type(y).__name__} {getattr(y, 'dtype', '')}",
+    )
+    def test_missing_classes_are_counted(self, y, rng):
+        Y, complete = rng.normal(size=(40, 2)), ["a", "b"] * 20
+        with pytest.raises(ValueError, match=r"^y is missing the labels of 20 of 40 rows, the first of them row 1,"):
+            knn_accuracy(Y, y)
+        with pytest.raises(ValueError, match=r"^new_y is missing the labels of 20 of 40 rows"):
+            knn_accuracy(Y, complete, Y, y)
+
+    def test_numbers_that_are_no_classes_are_named(self, rng):
+        with pytest.raises(ValueError, match=r"^Unknown label type: continuous"):
+            knn_accuracy(rng.normal(size=(40, 2)), rng.normal(size=40))
 
     def test_a_start_with_nan_says_so_first(self, rng):
         start = np.full((40, 2), np.nan)

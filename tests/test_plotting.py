@@ -259,6 +259,27 @@ def test_dates_are_a_scale_with_a_bar_that_can_be_read(rng, kind):
     assert all(re.fullmatch(r"2024-0[12](-\d\d)?", tick) for tick in ticks)
 
 
+@pytest.mark.parametrize(
+    ("far", "tick"),
+    [("0000-12-31", "500 year"), ("-5000-01-01", "\N{MINUS SIGN}5000 year"), ("30000-01-01", "30000 year")],
+)
+def test_dates_beyond_the_calendar_are_a_scale_of_years(rng, far, tick):
+    y = np.append(DAYS, np.array([far, "NaT"], dtype="M8[D]"))
+    display = EmbeddingDisplay.from_embedding(rng.normal(size=(len(y), 2)), y)
+    display.figure_.canvas.draw()
+    assert_array_equal(display.points_.get_array(), [*[2024] * len(DAYS), int(far[:-6]), np.nan])
+    assert tick in [text.get_text() for text in display.colorbar_.ax.get_yticklabels()]
+
+
+@pytest.mark.parametrize("end", ["0001-01-01", "9999-12-31"])
+def test_dates_at_the_ends_of_the_calendar_are_dates(rng, end):
+    y = np.append(DAYS, np.array(end, dtype="M8[D]"))
+    display = EmbeddingDisplay.from_embedding(rng.normal(size=(len(y), 2)), y)
+    display.figure_.canvas.draw()
+    assert display.points_.get_array()[-1] == matplotlib.dates.date2num(y[-1])
+    assert len(display.colorbar_.ax.get_yticklabels()) >= 3
+
+
 def test_the_bar_of_durations_has_their_unit(rng):
     y = np.append(np.arange(30), np.datetime64("NaT").astype(int)).astype("m8[m]")
     display = EmbeddingDisplay.from_embedding(rng.normal(size=(31, 2)), y)

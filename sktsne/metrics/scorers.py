@@ -7,13 +7,13 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
 
-from .._checks import check_number
+from .._checks import as_input, check_counted, check_number
 from .._pipeline import place_of_embedding
 from .ranks import continuity, neighborhood_preservation, rnx_auc, trustworthiness
 
@@ -71,12 +71,36 @@ def knn_accuracy(
     if (new_embedding is None) != (new_y is None):
         missing = "new_y" if new_y is None else "new_embedding"
         raise ValueError(f"{missing} == None, must be given: new_embedding and new_y go together.")
-    Y = check_array(embedding, dtype=np.float64, input_name="embedding")
+    Y = _check_positions("embedding", embedding)
+    _check_classes("y", y)
     classifier = KNeighborsClassifier(n_neighbors)
     if new_embedding is None:
-        return float(np.mean(cross_val_score(classifier, Y, y, cv=cv)))
-    new = check_array(new_embedding, dtype=np.float64, input_name="new_embedding")
+        return float(np.mean(cross_val_score(classifier, Y, y, cv=cv, error_score="raise")))
+    new = _check_positions("new_embedding", new_embedding)
+    _check_classes("new_y", new_y)
     return float(classifier.fit(Y, y).score(new, new_y))
+
+
+def _check_positions(name: str, embedding: Any) -> NDArray[np.float64]:
+    positions: NDArray[np.float64] = check_array(as_input(name, embedding), dtype=np.float64, input_name=name)
+    return positions
+
+
+def _check_classes(name: str, y: Any) -> None:
+    """Raise unless every row has a class: scikit-learn would sort missing labels among the others, and fail."""
+    from ..plotting.columns import as_array, column_of, read_column  # here, because displays import the measures
+
+    check_counted(name, y)
+    y = column_of(y)
+    array = as_array(y)
+    if array.ndim != 1:
+        return  # scikit-learn tells what is wrong
+    missing = np.flatnonzero(read_column(y, array).codes < 0)
+    if len(missing):
+        raise ValueError(
+            f"{name} is missing the labels of {len(missing)} of {len(array)} rows, the first of them row {missing[0]}, "
+            "must have a label for every row: leave out the rows without one."
+        )
 
 
 class EmbeddingScorer:

@@ -268,13 +268,17 @@ def as_numbers(values: NDArray[Any]) -> tuple[NDArray[np.float64], str] | None:
     Returns
     -------
     numbers : ndarray of float64
-        The numbers: days since 1970 for points in time.
+        The numbers: days since 1970 for points in time, or their years.
     unit : str
-        "date" for points in time, a unit of time for durations, else "".
+        "date" for points in time, or "year" if some lie beyond the years 1 to 9999 of the calendars of Python and
+        matplotlib; a unit of time for durations; else "".
     """
     times = as_times(values)
     if times is not None:
         if times.dtype.kind == "M":
+            years = times.astype("M8[Y]").astype(np.float64) + 1970.0
+            if not ((years >= 1.0) & (years <= 9999.0)).all():
+                return years, "year"
             days = times.astype("M8[D]")
             return days.astype(np.float64) + (times - days) / np.timedelta64(1, "D"), "date"
         longest = np.abs(times).max(initial=np.timedelta64(0, "ns"))

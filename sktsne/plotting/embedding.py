@@ -15,7 +15,7 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array, check_consistent_length
 
-from .._checks import check_choice
+from .._checks import as_input, check_choice, check_counted
 from .._pipeline import embedder_of, place_of_embedding
 from .columns import as_array, as_typed, read_column
 from .drawing import (
@@ -308,7 +308,7 @@ class EmbeddingDisplay:
 
     def _check(self) -> tuple[NDArray[Any], Labels]:
         """Return the components to draw, and the labels."""
-        Y = check_array(self.embedding, dtype=[np.float64, np.float32], input_name="embedding")
+        Y = check_array(as_input("embedding", self.embedding), dtype=[np.float64, np.float32], input_name="embedding")
         if Y.shape[1] > 3:
             message = f"of {Y.shape[1]} components, the plot shows the first two"
             warnings.warn(message, UserWarning, stacklevel=3)
@@ -341,6 +341,7 @@ def _columns_of(features: Any) -> list[tuple[Any, Any]]:
     """Return the names and columns of a data frame, a table of pyarrow or a dict."""
     if features is None:
         return []
+    check_counted("features", features)
     if hasattr(features, "column_names"):
         return list(zip(features.column_names, features.columns, strict=True))
     if isinstance(features, Mapping) or (hasattr(features, "columns") and hasattr(features, "items")):

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import column_or_1d
 
+from .._checks import check_counted
 from .columns import MISSING, as_array, as_numbers, column_of, names_of, read_column
 
 MAX_CLASSES = 20
@@ -34,7 +35,7 @@ class Labels(NamedTuple):
     """Labels that give the colors: classes, as codes and names, or values, or neither.
 
     Missing labels are the last class, named `MISSING`; missing values are NaN. ``unit`` is that of the values: "date"
-    for days since 1970, a unit of time, or "".
+    for days since 1970, "year" for dates far from today, a unit of time, or "".
     """
 
     name: str | None
@@ -76,6 +77,7 @@ def read_labels(y: Any, name: str | None) -> Labels:
     name : str or None
         Their name; by default that of the column.
     """
+    check_counted("y", y)
     y = column_of(y)
     if name is None:
         name = getattr(y, "name", None)
