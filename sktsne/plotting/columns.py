@@ -69,7 +69,7 @@ def as_array(column: Any) -> NDArray[Any]:
         return np.asarray(column) if any(map(_is_array, kinds)) else _narrowed(column)
     items = _to_list(column)
     if items is not None:
-        return _narrowed(items) if _categories(column) is None else _objects(items)
+        return _narrowed(items) if categories_of(column) is None else _objects(items)
     array = np.asarray(column)
     if array.dtype.kind in FIXED:
         return array
@@ -158,7 +158,7 @@ def read_column(column: Any, array: NDArray[Any] | None = None) -> Distinct:
         codes[known] = inverse.ravel()
         return Distinct(codes, values)
     codes, found = _factorize(array.tolist())
-    order = _order(found, _categories(column))
+    order = _order(found, categories_of(column))
     rank = np.empty(len(order) + 1, dtype=np.intp)
     rank[order], rank[-1] = np.arange(len(order)), -1
     return Distinct(rank[codes], np.fromiter((found[k] for k in order), object, len(order)))
@@ -198,7 +198,7 @@ def _is_missing(value: Any) -> bool:
         return False
 
 
-def _categories(column: Any) -> list[Any] | None:
+def categories_of(column: Any) -> list[Any] | None:
     """Return the categories of a column if they have an order: of pandas, of a polars Enum, or of pyarrow."""
     dtype = getattr(column, "dtype", None)
     categories: Any = getattr(dtype, "categories", None)

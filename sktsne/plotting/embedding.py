@@ -24,13 +24,14 @@ from .drawing import (
     draw_image,
     draw_legend,
     draw_marks,
+    draw_names,
     legend_marks,
     make_room,
     new_figure,
     prepare,
 )
 from .interactive import Column, make_page
-from .labels import MAX_CLASSES, Labels, read_labels
+from .labels import FEW_CLASSES, Labels, read_labels
 
 # Above this number of points, marks hide each other however small they are.
 MAX_MARKS = 200_000
@@ -41,10 +42,11 @@ class EmbeddingDisplay:
 
     `from_estimator` and `from_embedding` make a display and draw it.
 
-    Up to 20 different labels are classes, each with its own color; up to ten colors are safe for the color-blind. More
-    labels, if they are numbers, dates or durations, are values on a color scale. Labels that differ are different
-    classes, whatever numbers they look like; texts are in the order of the numbers in them, and categories in theirs.
-    Missing labels (None, NaN, NaT, ``pandas.NA``, masked) are gray, and last in the legend.
+    Up to 50 different labels are classes, each with its own color; up to ten colors are safe for the color-blind. The
+    names of more than 20 classes also stand in the map, each at the middle of its class. More than 20 numbers, dates or
+    durations are values on a color scale, unless they are categories of pandas, polars or pyarrow. Labels that differ
+    are different classes, whatever numbers they look like; texts are in the order of the numbers in them, and
+    categories in theirs. Missing labels (None, NaN, NaT, ``pandas.NA``, masked) are gray, and last in the legend.
 
     Marks get smaller and more transparent with the number of points. A map of more than 200,000 points with one or two
     components is drawn as an image: a pixel shows the mean value of its points; or their most frequent class, deeper
@@ -70,9 +72,12 @@ class EmbeddingDisplay:
     points_ : matplotlib PathCollection or AxesImage
         The points, or their density.
     legend_ : matplotlib Legend or None
-        The classes, at the right of the map. Long names are broken into lines and shortened.
+        The classes, at the right of the map. Long names are broken into lines and shortened. There is no legend of
+        more than 20 classes beside axes of your own with less room than it needs.
     colorbar_ : matplotlib Colorbar or None
         The scale of values or counts.
+    names_ : list of matplotlib Text
+        The names in the map, of more than 20 classes. Long names are shortened.
 
     See Also
     --------
@@ -95,6 +100,8 @@ class EmbeddingDisplay:
     points_: Any
     legend_: Any
     colorbar_: Any
+    names_: list[Any]
+    _in_panel: bool = False  # of maps in a figure that has room for one legend, and none for names in each map
 
     def __init__(self, embedding: ArrayLike, y: Any = None, *, label_name: str | None = None) -> None:
         self.embedding = embedding
@@ -200,7 +207,7 @@ class EmbeddingDisplay:
             Whether to draw an image of the density; "auto" does for more than 200,000 points. With three components
             there is no such image, and "auto" draws a random sample of 200,000 points and warns.
         legend : bool, default=True
-            Whether to draw the legend or color bar.
+            Whether to draw the legend, with the names in the map, or the color bar.
         **kwargs
             Arguments for matplotlib's ``scatter``, or ``imshow`` for a density, which override those of the display:
             ``s``, ``marker``, ``alpha``, ``cmap``, ``vmin``, ``vmax`` or ``norm``, for example. Classes have the first
@@ -242,7 +249,8 @@ class EmbeddingDisplay:
             rows = _sample(n)
             embedding, labels = embedding[rows], labels.of(rows)
         self.points_ = (draw_image if as_image else draw_marks)(self.ax_, embedding, labels, kwargs)
-        self._add_legend(labels, kwargs, legend, ax is None)
+        self._add_legend(labels, kwargs, legend, ax is None or self._in_panel)
+        self.names_ = draw_names(self.ax_, embedding, labels) if legend and not self._in_panel else []
         if ax is None and self.legend_ is not None:
             make_room(self.figure_, self.legend_)
         return self
@@ -278,7 +286,7 @@ class EmbeddingDisplay:
         Warns
         -----
         UserWarning
-            If the page leaves out components, the colors of more than 20 classes, or points: of more than 200,000
+            If the page leaves out components, the colors of more than 50 classes, or points: of more than 200,000
             points it shows a random sample of 200,000.
 
         Examples
@@ -418,7 +426,9 @@ def plot_perplexities(
         ax = figure.add_subplot(math.ceil(len(values) / n_columns), n_columns, place, projection=projection)
         ax.set_title(f"perplexity {value:g}")
         at_the_corner = place == n_columns  # one legend is enough
-        displays.append(EmbeddingDisplay(Y, y, label_name=label_name).plot(ax, legend=at_the_corner, **kwargs))
+        display = EmbeddingDisplay(Y, y, label_name=label_name)
+        display._in_panel = True
+        displays.append(display.plot(ax, legend=at_the_corner, **kwargs))
     legend = displays[n_columns - 1].legend_
     if legend is not None:
         make_room(figure, legend)
@@ -451,7 +461,7 @@ def draw(path: Path, embedding: NDArray[Any], labels: NDArray[Any] | None = None
     figure = Figure(figsize=(8, 2) if n_components == 1 else (8, 8))
     FigureCanvasAgg(figure)
     ax = figure.add_subplot(projection="3d" if n_components == 3 else None)
-    y = None if labels is None else as_typed(labels, MAX_CLASSES)
+    y = None if labels is None else as_typed(labels, FEW_CLASSES)
     EmbeddingDisplay(embedding, y, label_name=label_name).plot(ax)
     figure.savefig(path, dpi=150, bbox_inches="tight")
 
