@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import takewhile
 from numbers import Integral, Real
 from traceback import walk_stack
@@ -225,16 +226,49 @@ def as_input(name: str, X: Any) -> Any:
     Raises
     ------
     TypeError
-        If ``X`` does not tell its number of rows.
+        If ``X`` does not tell its number of rows, or is a dict or an array of records.
     ValueError
         If ``X`` is an invalid sparse matrix, or has masked values, whose masks scikit-learn ignores.
     """
     if issparse(X):
         return as_csr(name, X)
     check_counted(name, X)
+    if isinstance(X, Mapping) or getattr(getattr(X, "dtype", None), "names", None):
+        kind = type(X).__name__ if isinstance(X, Mapping) else "structured array"
+        raise TypeError(f"{name} is a {kind}, must be an array or a data frame, as pandas.DataFrame makes of one.")
+    if hasattr(X, "columns") and X.shape[1] == 0:
+        return np.empty(X.shape)  # scikit-learn names the shape of an array, and not that of a frame
     if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
         raise ValueError(f"{name} has masked values, must have none: fill them, or leave out their rows or columns.")
     return X
+
+
+@contextmanager
+def errors_that_name_columns(name: str, X: Any) -> Iterator[None]:
+    """Name the first column of a data frame that holds no numbers in the error of a conversion, which does not."""
+    try:
+        yield
+    except (TypeError, ValueError, OverflowError) as error:
+        for column, values in columns_of(X) or ():
+            try:
+                array = np.asarray(values)
+                if array.dtype.kind in "mM":
+                    raise TypeError(f"got {array.dtype}")
+                array.astype(np.float64)
+            except (TypeError, ValueError, OverflowError) as reason:
+                raise ValueError(
+                    f"column {column!r} of {name} must hold numbers: {reason}. Leave it out, or encode it as numbers."
+                ) from error
+        raise
+
+
+def columns_of(X: Any) -> list[tuple[Any, Any]] | None:
+    """Return the names and columns of a data frame or of a table of pyarrow, or None of anything else."""
+    if hasattr(X, "column_names"):
+        return list(zip(X.column_names, X.columns, strict=True))
+    if not hasattr(X, "columns"):
+        return None
+    return list(X.items()) if hasattr(X, "items") else [(name, X[name]) for name in X.columns]
 
 
 def check_counted(name: str, value: Any) -> None:

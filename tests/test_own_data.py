@@ -3,6 +3,7 @@
 import itertools
 import re
 import warnings
+from datetime import date
 
 import numpy as np
 import pandas as pd
@@ -345,6 +346,57 @@ class TestSmallFaults:
         with pytest.raises(ValueError, match=f"{name} has masked values, must have none"):
             call(X, np.ma.masked_greater(X, 1.0))
 
+    @pytest.mark.parametrize(
+        "call",
+        [lambda X: TSNE(perplexity=5.0).fit(X), lambda X: trustworthiness(X, np.eye(40))],
+        ids=["fit", "measure"],
+    )
+    @pytest.mark.parametrize(
+        ("value", "reason"),
+        [
+            ("b", "could not convert string to float: 'b'"),
+            (10**400, "int too large to convert to float"),
+            (pd.NaT, "float.. argument must be"),
+            ([1, 2], "setting an array element with a sequence"),
+        ],
+        ids=lambda each: str(each)[:9],
+    )
+    @pytest.mark.parametrize("package", ["pandas", "polars"])
+    def test_a_column_that_holds_no_numbers_is_named(self, call, value, reason, package):
+        frame = pd.DataFrame({"size": np.arange(40.0), "kind": np.arange(40.0).astype(object)})
+        frame.at[3, "kind"] = value
+        if package == "polars":
+            polars = pytest.importorskip("polars")
+            columns = {name: polars.Series(frame[name].tolist(), dtype=polars.Object) for name in frame}
+            frame = polars.DataFrame(columns)
+        with pytest.raises(ValueError, match=f"column 'kind' of X must hold numbers: {reason}"):
+            call(frame)
+
+    @pytest.mark.parametrize("kind", ["M8[ns]", "m8[ns]"])
+    def test_a_column_of_times_is_named(self, kind):
+        frame = pd.DataFrame({"size": np.arange(40.0), "when": np.arange(40).astype(kind)})
+        with pytest.raises(ValueError, match="column 'when' of X must hold numbers: got"):
+            TSNE(perplexity=5.0).fit(frame)
+
+    def test_errors_of_other_things_than_columns_are_left_alone(self, rng):
+        with pytest.raises(TypeError, match="Feature names are only supported if all"):
+            TSNE(perplexity=5.0).fit(pd.DataFrame(rng.normal(size=(40, 2)), columns=["a", 1]))
+
+    @pytest.mark.parametrize("shape", [(40, 0), (0, 0)])
+    def test_the_shape_of_an_empty_frame_is_named(self, shape):
+        with pytest.raises(ValueError, match=re.escape(f"(shape={shape})")):
+            TSNE(perplexity=5.0).fit(pd.DataFrame(np.empty(shape)))
+
+    @pytest.mark.parametrize("call", [lambda X: TSNE(perplexity=5.0).fit(X), lambda X: trustworthiness(X, np.eye(40))])
+    def test_dicts_and_records_are_named(self, call, rng):
+        columns = {name: rng.normal(size=40) for name in "ab"}
+        with pytest.raises(
+            TypeError, match=r"X is a dict, must be an array or a data frame, as pandas\.DataFrame makes"
+        ):
+            call(columns)
+        with pytest.raises(TypeError, match="X is a structured array, must be"):
+            call(pd.DataFrame(columns).to_records(index=False))
+
     def test_a_mask_of_nothing_is_no_mask(self, rng):
         X = rng.normal(size=(40, 3))
         expected, found = (TSNE(perplexity=5.0, max_iter=5).fit(each).embedding_ for each in (X, np.ma.array(X)))
@@ -387,6 +439,25 @@ class TestSmallFaults:
             knn_accuracy(Y, y)
         with pytest.raises(ValueError, match=r"^new_y is missing the labels of 20 of 40 rows"):
             knn_accuracy(Y, complete, Y, y)
+
+    @pytest.mark.parametrize(
+        "names",
+        [
+            [("a", 1), ("b", 2)],
+            [date(2024, 1, 1), date(2024, 1, 2)],
+            [1, "a"],
+            pd.interval_range(0, 2),
+            pd.period_range("2024", periods=2, freq="M"),
+        ],
+        ids=lambda names: type(names[0]).__name__,
+    )
+    def test_classes_may_be_anything_that_displays_show(self, names, rng):
+        numbers = rng.integers(2, size=40)
+        Y, y = rng.normal(size=(40, 2)), [names[k] for k in numbers]
+        assert knn_accuracy(Y, y) == knn_accuracy(Y, numbers)
+        assert knn_accuracy(Y[:20], y[:20], Y[20:], y[20:]) == knn_accuracy(Y[:20], numbers[:20], Y[20:], numbers[20:])
+        frame = pd.DataFrame({"kind": y})
+        assert knn_accuracy(Y, frame) == knn_accuracy(Y, numbers)  # no warning of a column in place of a vector
 
     def test_numbers_that_are_no_classes_are_named(self, rng):
         with pytest.raises(ValueError, match=r"^Unknown label type: continuous"):

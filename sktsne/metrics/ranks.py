@@ -16,7 +16,7 @@ from scipy.spatial.distance import cdist
 from sklearn.metrics import pairwise_distances
 from sklearn.utils import check_array, check_consistent_length, check_random_state
 
-from .._checks import as_input, check_choice, check_number, precision_of, without_rounding
+from .._checks import as_input, check_choice, check_number, errors_that_name_columns, precision_of, without_rounding
 from .._parameters import METRICS
 from .._process import one_blas_thread
 from ..neighbors import CANCELLATION, Metric, errors_that_name, resolve, rows_of
@@ -380,7 +380,8 @@ def _check_rows(X: Any, embedding: Any, metric: Metric) -> tuple[Any, NDArray[np
     precomputed = isinstance(metric, str) and metric == "precomputed"
     precision = precision_of(X)
     X, embedding = as_input("X", X), as_input("embedding", embedding)
-    X = check_array(X, accept_sparse=False if precomputed else "csr", dtype=np.float64, input_name="X")
+    with errors_that_name_columns("X", X):
+        X = check_array(X, accept_sparse=False if precomputed else "csr", dtype=np.float64, input_name="X")
     Y = check_array(embedding, dtype=np.float64, order="C", ensure_min_samples=3, input_name="embedding")
     check_consistent_length(X, Y)
     if precomputed and X.shape[0] != X.shape[1]:

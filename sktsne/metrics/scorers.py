@@ -72,13 +72,12 @@ def knn_accuracy(
         missing = "new_y" if new_y is None else "new_embedding"
         raise ValueError(f"{missing} == None, must be given: new_embedding and new_y go together.")
     Y = _check_positions("embedding", embedding)
-    _check_classes("y", y)
+    classes = _classes(y=y) if new_y is None else _classes(y=y, new_y=new_y)
     classifier = KNeighborsClassifier(n_neighbors)
     if new_embedding is None:
-        return float(np.mean(cross_val_score(classifier, Y, y, cv=cv, error_score="raise")))
+        return float(np.mean(cross_val_score(classifier, Y, classes[0], cv=cv, error_score="raise")))
     new = _check_positions("new_embedding", new_embedding)
-    _check_classes("new_y", new_y)
-    return float(classifier.fit(Y, y).score(new, new_y))
+    return float(classifier.fit(Y, classes[0]).score(new, classes[1]))
 
 
 def _check_positions(name: str, embedding: Any) -> NDArray[np.float64]:
@@ -86,21 +85,27 @@ def _check_positions(name: str, embedding: Any) -> NDArray[np.float64]:
     return positions
 
 
-def _check_classes(name: str, y: Any) -> None:
-    """Raise unless every row has a class: scikit-learn would sort missing labels among the others, and fail."""
+def _classes(**given: Any) -> list[NDArray[Any]]:
+    """Return columns of labels as scikit-learn takes them: numbers and texts, and the numbers of any other classes."""
     from ..plotting.columns import as_array, column_of, read_column  # here, because displays import the measures
 
-    check_counted(name, y)
-    y = column_of(y)
-    array = as_array(y)
-    if array.ndim != 1:
-        return  # scikit-learn tells what is wrong
-    missing = np.flatnonzero(read_column(y, array).codes < 0)
-    if len(missing):
-        raise ValueError(
-            f"{name} is missing the labels of {len(missing)} of {len(array)} rows, the first of them row {missing[0]}, "
-            "must have a label for every row: leave out the rows without one."
-        )
+    for name, labels in given.items():
+        check_counted(name, labels)
+    arrays = [as_array(column_of(labels)) for labels in given.values()]
+    if any(array.ndim != 1 for array in arrays):
+        return arrays  # scikit-learn tells what is wrong
+    joined = np.concatenate(arrays)
+    codes = read_column(joined).codes
+    ends = np.cumsum(list(map(len, arrays)))
+    for name, part in zip(given, np.split(codes, ends[:-1]), strict=True):
+        missing = np.flatnonzero(part < 0)
+        if len(missing):
+            raise ValueError(
+                f"{name} is missing the labels of {len(missing)} of {len(part)} rows, the first of them row "
+                f"{missing[0]}, must have a label for every row: leave out the rows without one."
+            )
+    known = joined.dtype.kind in "biuf" or all(isinstance(label, str) for label in joined)
+    return arrays if known else np.split(codes, ends[:-1])
 
 
 class EmbeddingScorer:

@@ -15,7 +15,7 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array, check_consistent_length
 
-from .._checks import as_input, check_choice, check_counted
+from .._checks import as_input, check_choice, check_counted, columns_of
 from .._pipeline import embedder_of, place_of_embedding
 from .columns import as_array, as_typed, read_column
 from .drawing import (
@@ -350,13 +350,10 @@ def _columns_of(features: Any) -> list[tuple[Any, Any]]:
     if features is None:
         return []
     check_counted("features", features)
-    if hasattr(features, "column_names"):
-        return list(zip(features.column_names, features.columns, strict=True))
-    if isinstance(features, Mapping) or (hasattr(features, "columns") and hasattr(features, "items")):
-        return list(features.items())
-    if hasattr(features, "columns"):
-        return [(name, features[name]) for name in features.columns]
-    raise TypeError(f"features is a {type(features).__name__}, must be a DataFrame or a dict of columns.")
+    columns = list(features.items()) if isinstance(features, Mapping) else columns_of(features)
+    if columns is None:
+        raise TypeError(f"features is a {type(features).__name__}, must be a DataFrame or a dict of columns.")
+    return columns
 
 
 def _column(heading: str, values: Any, n: int, name: str, *, exact: bool = False) -> Column:
