@@ -247,6 +247,11 @@ def test_the_error_without_bokeh_says_how_to_get_it(rng, page, monkeypatch):
         EmbeddingDisplay(rng.normal(size=(5, 2))).to_html(page)
 
 
+def test_a_title_may_be_a_number(rng, page):
+    EmbeddingDisplay(rng.normal(size=(5, 2))).to_html(page, title=2024)
+    assert "<title>2024</title>" in re.sub(r"\s", "", page.read_text())
+
+
 def test_text_of_the_user_is_text(rng, page):
     display = EmbeddingDisplay(rng.normal(size=(5, 2)), [EVIL] * 5, label_name=EVIL)
     display.to_html(page, names=[EVIL] * 5, features={EVIL: [EVIL] * 5}, title=EVIL)

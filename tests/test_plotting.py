@@ -10,12 +10,14 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from registries import APPROXIMATE, KERNELS
 from sklearn.base import clone
+from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sktsne import SNE, TSNE, EmbeddingDisplay, plotting
-from sktsne.metrics import point_costs, rnx_auc, rnx_curve
+from sktsne.metrics import point_costs, rnx_auc, rnx_curve, trustworthiness_scorer
 from sktsne.plotting import FrameRecorder, RNXDisplay, plot_perplexities
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -148,6 +150,7 @@ def read(y):
         (np.array([36, 1], dtype="m8[h]"), ["1 h", "36 h"]),
         ([datetime.timedelta(days=2)], ["2 d"]),
         ([0.0, np.inf], ["0", "inf"]),
+        ([["x", "y"], ["x"]], ["['x']", "['x', 'y']"]),
     ],
     ids=str,
 )
@@ -648,6 +651,52 @@ def test_from_estimator():
     for rows in (None, X):
         points = EmbeddingDisplay.from_estimator(pipeline, rows).points_
         assert_allclose(points.get_offsets(), pipeline[-1].embedding_)
+
+
+def test_the_estimator_may_be_a_search():
+    search = GridSearchCV(TSNE(**FAST), {"perplexity": [3, 5]}, scoring=trustworthiness_scorer, cv=[(range(60),) * 2])
+    in_pipeline = make_pipeline(StandardScaler(), TSNE(**FAST))
+    for estimator in (search, clone(search).set_params(estimator=in_pipeline, param_grid={"tsne__perplexity": [5]})):
+        best = estimator.fit(X).best_estimator_
+        expected = best[-1].embedding_ if estimator is not search else best.embedding_
+        for rows in (None, X):
+            assert_array_equal(EmbeddingDisplay.from_estimator(estimator, rows).points_.get_offsets(), expected)
+        assert_array_equal(RNXDisplay.from_estimator(estimator, X).curve, rnx_curve(X, expected))
+        assert len(point_costs(estimator)) == 60
+
+
+def test_the_curve_of_a_pipeline_compares_with_what_enters_it():
+    pipeline = make_pipeline(StandardScaler(), TSNE(**FAST)).fit(X)
+    display = RNXDisplay.from_estimator(pipeline, X)
+    assert_array_equal(display.curve, rnx_curve(X, pipeline[-1].embedding_))
+    assert display.name == "TSNE"
+
+
+def test_mistakes_are_named():
+    model = TSNE(**FAST).fit(X)
+    for labels in (["a", "b"] * 30, np.arange(60)):
+        with pytest.raises(ValueError, match="X has one dimension, must be rows to place; labels go to y"):
+            EmbeddingDisplay.from_estimator(model, labels)
+    with pytest.raises(ValueError, match="features"):  # of rows with too few columns
+        EmbeddingDisplay.from_estimator(model, X[:, :2])
+    with pytest.raises(TypeError, match=re.escape("PCA(n_components=2), must have the positions")):
+        EmbeddingDisplay.from_estimator(PCA(n_components=2).fit(X))
+    with pytest.raises(TypeError, match="ax is a ndarray, must be one of matplotlib's Axes"):
+        EmbeddingDisplay.from_embedding(X[:, :2], ax=plt.figure().subplots(1, 2))
+    with pytest.raises(ValueError, match="n_columns == 0, must be an integer at least 1"):
+        plot_perplexities(model, X, [5], n_columns=0)
+
+
+def test_a_panel_without_legend():
+    assert plot_perplexities(TSNE(**FAST), X, [5], ["a", "b"] * 30, legend=False)[0].legend_ is None
+
+
+def test_names_with_tabs_are_drawn(rng):
+    y = [f"{k}\ta" for k in range(21)]
+    display = EmbeddingDisplay.from_embedding(rng.normal(size=(21, 2)), y)
+    display.figure_.canvas.draw()  # without a warning of a missing glyph
+    for texts in (display.names_, display.legend_.get_texts()):
+        assert [text.get_text() for text in texts] == [f"{k} a" for k in range(21)]
 
 
 def test_labels_bring_their_name():

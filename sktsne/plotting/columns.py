@@ -65,8 +65,10 @@ def as_array(column: Any) -> NDArray[Any]:
     if isinstance(column, np.ma.MaskedArray):
         return _without(np.ma.getdata(column), np.ma.getmaskarray(column))
     if isinstance(column, list | tuple):
-        kinds = set(map(type, column))
-        return np.asarray(column) if any(map(_is_array, kinds)) else _narrowed(column)
+        try:
+            return np.asarray(column) if any(map(_is_array, set(map(type, column)))) else _narrowed(column)
+        except ValueError:  # lists of different lengths are values themselves
+            return _narrowed(column)
     items = _to_list(column)
     if items is not None:
         return _narrowed(items) if categories_of(column) is None else _objects(items)

@@ -314,7 +314,7 @@ def draw_names(ax: Any, Y: NDArray[Any], labels: Labels) -> list[Any]:
 
     style = {"ha": "center", "va": "center", "fontsize": "x-small", "clip_on": True, "parse_math": False}
     style["path_effects"] = [withStroke(linewidth=2.0, foreground="w")]
-    return [ax.text(*place, shorten(name, LONGEST_IN_MAP), **style) for name, place in labels.names_in_map(Y).items()]
+    return [ax.text(*place, fit(name, LONGEST_IN_MAP, 1), **style) for name, place in labels.names_in_map(Y).items()]
 
 
 def draw_colorbar(ax: Any, points: Any, labels: Labels, name: str | None) -> Any:
@@ -341,7 +341,7 @@ def draw_colorbar(ax: Any, points: Any, labels: Labels, name: str | None) -> Any
 
 def fit(text: str, room: int, n_lines: int) -> str:
     """Return a text in lines of at most some characters, shortened if it needs too many lines."""
-    if len(text) <= room and "\n" not in text:
+    if len(text) <= room and text.isprintable():
         return text
     text = " ".join(text.split())
     lines, kept = textwrap.wrap(text, room), room * n_lines

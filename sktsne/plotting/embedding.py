@@ -6,6 +6,7 @@ import math
 import os
 import warnings
 from collections.abc import Iterable, Mapping
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array, check_consistent_length
 
-from .._checks import as_input, check_choice, check_counted, columns_of
+from .._checks import as_input, check_choice, check_counted, check_number, columns_of
 from .._pipeline import embedder_of, place_of_embedding
 from .columns import as_array, as_typed, read_column
 from .drawing import (
@@ -125,8 +126,8 @@ class EmbeddingDisplay:
 
         Parameters
         ----------
-        estimator : estimator or Pipeline
-            A fitted estimator, or a pipeline with one.
+        estimator : estimator, Pipeline or search
+            A fitted estimator, a pipeline with one, or a search over its parameters.
         X : {array-like, sparse matrix} of shape (n_samples, n_features), default=None
             Rows to place by ``transform``; ``None`` draws the rows of the fit, at ``embedding_``.
         y : array-like of shape (n_samples,), default=None
@@ -237,6 +238,8 @@ class EmbeddingDisplay:
         n, d = embedding.shape
         if density is True and d == 3:
             raise ValueError("density == True, must be False or 'auto' for a map with 3 components.")
+        if not (ax is None or hasattr(ax, "scatter")):
+            raise TypeError(f"ax is a {type(ax).__name__}, must be one of matplotlib's Axes, as of plt.subplots.")
         self.ax_ = axes_for(d) if ax is None else ax
         self.figure_ = self.ax_.figure
         if (self.ax_.name == "3d") != (d == 3):
@@ -414,7 +417,8 @@ def plot_perplexities(
     values = list(perplexities)
     if not values:
         raise ValueError("perplexities == [], must hold at least one.")
-    n_columns = min(n_columns, len(values))
+    check_number("n_columns", n_columns, Integral, 1)
+    n_columns, legend = min(n_columns, len(values)), kwargs.pop("legend", True)
     figure = new_figure((3.2 * n_columns + 1.0, 3.4 * math.ceil(len(values) / n_columns)))
     displays = []
     for place, value in enumerate(values, start=1):
@@ -425,10 +429,9 @@ def plot_perplexities(
         at_the_corner = place == n_columns  # one legend is enough
         display = EmbeddingDisplay(Y, y, label_name=label_name)
         display._in_panel = True
-        displays.append(display.plot(ax, legend=at_the_corner, **kwargs))
-    legend = displays[n_columns - 1].legend_
-    if legend is not None:
-        make_room(figure, legend)
+        displays.append(display.plot(ax, legend=legend and at_the_corner, **kwargs))
+    if displays[n_columns - 1].legend_ is not None:
+        make_room(figure, displays[n_columns - 1].legend_)
     return displays
 
 
@@ -467,6 +470,12 @@ def embedding_of(estimator: Any, X: Any = None) -> Any:
     """Return the map of an estimator or pipeline, or the positions of the rows ``X`` in the map."""
     if X is None:
         return embedder_of(estimator).embedding_
+    estimator = getattr(estimator, "best_estimator_", estimator)
     if isinstance(estimator, Pipeline):
         estimator = estimator[: place_of_embedding(estimator) + 1]
-    return estimator.transform(X)
+    try:
+        return estimator.transform(X)
+    except (TypeError, ValueError) as error:
+        if np.ndim(X) == 1:
+            raise ValueError(f"X has one dimension, must be rows to place; labels go to y ({error}).") from error
+        raise

@@ -169,6 +169,7 @@ def make_page(Y: NDArray[Any], labels: Labels, columns: dict[str, Column], title
     if labels.classes is not None:
         _write_names(figure, Y, labels)
         figure.add_layout(_legend(points, labels, boxes["label"]), "right")
+    title = None if title is None else str(title)
     heading = [] if title is None else [Div(text=escape(title), disable_math=True, styles={"font-size": "150%"})]
     page = column(*heading, row(*boxes.values(), counter), figure, sizing_mode="stretch_both")
     return str(file_html(page, INLINE, title="Map" if title is None else title))

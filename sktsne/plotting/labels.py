@@ -84,7 +84,7 @@ class Labels(NamedTuple):
             for k, name in enumerate((self.classes or [])[: self.n_known]):
                 points = Y[self.codes == k]
                 if len(points):  # a sample may have none
-                    distances = ((points - np.median(points, axis=0)) ** 2).sum(axis=1)
+                    distances = np.abs(points - np.median(points, axis=0)).sum(axis=1)
                     places[name] = points[distances.argmin()]
         return places
 
