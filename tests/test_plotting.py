@@ -270,15 +270,15 @@ def test_dates_are_a_scale_with_a_bar_that_can_be_read(rng, kind):
 
 
 @pytest.mark.parametrize(
-    ("far", "tick"),
-    [("0000-12-31", "500 year"), ("-5000-01-01", "\N{MINUS SIGN}5000 year"), ("30000-01-01", "30000 year")],
+    ("far", "tick"), [("0000-12-31", "500 year"), ("-5000-01-01", "-5000 year"), ("30000-01-01", "30000 year")]
 )
 def test_dates_beyond_the_calendar_are_a_scale_of_years(rng, far, tick):
     y = np.append(DAYS, np.array([far, "NaT"], dtype="M8[D]"))
     display = EmbeddingDisplay.from_embedding(rng.normal(size=(len(y), 2)), y)
     display.figure_.canvas.draw()
     assert_array_equal(display.points_.get_array(), [*[2024] * len(DAYS), int(far[:-6]), np.nan])
-    assert tick in [text.get_text() for text in display.colorbar_.ax.get_yticklabels()]
+    ticks = [text.get_text() for text in display.colorbar_.ax.get_yticklabels()]
+    assert tick in [text.replace("\N{MINUS SIGN}", "-") for text in ticks]  # as newer versions of matplotlib write it
 
 
 @pytest.mark.parametrize("end", ["0001-01-01", "9999-12-31"])
