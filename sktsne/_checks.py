@@ -138,6 +138,8 @@ def as_floats(
         try:
             if issparse(value) or np.iscomplexobj(value):
                 raise TypeError(f"got {type(value).__name__ if issparse(value) else 'complex numbers'}")
+            if _is_masked(value):
+                raise ValueError("got masked values")
             array = _required(value, np.float64)
         except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(
@@ -238,14 +240,22 @@ def as_input(name: str, X: Any) -> Any:
         raise TypeError(f"{name} is a {kind}, must be an array or a data frame, as pandas.DataFrame makes of one.")
     if hasattr(X, "columns") and X.shape[1] == 0:
         return np.empty(X.shape)  # scikit-learn names the shape of an array, and not that of a frame
-    if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
+    if _is_masked(X):
         raise ValueError(f"{name} has masked values, must have none: fill them, or leave out their rows or columns.")
     return X
 
 
+def _is_masked(value: Any) -> bool:
+    """Return whether some values of an array are masked, which conversions ignore."""
+    return isinstance(value, np.ma.MaskedArray) and bool(np.ma.is_masked(value))
+
+
 @contextmanager
 def errors_that_name_columns(name: str, X: Any) -> Iterator[None]:
-    """Name the first column of a data frame that holds no numbers in the error of a conversion, which does not."""
+    """Name the first column of a data frame that holds no numbers in the error of a conversion, which does not.
+
+    Of a column of vectors, as of embeddings of texts, the error also says how to make a matrix of it.
+    """
     try:
         yield
     except (TypeError, ValueError, OverflowError) as error:
@@ -256,9 +266,11 @@ def errors_that_name_columns(name: str, X: Any) -> Iterator[None]:
                     raise TypeError(f"got {array.dtype}")
                 array.astype(np.float64)
             except (TypeError, ValueError, OverflowError) as reason:
-                raise ValueError(
-                    f"column {column!r} of {name} must hold numbers: {reason}. Leave it out, or encode it as numbers."
-                ) from error
+                remedy = STACK if str(reason) == SEQUENCES else "Leave it out, or encode it as numbers."
+                message = f"column {column!r} of {name} must hold numbers: {str(reason).rstrip('.')}. {remedy}"
+                raise ValueError(message) from error
+        if str(error) == SEQUENCES:
+            raise ValueError(f"{name} must hold numbers, and has sequences as its elements. {STACK}") from error
         raise
 
 
@@ -347,6 +359,9 @@ def as_affinities(name: str, value: Any, n_columns: int | None = None) -> csr_ar
     return affinities
 
 
+# NumPy's error for an array of objects that are arrays or lists, and what helps.
+SEQUENCES = "setting an array element with a sequence."
+STACK = "numpy.stack makes a matrix of a column of vectors."
 # The floating types below float64, by their names in NumPy, pandas (with nullable and Arrow's types) and polars.
 FLOAT_TYPES: dict[str, type[np.floating]] = {
     "float16": np.float16,

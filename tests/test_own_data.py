@@ -21,6 +21,7 @@ from sktsne._checks import float_types, precision_of
 from sktsne.affinities import FixedBandwidth, Perplexity, Uniform, conditional_affinities, mean_bandwidth
 from sktsne.initialization import separate
 from sktsne.kernels import ExactKernel
+from sktsne.large import embed_large
 from sktsne.metrics import kl_divergence, knn_accuracy, rnx_auc, trustworthiness
 from sktsne.neighbors import all_distances, nearest_neighbors
 from sktsne.parallel import Workers
@@ -339,6 +340,8 @@ class TestSmallFaults:
             ("X", lambda X, masked: trustworthiness(masked, X)),
             ("embedding", lambda X, masked: trustworthiness(X, masked)),
             ("embedding", lambda X, masked: EmbeddingDisplay(masked).to_html("map.html")),
+            ("init", lambda X, masked: TSNE(perplexity=5.0, init=masked).fit(X)),
+            ("X", lambda X, masked: embed_large(TSNE(perplexity=5.0), masked)),
         ],
     )
     def test_masked_values_are_not_taken_for_values(self, name, call, rng):
@@ -357,7 +360,7 @@ class TestSmallFaults:
             ("b", "could not convert string to float: 'b'"),
             (10**400, "int too large to convert to float"),
             (pd.NaT, "float.. argument must be"),
-            ([1, 2], "setting an array element with a sequence"),
+            ([1, 2], r"setting an array element with a sequence\. numpy\.stack makes a matrix"),
         ],
         ids=lambda each: str(each)[:9],
     )
@@ -371,6 +374,17 @@ class TestSmallFaults:
             frame = polars.DataFrame(columns)
         with pytest.raises(ValueError, match=f"column 'kind' of X must hold numbers: {reason}"):
             call(frame)
+
+    @pytest.mark.parametrize("container", [pd.Series, lambda rows: np.fromiter(rows, object, len(rows))])
+    def test_a_column_of_vectors_tells_how_to_make_a_matrix(self, container, rng):
+        vectors = container(list(rng.normal(size=(40, 3))))
+        for call in (TSNE(perplexity=5.0).fit, lambda X: trustworthiness(X, np.eye(40))):
+            with pytest.raises(
+                ValueError, match=r"^X must hold numbers, and has sequences .* numpy\.stack makes a matrix"
+            ):
+                call(vectors)
+        expected = TSNE(perplexity=5.0, max_iter=1).fit(np.array(list(vectors)))
+        assert_array_equal(TSNE(perplexity=5.0, max_iter=1).fit(np.stack(vectors)).embedding_, expected.embedding_)
 
     @pytest.mark.parametrize("kind", ["M8[ns]", "m8[ns]"])
     def test_a_column_of_times_is_named(self, kind):
@@ -387,7 +401,14 @@ class TestSmallFaults:
         with pytest.raises(ValueError, match=re.escape(f"(shape={shape})")):
             TSNE(perplexity=5.0).fit(pd.DataFrame(np.empty(shape)))
 
-    @pytest.mark.parametrize("call", [lambda X: TSNE(perplexity=5.0).fit(X), lambda X: trustworthiness(X, np.eye(40))])
+    @pytest.mark.parametrize(
+        "call",
+        [
+            lambda X: TSNE(perplexity=5.0).fit(X),
+            lambda X: trustworthiness(X, np.eye(40)),
+            lambda X: embed_large(TSNE(perplexity=5.0), X),
+        ],
+    )
     def test_dicts_and_records_are_named(self, call, rng):
         columns = {name: rng.normal(size=40) for name in "ab"}
         with pytest.raises(
@@ -396,6 +417,10 @@ class TestSmallFaults:
             call(columns)
         with pytest.raises(TypeError, match="X is a structured array, must be"):
             call(pd.DataFrame(columns).to_records(index=False))
+
+    def test_masked_values_of_parts_are_not_taken_for_values(self, rng):
+        with pytest.raises(ValueError, match=r"X must be a dense array .*: got masked values"):
+            nearest_neighbors(np.ma.masked_greater(rng.normal(size=(40, 2)), 1.0), 5)
 
     def test_a_mask_of_nothing_is_no_mask(self, rng):
         X = rng.normal(size=(40, 3))
