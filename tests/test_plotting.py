@@ -518,6 +518,28 @@ def test_names_of_many_classes_stand_at_a_point_in_the_middle_of_each(density):
     assert EmbeddingDisplay.from_embedding(Y[:80], names[y[:80]]).names_ == []
 
 
+@pytest.mark.parametrize("density", [False, True])
+@pytest.mark.parametrize("n_classes", [8, 10, 20, 30])
+def test_no_class_is_black_on_a_dark_map(rng, density, n_classes):
+    y = [f"c{k % n_classes}" for k in range(60)]
+    with plt.style.context("dark_background"):
+        display = EmbeddingDisplay.from_embedding(rng.normal(size=(60, 2)), y, density=density)
+        colors = np.array([rgb(mark.get_color()) for mark in display.legend_.get_lines()])
+    assert len(np.unique(colors, axis=0)) == n_classes
+    assert colors.max(axis=1).min() > 0.2
+    with matplotlib.rc_context({"axes.facecolor": "none"}):  # which is no dark background
+        display = EmbeddingDisplay.from_embedding(rng.normal(size=(60, 2)), y, density=density)
+        assert ([rgb(mark.get_color()) for mark in display.legend_.get_lines()] == np.array(rgb("k"))).all(axis=1).any()
+
+
+def test_names_in_the_map_stand_out_from_a_dark_map(rng):
+    with plt.style.context("dark_background"):
+        text = EmbeddingDisplay.from_embedding(rng.normal(size=(30, 2)), [f"c{k}" for k in range(30)]).names_[0]
+        (halo,) = text.get_path_effects()
+        assert rgb(text.get_color()) == rgb("w")
+        assert rgb(halo._gc["foreground"]) == rgb("k")
+
+
 def test_names_in_space_and_none_where_they_have_no_room(rng):
     y = [f"c{k % 30}" for k in range(60)]
     Y = rng.normal(size=(60, 3))

@@ -122,12 +122,15 @@ def class_colors(labels: Labels, scale: Any = None) -> NDArray[np.float64]:
     """Return the colors of the classes, RGBA: of a color map if there is one, else the display's own.
 
     A color map of few colors, as "tab10", gives the first ones, in turn if they are too few; any other gives colors at
-    equal distances. Missing labels are gray.
+    equal distances. Missing labels are gray. Black becomes white in a style with a dark background.
     """
-    from matplotlib import colormaps
-    from matplotlib.colors import to_rgba_array
+    from matplotlib import colormaps, rcParams
+    from matplotlib.colors import to_rgba, to_rgba_array
 
     colors = np.array(to_rgba_array(labels.palette))
+    *background, opacity = to_rgba(rcParams["axes.facecolor"])
+    if opacity > 0.0 and np.mean(background) < 0.5:
+        colors[(colors[:, :3] == 0.0).all(axis=1)] = 1.0
     if scale is not None:
         scale, n = colormaps[scale] if isinstance(scale, str) else scale, labels.n_known
         few = scale.N <= FEW_COLORS
@@ -313,7 +316,7 @@ def draw_names(ax: Any, Y: NDArray[Any], labels: Labels) -> list[Any]:
     from matplotlib.patheffects import withStroke
 
     style = {"ha": "center", "va": "center", "fontsize": "x-small", "clip_on": True, "parse_math": False}
-    style["path_effects"] = [withStroke(linewidth=2.0, foreground="w")]
+    style["path_effects"] = [withStroke(linewidth=2.0, foreground=ax.get_facecolor())]
     return [ax.text(*place, fit(name, LONGEST_IN_MAP, 1), **style) for name, place in labels.names_in_map(Y).items()]
 
 
