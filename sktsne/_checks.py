@@ -254,14 +254,15 @@ def _is_masked(value: Any) -> bool:
 def errors_that_name_columns(name: str, X: Any) -> Iterator[None]:
     """Name the first column of a data frame that holds no numbers in the error of a conversion, which does not.
 
-    Of a column of vectors, as of embeddings of texts, the error also says how to make a matrix of it.
+    Of a column of vectors, as of embeddings of texts, the error also says how to make a matrix of it. Missing values
+    are no reason for another error: scikit-learn has one for them.
     """
     try:
         yield
     except (TypeError, ValueError, OverflowError) as error:
         for column, values in columns_of(X) or ():
             try:
-                array = np.asarray(values)
+                array = np.asarray(_known(values))
                 if array.dtype.kind in "mM":
                     raise TypeError(f"got {array.dtype}")
                 array.astype(np.float64)
@@ -272,6 +273,13 @@ def errors_that_name_columns(name: str, X: Any) -> Iterator[None]:
         if str(error) == SEQUENCES:
             raise ValueError(f"{name} must hold numbers, and has sequences as its elements. {STACK}") from error
         raise
+
+
+def _known(column: Any) -> Any:
+    """Return the values of a column of pandas, polars or pyarrow that are not missing."""
+    methods = (getattr(column, name, None) for name in ("dropna", "drop_nulls", "drop_null"))
+    drop = next(filter(None, methods), None)
+    return column if drop is None else drop()
 
 
 def columns_of(X: Any) -> list[tuple[Any, Any]] | None:

@@ -359,7 +359,6 @@ class TestSmallFaults:
         [
             ("b", "could not convert string to float: 'b'"),
             (10**400, "int too large to convert to float"),
-            (pd.NaT, "float.. argument must be"),
             ([1, 2], r"setting an array element with a sequence\. numpy\.stack makes a matrix"),
         ],
         ids=lambda each: str(each)[:9],
@@ -374,6 +373,13 @@ class TestSmallFaults:
             frame = polars.DataFrame(columns)
         with pytest.raises(ValueError, match=f"column 'kind' of X must hold numbers: {reason}"):
             call(frame)
+
+    def test_a_column_with_missing_numbers_is_not_named_for_another_reason(self):
+        frame = pd.DataFrame({"age": pd.Series([1, None] * 20, dtype="Int64"), "kind": ["a", "b"] * 20})
+        with pytest.raises(ValueError, match="column 'kind' of X must hold numbers"):
+            TSNE(perplexity=5.0).fit(frame)
+        with pytest.raises(ValueError, match="Input X contains NaN"):
+            TSNE(perplexity=5.0).fit(frame[["age"]])
 
     @pytest.mark.parametrize("container", [pd.Series, lambda rows: np.fromiter(rows, object, len(rows))])
     def test_a_column_of_vectors_tells_how_to_make_a_matrix(self, container, rng):

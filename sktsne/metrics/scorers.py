@@ -86,8 +86,8 @@ def _check_positions(name: str, embedding: Any) -> NDArray[np.float64]:
 
 
 def _classes(**given: Any) -> list[NDArray[Any]]:
-    """Return columns of labels as scikit-learn takes them: numbers and texts, and the numbers of any other classes."""
-    from ..plotting.columns import as_array, column_of, read_column  # here, because displays import the measures
+    """Return labels as scikit-learn takes them: numbers and texts as they are, and an integer for each other class."""
+    from ..plotting.columns import as_array, column_of, read_column  # at the call, because displays import the measures
 
     for name, labels in given.items():
         check_counted(name, labels)

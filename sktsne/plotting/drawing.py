@@ -41,9 +41,8 @@ def prepare(ax: Any, d: int) -> None:
     for spine in ax.spines.values():
         spine.set_color("0.8")
     if d == 3:
-        ax.set_anchor(
-            "E"
-        )  # where a layout looks for a legend at the right of a cube, which fills only a part of its axes
+        # A layout reserves room for a legend at the right edge of the axes, of which a cube fills only the middle.
+        ax.set_anchor("E")
         for axis in (ax.xaxis, ax.yaxis, ax.zaxis):
             axis.line.set_color("0.8")
 

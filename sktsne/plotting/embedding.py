@@ -102,7 +102,8 @@ class EmbeddingDisplay:
     legend_: Any
     colorbar_: Any
     names_: list[Any]
-    _in_panel: bool = False  # of maps in a figure that has room for one legend, and none for names in each map
+    # Whether the map is one of several in a figure, which has room for one legend, and none for names in the maps.
+    _in_panel: bool = False
 
     def __init__(self, embedding: ArrayLike, y: Any = None, *, label_name: str | None = None) -> None:
         self.embedding = embedding

@@ -127,7 +127,7 @@ class FrameRecorder:
         frames = _aligned(self.maps)
         display = EmbeddingDisplay(frames[-1], y).plot(ax, density=False, **kwargs)
         for name in display.names_:
-            name.remove()  # names would stay where the classes end
+            name.remove()  # the names stay where they are while the points move
         display.ax_.set_adjustable("box")  # the axes keep their limits
         n_components = frames[-1].shape[1]
         for axis in "xyz"[:n_components]:

@@ -23,7 +23,7 @@ DATES = {  # how the ticks of a color bar show dates
     "hourmin": "%H:%M",
     "minutes": "%H:%M",
 }
-TALLEST = 26  # entries of the legend, one below the other, in a usual window
+TALLEST = 26  # entries in a column of the legend, which a window of 800 pixels has room for
 MOVING = 20_000  # points drawn while the map is dragged or zoomed
 
 # How tooltips show a number: an integer with all digits, another with six, or two decimals.
