@@ -21,7 +21,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._checkpoint import fingerprint, load, save
-from ._checks import are_single, dtypes_of, precision_of, with_valid_indices, without_rounding
+from ._checks import are_single, as_input, dtypes_of, errors_that_name_columns, precision_of, without_rounding
 from ._memory import check_memory
 from ._native import warn_if_not_compiled
 from ._parameters import (
@@ -283,14 +283,16 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
 
     def _validate(self, X: Any, reset: bool = True) -> Any:
         """Return X as a float32 or float64 array, or CSR matrix, of the kind that the fit had."""
+        X = as_input("X", X)
         precision = precision_of(X)
         # scikit-learn makes float64 of some frames of float32.
         dtypes = [np.float32] if are_single(dtypes_of(X)) else [np.float64, np.float32]
         # A sum tells scikit-learn whether X has NaN, also where the user has told it to assume that there is none.
-        with config_context(assume_finite=False), np.errstate(over="ignore", invalid="ignore"):
+        quietly = np.errstate(over="ignore", invalid="ignore")
+        with config_context(assume_finite=False), quietly, errors_that_name_columns("X", X):
             X = validate_data(
                 self,
-                with_valid_indices("X", X),
+                X,
                 reset=reset,
                 accept_sparse="csr",
                 dtype=dtypes,

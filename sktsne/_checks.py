@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import takewhile
 from numbers import Integral, Real
 from traceback import walk_stack
@@ -146,6 +147,8 @@ def as_floats(
         try:
             if issparse(value) or np.iscomplexobj(value):
                 raise TypeError(f"got {type(value).__name__ if issparse(value) else 'complex numbers'}")
+            if _is_masked(value):
+                raise ValueError("got masked values")
             array = _required(value, np.float64)
         except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(
@@ -216,9 +219,95 @@ def as_csr(name: str, value: Any) -> csr_array:
     return matrix
 
 
-def with_valid_indices(name: str, X: Any) -> Any:
-    """Return X, where X is a sparse matrix of real numbers as `as_csr` does, before SciPy's compiled loops read it."""
-    return as_csr(name, X) if issparse(X) and X.dtype.kind in "fiub" else X
+def as_input(name: str, X: Any) -> Any:
+    """Return a matrix in a form that scikit-learn reads right: it trusts the indices of sparse ones and ignores masks.
+
+    Parameters
+    ----------
+    name : str
+        What errors call it.
+    X : {array-like, sparse matrix}
+        A sparse matrix is returned as `as_csr` returns it, because SciPy's conversions trust its indices.
+
+    Returns
+    -------
+    X : {array-like, csr_array}
+        For scikit-learn to convert and check.
+
+    Raises
+    ------
+    TypeError
+        If ``X`` does not tell its number of rows, or is a dict or an array of records.
+    ValueError
+        If ``X`` is an invalid sparse matrix, or has masked values, whose masks scikit-learn ignores.
+    """
+    if issparse(X):
+        return as_csr(name, X)
+    check_counted(name, X)
+    if isinstance(X, Mapping) or getattr(getattr(X, "dtype", None), "names", None):
+        kind = type(X).__name__ if isinstance(X, Mapping) else "structured array"
+        raise TypeError(f"{name} is a {kind}, must be an array or a data frame, as pandas.DataFrame makes of one.")
+    if hasattr(X, "columns") and X.shape[1] == 0:
+        return np.empty(X.shape)  # scikit-learn names the shape of an array, and not that of a frame
+    if _is_masked(X):
+        raise ValueError(f"{name} has masked values, must have none: fill them, or leave out their rows or columns.")
+    return X
+
+
+def _is_masked(value: Any) -> bool:
+    """Return whether some values of an array are masked, which conversions ignore."""
+    return isinstance(value, np.ma.MaskedArray) and bool(np.ma.is_masked(value))
+
+
+@contextmanager
+def errors_that_name_columns(name: str, X: Any) -> Iterator[None]:
+    """Name the first column of a data frame that holds no numbers in the error of a conversion, which does not.
+
+    Of a column of vectors, as of embeddings of texts, the error also says how to make a matrix of it. Missing values
+    are no reason for another error: scikit-learn has one for them.
+    """
+    try:
+        yield
+    except (TypeError, ValueError, OverflowError) as error:
+        for column, values in columns_of(X) or ():
+            try:
+                array = np.asarray(_known(values))
+                if array.dtype.kind in "mM":
+                    raise TypeError(f"got {array.dtype}")
+                array.astype(np.float64)
+            except (TypeError, ValueError, OverflowError) as reason:
+                remedy = STACK if str(reason) == SEQUENCES else "Leave it out, or encode it as numbers."
+                message = f"column {column!r} of {name} must hold numbers: {str(reason).rstrip('.')}. {remedy}"
+                raise ValueError(message) from error
+        if str(error) == SEQUENCES:
+            raise ValueError(f"{name} must hold numbers, and has sequences as its elements. {STACK}") from error
+        raise
+
+
+def _known(column: Any) -> Any:
+    """Return the values of a column of pandas, polars or pyarrow that are not missing."""
+    methods = (getattr(column, name, None) for name in ("dropna", "drop_nulls", "drop_null"))
+    drop = next(filter(None, methods), None)
+    return column if drop is None else drop()
+
+
+def columns_of(X: Any) -> list[tuple[Any, Any]] | None:
+    """Return the names and columns of a data frame or of a table of pyarrow, or None of anything else."""
+    if hasattr(X, "column_names"):
+        return list(zip(X.column_names, X.columns, strict=True))
+    if not hasattr(X, "columns"):
+        return None
+    return list(X.items()) if hasattr(X, "items") else [(name, X[name]) for name in X.columns]
+
+
+def check_counted(name: str, value: Any) -> None:
+    """Raise a TypeError unless a value tells how many rows it has, as a lazy frame and a generator do not."""
+    has_length = hasattr(value, "__len__") or hasattr(value, "__array__")
+    if len(getattr(value, "shape", (None,) if has_length else ())) == 0:
+        raise TypeError(
+            f"{name} must be an array or a data frame, and {type(value).__name__} does not tell its number of rows. "
+            f"Compute {name} first: a lazy frame by its method collect, a generator by list."
+        )
 
 
 def _checked_csr(value: Any) -> csr_array:
@@ -287,6 +376,9 @@ def as_affinities(name: str, value: Any, n_columns: int | None = None) -> csr_ar
     return affinities
 
 
+# NumPy's error for an array of objects that are arrays or lists, and what helps.
+SEQUENCES = "setting an array element with a sequence."
+STACK = "numpy.stack makes a matrix of a column of vectors."
 # The floating types below float64, by their names in NumPy, pandas (with nullable and Arrow's types) and polars.
 FLOAT_TYPES: dict[str, type[np.floating]] = {
     "float16": np.float16,

@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import issparse
 from sklearn.utils import check_array, check_random_state
 
-from ._checks import check_choice, check_dof, check_number, warn
+from ._checks import as_input, check_choice, check_dof, check_number, warn
 from .affinities import Affinities, Perplexity
 from .kernels import KERNELS, fastest_kernel
 from .kernels.contract import KernelFactory, KernelWithOptions
@@ -259,7 +258,9 @@ def _effective_perplexity(perplexity: float, n_samples: int) -> float:
 def check_start(init: Any, n_samples: int, n_components: int) -> NDArray[np.float64]:
     """Return a user's start as a new float64 array of shape (n_samples, n_components); raise a ValueError otherwise."""
     try:
-        start = check_array(init, dtype=np.float64, copy=True, input_name="init", ensure_min_samples=0)
+        start = check_array(
+            as_input("init", init), dtype=np.float64, copy=True, input_name="init", ensure_min_samples=0
+        )
     except (TypeError, ValueError) as error:
         accepted = f"{', '.join(map(repr, INITS))} or an array of shape {(n_samples, n_components)}"
         given = repr(init) if init is None or np.isscalar(init) else type(init).__name__  # an array is long

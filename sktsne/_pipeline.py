@@ -18,8 +18,13 @@ def place_of_embedding(pipeline: Pipeline) -> int:
 
 
 def embedder_of(estimator: Any) -> Any:
-    """Return the fitted estimator that has a map: ``estimator``, or a step if ``estimator`` is a pipeline."""
+    """Return the fitted estimator that has a map: ``estimator``, a step of a pipeline, or the best one of a search."""
+    estimator = getattr(estimator, "best_estimator_", estimator)
     if isinstance(estimator, Pipeline):
         estimator = estimator.steps[place_of_embedding(estimator)][1]
-    check_is_fitted(estimator, "embedding_")
+    if not hasattr(estimator, "embedding_"):
+        check_is_fitted(estimator)
+        raise TypeError(
+            f"estimator == {estimator!r}, must have the positions of the rows of its fit in the attribute embedding_."
+        )
     return estimator

@@ -20,7 +20,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.random import sample_without_replacement
 from sklearn.utils.validation import check_is_fitted
 
-from ._checks import are_single, as_csr
+from ._checks import are_single, as_csr, as_input
 
 # Rows of an array that are read and placed at once.
 ROWS_AT_ONCE = 2**16
@@ -205,14 +205,8 @@ def _indexable(X: Any) -> Any:
     if issparse(X):
         as_csr("X", X)  # SciPy's conversion and its indexing trust the indices
         return X.tocsr()
-    rows = X if hasattr(X, "shape") else np.asarray(X)
-    if len(rows.shape) == 0:
-        raise TypeError(
-            f"X must be an array, or a Dask array or data frame, of shape (n_samples, n_features); {type(X).__name__} "
-            "does not tell its number of rows. Compute X first: a lazy frame by its method collect, a generator by "
-            "list."
-        )
-    return rows
+    X = as_input("X", X)
+    return X if hasattr(X, "shape") else np.asarray(X)
 
 
 def _take(X: Any, rows: Any) -> Any:

@@ -35,6 +35,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array, issparse
 from sklearn.metrics import pairwise_distances
 from sklearn.neighbors import KNeighborsTransformer
+from sktsne.search import AllRows, ExactSearch, GivenDistances, KnownRows, TransformerSearch
 from spoiled import SAME, Spoiled, contents, spoiled
 
 import sktsne.parallel as threads
@@ -58,7 +59,6 @@ from sktsne.optimizer import Phase, State, minimize
 from sktsne.parallel import Workers
 from sktsne.perplexity import conditional_probabilities
 from sktsne.placement import FrozenMap
-from sktsne.search import AllRows, ExactSearch, GivenDistances, KnownRows, TransformerSearch
 from sktsne.similarities import Gaussian, StudentT, similarity_of
 
 EXAMPLES = int(os.environ.get("SKTSNE_EXAMPLES", "0"))

@@ -142,6 +142,16 @@ def test_dates_are_a_scale_and_have_names(rng, page):
     assert (fill.field, fill.transform) == ("value", bar.color_mapper)
 
 
+def test_dates_beyond_the_calendar_are_a_scale_of_years_and_have_names(rng, page):
+    days = np.append(np.arange("2024-01-01", "2024-02-01", dtype="M8[D]"), np.datetime64("-5000-03-01"))
+    EmbeddingDisplay(rng.normal(size=(32, 2)), days).to_html(page)
+    columns, bar = shown(page), content(page).select_one({"type": bokeh.models.ColorBar})
+    assert columns["label"][-1] == "-5000-03-01"
+    assert_array_equal(columns["value"], [*[2024] * 31, -5000])
+    assert (bar.color_mapper.low, bar.color_mapper.high) == (-5000, 2024)
+    assert bar.formatter.code == "return `${tick} year`"
+
+
 def test_missing_labels_are_gray_and_last(rng, page):
     EmbeddingDisplay(rng.normal(size=(4, 2)), ["a", None, "b", float("nan")]).to_html(page)
     document = content(page)
@@ -180,10 +190,30 @@ def test_columns_of_one_name_are_all_shown(rng, page):
 
 
 def test_names_that_are_too_many_for_colors_can_be_searched(rng, page):
-    with pytest.warns(UserWarning, match="30 classes are too many to color"):
-        EmbeddingDisplay(rng.normal(size=(90, 2)), [f"c{k % 30}" for k in range(90)]).to_html(page)
+    with pytest.warns(UserWarning, match="60 classes are too many to color"):
+        EmbeddingDisplay(rng.normal(size=(90, 2)), [f"c{k % 60}" for k in range(90)]).to_html(page)
     boxes = content(page).select({"type": bokeh.models.TextInput})
     assert sorted(box.title for box in boxes) == ["Find label", "Find row"]
+
+
+@pytest.mark.parametrize(("n_classes", "columns"), [(20, 1), (30, 2), (50, 2)])
+def test_many_classes_have_colors_and_names_in_the_map(rng, page, n_classes, columns):
+    Y, classes = rng.normal(size=(100, 2)), [f"c{k} of a long name {k}" for k in range(n_classes)]
+    EmbeddingDisplay(Y, [classes[k % n_classes] for k in range(100)]).to_html(page)
+    document = content(page)
+    palette = next(palette for palette in PALETTES if len(palette) >= n_classes)
+    assert tuple(document.select_one({"type": bokeh.models.LinearColorMapper}).palette) == palette[:n_classes]
+    legend = document.select_one({"type": bokeh.models.Legend})
+    assert (len(legend.items), legend.ncols) == (n_classes, columns)
+    texts = [r for r in document.select({"type": bokeh.models.GlyphRenderer}) if type(r.glyph) is bokeh.models.Text]
+    if n_classes == 20:
+        assert texts == []
+        return
+    data = texts[0].data_source.data
+    assert [name.partition(" ")[0] for name in data["name"]] == [f"c{k}" for k in range(n_classes)]
+    assert all(name.endswith(f" {k}") and len(name) == 16 for k, name in enumerate(data["name"]))
+    for k in range(n_classes):
+        assert [data["x"][k], data["y"][k]] in Y[k::n_classes].tolist()
 
 
 def test_more_points_than_can_be_shown_are_a_sample(rng, page):
@@ -215,6 +245,11 @@ def test_the_error_without_bokeh_says_how_to_get_it(rng, page, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "bokeh.embed", None)
     with pytest.raises(ImportError, match=r'pip install "sktsne\[interactive\]"'):
         EmbeddingDisplay(rng.normal(size=(5, 2))).to_html(page)
+
+
+def test_a_title_may_be_a_number(rng, page):
+    EmbeddingDisplay(rng.normal(size=(5, 2))).to_html(page, title=2024)
+    assert "<title>2024</title>" in re.sub(r"\s", "", page.read_text())
 
 
 def test_text_of_the_user_is_text(rng, page):

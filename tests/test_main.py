@@ -520,6 +520,7 @@ def test_plot(run, directory, n_components, labels, extension):
     ("labels", "note"), [(np.linspace(0, 1, 12), ""), (np.array(list("abcdefghijkl")), "12 classes are too many")]
 )
 def test_many_labels(run, monkeypatch, directory, labels, note):
+    monkeypatch.setattr(plotting.labels, "FEW_CLASSES", 5)
     monkeypatch.setattr(plotting.labels, "MAX_CLASSES", 5)
     np.savez("in.npz", X=X, y=labels)
     code, _, err = run("in.npz", "--labels", "y", "--plot", "map.png", *FAST)

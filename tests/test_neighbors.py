@@ -15,8 +15,8 @@ from sklearn.neighbors import (
     NearestNeighbors,
     RadiusNeighborsTransformer,
 )
-
 from sktsne._faiss import approximate_neighbors
+
 from sktsne._parameters import METRICS
 from sktsne.neighbors import (
     ALIASES,

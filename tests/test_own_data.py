@@ -3,6 +3,7 @@
 import itertools
 import re
 import warnings
+from datetime import date
 
 import numpy as np
 import pandas as pd
@@ -15,18 +16,19 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors, kneighbors_graph
 
-from sktsne import SNE, TSNE, _native
+from sktsne import SNE, TSNE, EmbeddingDisplay, _native
 from sktsne._checks import float_types, precision_of
 from sktsne.affinities import FixedBandwidth, Perplexity, Uniform, conditional_affinities, mean_bandwidth
 from sktsne.initialization import separate
 from sktsne.kernels import ExactKernel
-from sktsne.metrics import kl_divergence, rnx_auc, trustworthiness
+from sktsne.known_rows import KnownRows
+from sktsne.large import embed_large
+from sktsne.metrics import kl_divergence, knn_accuracy, rnx_auc, trustworthiness
 from sktsne.neighbors import all_distances, nearest_neighbors
 from sktsne.optimizer import Evaluation
 from sktsne.parallel import Workers
 from sktsne.placement import exaggeration_in_balance
 from sktsne.progress import ProgressBar
-from sktsne.known_rows import KnownRows
 from sktsne.similarities import StudentT
 
 both = pytest.mark.parametrize("estimator", [TSNE, SNE])
@@ -369,8 +371,196 @@ class TestMistakes:
             conditional_affinities(graph, Uniform, Workers())
 
 
+class Plan:
+    """A frame that is a plan, as the lazy frame of polars: it has columns, but no rows and no shape."""
+
+    columns = ("a", "b")
+
+
 class TestSmallFaults:
     """Each was reported with a small input."""
+
+    @pytest.mark.parametrize("make", [Plan, lambda: (row for row in np.eye(40))], ids=["lazy frame", "generator"])
+    @pytest.mark.parametrize(
+        ("name", "call"),
+        [
+            ("X", lambda X, given: TSNE(perplexity=5.0).fit(given)),
+            ("X", lambda X, given: TSNE(perplexity=5.0, max_iter=1).fit(X).transform(given)),
+            ("X", lambda X, given: trustworthiness(given, X)),
+            ("embedding", lambda X, given: trustworthiness(X, given)),
+            ("affinities", lambda X, given: kl_divergence(given, X)),
+            ("embedding", lambda X, given: knn_accuracy(given, X)),
+            ("y", lambda X, given: knn_accuracy(X, given)),
+            ("embedding", lambda X, given: EmbeddingDisplay(given).to_html("map.html")),
+            ("y", lambda X, given: EmbeddingDisplay(X, given).to_html("map.html")),
+            ("features", lambda X, given: EmbeddingDisplay(X).to_html("map.html", features=given)),
+        ],
+    )
+    def test_what_has_no_number_of_rows_is_named(self, make, name, call, rng):
+        given = make()
+        with pytest.raises(TypeError, match=f"^{name} must .*{type(given).__name__} .*Compute {name} first.*collect"):
+            call(rng.normal(size=(40, 2)), given)
+
+    @pytest.mark.parametrize(
+        ("name", "call"),
+        [
+            ("X", lambda X, masked: TSNE(perplexity=5.0).fit(masked)),
+            ("X", lambda X, masked: trustworthiness(masked, X)),
+            ("embedding", lambda X, masked: trustworthiness(X, masked)),
+            ("embedding", lambda X, masked: EmbeddingDisplay(masked).to_html("map.html")),
+            ("init", lambda X, masked: TSNE(perplexity=5.0, init=masked).fit(X)),
+            ("X", lambda X, masked: embed_large(TSNE(perplexity=5.0), masked)),
+        ],
+    )
+    def test_masked_values_are_not_taken_for_values(self, name, call, rng):
+        X = rng.normal(size=(40, 2))
+        with pytest.raises(ValueError, match=f"{name} has masked values, must have none"):
+            call(X, np.ma.masked_greater(X, 1.0))
+
+    @pytest.mark.parametrize(
+        "call",
+        [lambda X: TSNE(perplexity=5.0).fit(X), lambda X: trustworthiness(X, np.eye(40))],
+        ids=["fit", "measure"],
+    )
+    @pytest.mark.parametrize(
+        ("value", "reason"),
+        [
+            ("b", "could not convert string to float: 'b'"),
+            (10**400, "int too large to convert to float"),
+            ([1, 2], r"setting an array element with a sequence\. numpy\.stack makes a matrix"),
+        ],
+        ids=lambda each: str(each)[:9],
+    )
+    @pytest.mark.parametrize("package", ["pandas", "polars"])
+    def test_a_column_that_holds_no_numbers_is_named(self, call, value, reason, package):
+        frame = pd.DataFrame({"size": np.arange(40.0), "kind": np.arange(40.0).astype(object)})
+        frame.at[3, "kind"] = value
+        if package == "polars":
+            polars = pytest.importorskip("polars")
+            columns = {name: polars.Series(frame[name].tolist(), dtype=polars.Object) for name in frame}
+            frame = polars.DataFrame(columns)
+        with pytest.raises(ValueError, match=f"column 'kind' of X must hold numbers: {reason}"):
+            call(frame)
+
+    def test_a_column_with_missing_numbers_is_not_named_for_another_reason(self):
+        frame = pd.DataFrame({"age": pd.Series([1, None] * 20, dtype="Int64"), "kind": ["a", "b"] * 20})
+        with pytest.raises(ValueError, match="column 'kind' of X must hold numbers"):
+            TSNE(perplexity=5.0).fit(frame)
+        with pytest.raises(ValueError, match="Input X contains NaN"):
+            TSNE(perplexity=5.0).fit(frame[["age"]])
+
+    @pytest.mark.parametrize("container", [pd.Series, lambda rows: np.fromiter(rows, object, len(rows))])
+    def test_a_column_of_vectors_tells_how_to_make_a_matrix(self, container, rng):
+        vectors = container(list(rng.normal(size=(40, 3))))
+        for call in (TSNE(perplexity=5.0).fit, lambda X: trustworthiness(X, np.eye(40))):
+            with pytest.raises(
+                ValueError, match=r"^X must hold numbers, and has sequences .* numpy\.stack makes a matrix"
+            ):
+                call(vectors)
+        expected = TSNE(perplexity=5.0, max_iter=1).fit(np.array(list(vectors)))
+        assert_array_equal(TSNE(perplexity=5.0, max_iter=1).fit(np.stack(vectors)).embedding_, expected.embedding_)
+
+    @pytest.mark.parametrize("kind", ["M8[ns]", "m8[ns]"])
+    def test_a_column_of_times_is_named(self, kind):
+        frame = pd.DataFrame({"size": np.arange(40.0), "when": np.arange(40).astype(kind)})
+        with pytest.raises(ValueError, match="column 'when' of X must hold numbers: got"):
+            TSNE(perplexity=5.0).fit(frame)
+
+    def test_errors_of_other_things_than_columns_are_left_alone(self, rng):
+        with pytest.raises(TypeError, match="Feature names are only supported if all"):
+            TSNE(perplexity=5.0).fit(pd.DataFrame(rng.normal(size=(40, 2)), columns=["a", 1]))
+
+    @pytest.mark.parametrize("shape", [(40, 0), (0, 0)])
+    def test_the_shape_of_an_empty_frame_is_named(self, shape):
+        with pytest.raises(ValueError, match=re.escape(f"(shape={shape})")):
+            TSNE(perplexity=5.0).fit(pd.DataFrame(np.empty(shape)))
+
+    @pytest.mark.parametrize(
+        "call",
+        [
+            lambda X: TSNE(perplexity=5.0).fit(X),
+            lambda X: trustworthiness(X, np.eye(40)),
+            lambda X: embed_large(TSNE(perplexity=5.0), X),
+        ],
+    )
+    def test_dicts_and_records_are_named(self, call, rng):
+        columns = {name: rng.normal(size=40) for name in "ab"}
+        with pytest.raises(
+            TypeError, match=r"X is a dict, must be an array or a data frame, as pandas\.DataFrame makes"
+        ):
+            call(columns)
+        with pytest.raises(TypeError, match="X is a structured array, must be"):
+            call(pd.DataFrame(columns).to_records(index=False))
+
+    def test_masked_values_of_parts_are_not_taken_for_values(self, rng):
+        with pytest.raises(ValueError, match=r"X must be a dense array .*: got masked values"):
+            nearest_neighbors(np.ma.masked_greater(rng.normal(size=(40, 2)), 1.0), 5)
+
+    def test_a_mask_of_nothing_is_no_mask(self, rng):
+        X = rng.normal(size=(40, 3))
+        expected, found = (TSNE(perplexity=5.0, max_iter=5).fit(each).embedding_ for each in (X, np.ma.array(X)))
+        assert_array_equal(found, expected)
+
+    @pytest.mark.parametrize(
+        "call",
+        [
+            lambda S, X: TSNE(perplexity=5.0).fit(S),
+            lambda S, X: TSNE(perplexity=5.0, max_iter=1).fit(csr_array(X)).transform(S),
+            lambda S, X: trustworthiness(S, X),
+            lambda S, X: kl_divergence(S, X),
+        ],
+    )
+    @pytest.mark.parametrize("index", [0, 10**6])
+    def test_a_sparse_matrix_of_objects_is_checked_like_others(self, call, index, rng):
+        X = rng.normal(size=(40, 40))
+        S = csr_array(X)
+        S.data, S.indices[0] = S.data.astype(object), index
+        with pytest.raises(ValueError, match=r"must be a valid sparse matrix: .*dtype object"):
+            call(S, X)
+
+    @pytest.mark.parametrize(
+        "y",
+        [
+            ["a", None] * 20,
+            np.array([1.0, np.nan] * 20),
+            np.array(["a", np.nan] * 20, dtype=object),
+            np.ma.array([0, 1] * 20, mask=[False, True] * 20),
+            pd.Series(["a", None] * 20, dtype="string"),
+            pd.Series([True, None] * 20, dtype="boolean"),
+            pd.DataFrame({"kind": pd.Categorical(["a", None] * 20)}),
+            pd.Series([pd.Timestamp("2024-01-01"), pd.NaT] * 20),
+        ],
+        ids=lambda y: f"{type(y).__name__} {getattr(y, 'dtype', '')}",
+    )
+    def test_missing_classes_are_counted(self, y, rng):
+        Y, complete = rng.normal(size=(40, 2)), ["a", "b"] * 20
+        with pytest.raises(ValueError, match=r"^y is missing the labels of 20 of 40 rows, the first of them row 1,"):
+            knn_accuracy(Y, y)
+        with pytest.raises(ValueError, match=r"^new_y is missing the labels of 20 of 40 rows"):
+            knn_accuracy(Y, complete, Y, y)
+
+    @pytest.mark.parametrize(
+        "names",
+        [
+            [("a", 1), ("b", 2)],
+            [date(2024, 1, 1), date(2024, 1, 2)],
+            [1, "a"],
+            pd.interval_range(0, 2),
+            pd.period_range("2024", periods=2, freq="M"),
+        ],
+        ids=lambda names: type(names[0]).__name__,
+    )
+    def test_classes_may_be_anything_that_displays_show(self, names, rng):
+        numbers = rng.integers(2, size=40)
+        Y, y = rng.normal(size=(40, 2)), [names[k] for k in numbers]
+        assert knn_accuracy(Y, y) == knn_accuracy(Y, numbers)
+        assert knn_accuracy(Y[:20], y[:20], Y[20:], y[20:]) == knn_accuracy(Y[:20], numbers[:20], Y[20:], numbers[20:])
+        frame = pd.DataFrame({"kind": y})
+        assert knn_accuracy(Y, frame) == knn_accuracy(Y, numbers)  # no warning of a column in place of a vector
+
+    def test_numbers_that_are_no_classes_are_named(self, rng):
+        with pytest.raises(ValueError, match=r"^Unknown label type: continuous"):
+            knn_accuracy(rng.normal(size=(40, 2)), rng.normal(size=40))
 
     def test_a_start_with_nan_says_so_first(self, rng):
         start = np.full((40, 2), np.nan)

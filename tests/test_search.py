@@ -9,12 +9,7 @@ from scipy.sparse import csr_array, csr_matrix
 from sklearn.base import BaseEstimator
 from sklearn.metrics import pairwise_distances
 from sklearn.neighbors import VALID_METRICS_SPARSE, KNeighborsTransformer
-
-from sktsne import _native
 from sktsne._faiss import ApproximateSearch
-from sktsne._parameters import METRICS
-from sktsne.neighbors import BOOLEAN, Conditioning, resolve
-from sktsne.parallel import Workers
 from sktsne.search import (
     AllRows,
     ExactSearch,
@@ -23,6 +18,11 @@ from sktsne.search import (
     TransformerSearch,
     pair_distances_reference,
 )
+
+from sktsne import _native
+from sktsne._parameters import METRICS
+from sktsne.neighbors import BOOLEAN, Conditioning, resolve
+from sktsne.parallel import Workers
 
 BATCHES = [2, 19, 20, 21, 257]  # matrix products and faiss change their ways at some
 ROWS = 260

@@ -18,9 +18,9 @@ from sklearn.pipeline import make_pipeline
 from sktsne import SNE, TSNE
 from sktsne.affinities import FixedBandwidth, Uniform, given_affinities_of_others
 from sktsne.kernels import BarnesHutKernel, ExactKernel, FFTKernel
+from sktsne.neighbors import ExactSearch
 from sktsne.parallel import Workers
 from sktsne.placement import STARTS
-from sktsne.neighbors import ExactSearch
 from sktsne.similarities import similarity_of
 
 QUICK = {"perplexity": 5.0, "max_iter": 30, "early_exaggeration_iter": 10, "init": "random", "random_state": 0}

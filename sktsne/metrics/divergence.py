@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array, issparse
 from sklearn.utils import check_array
 
-from .._checks import as_floats, check_dof, check_number, precision_of, with_valid_indices, without_rounding
+from .._checks import as_floats, as_input, check_dof, check_number, precision_of, without_rounding
 from .._parameters import choose_method
 from .._pipeline import embedder_of
 from ..kernels import ExactKernel
@@ -170,7 +170,7 @@ def pbic(estimator: Any) -> float:
 
 def _check_affinities(affinities: Any, n: int, joint: bool) -> csr_array | NDArray[np.float64]:
     precision = precision_of(affinities)
-    affinities = with_valid_indices("affinities", affinities)
+    affinities = as_input("affinities", affinities)
     P = check_array(affinities, accept_sparse="csr", dtype=np.float64, order="C", input_name="affinities")
     P = without_rounding("affinities must not be negative", csr_array(P) if issparse(P) else P, precision)
     if P.shape != (n, n):

@@ -15,7 +15,7 @@ from scipy.sparse import issparse
 from scipy.spatial.distance import cdist
 from sklearn.utils import check_array, check_consistent_length, check_random_state
 
-from .._checks import as_csr, check_choice, check_number, precision_of, without_rounding
+from .._checks import as_input, check_choice, check_number, errors_that_name_columns, precision_of, without_rounding
 from .._process import one_blas_thread
 from ..neighbors.metrics import METRICS, Metric, errors_that_name, resolve
 from ..neighbors.spaces import CANCELLATION, DirectSpace, EuclideanSpace, space_of
@@ -378,8 +378,9 @@ def _check_rows(X: Any, embedding: Any, metric: Metric) -> tuple[Any, NDArray[np
         check_choice("metric", metric, METRICS, " or a callable")
     precomputed = isinstance(metric, str) and metric == "precomputed"
     precision = precision_of(X)
-    X = as_csr("X", X) if issparse(X) else X  # scikit-learn converts, by SciPy's loops that trust the indices
-    X = check_array(X, accept_sparse=False if precomputed else "csr", dtype=np.float64, input_name="X")
+    X, embedding = as_input("X", X), as_input("embedding", embedding)
+    with errors_that_name_columns("X", X):
+        X = check_array(X, accept_sparse=False if precomputed else "csr", dtype=np.float64, input_name="X")
     Y = check_array(embedding, dtype=np.float64, order="C", ensure_min_samples=3, input_name="embedding")
     check_consistent_length(X, Y)
     if precomputed and X.shape[0] != X.shape[1]:

@@ -7,13 +7,13 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
 
-from .._checks import check_number
+from .._checks import as_input, check_counted, check_number
 from .._pipeline import place_of_embedding
 from .ranks import continuity, neighborhood_preservation, rnx_auc, trustworthiness
 
@@ -71,12 +71,41 @@ def knn_accuracy(
     if (new_embedding is None) != (new_y is None):
         missing = "new_y" if new_y is None else "new_embedding"
         raise ValueError(f"{missing} == None, must be given: new_embedding and new_y go together.")
-    Y = check_array(embedding, dtype=np.float64, input_name="embedding")
+    Y = _check_positions("embedding", embedding)
+    classes = _classes(y=y) if new_y is None else _classes(y=y, new_y=new_y)
     classifier = KNeighborsClassifier(n_neighbors)
     if new_embedding is None:
-        return float(np.mean(cross_val_score(classifier, Y, y, cv=cv)))
-    new = check_array(new_embedding, dtype=np.float64, input_name="new_embedding")
-    return float(classifier.fit(Y, y).score(new, new_y))
+        return float(np.mean(cross_val_score(classifier, Y, classes[0], cv=cv, error_score="raise")))
+    new = _check_positions("new_embedding", new_embedding)
+    return float(classifier.fit(Y, classes[0]).score(new, classes[1]))
+
+
+def _check_positions(name: str, embedding: Any) -> NDArray[np.float64]:
+    positions: NDArray[np.float64] = check_array(as_input(name, embedding), dtype=np.float64, input_name=name)
+    return positions
+
+
+def _classes(**given: Any) -> list[NDArray[Any]]:
+    """Return labels as scikit-learn takes them: numbers and texts as they are, and an integer for each other class."""
+    from ..plotting.columns import as_array, column_of, read_column  # at the call, because displays import the measures
+
+    for name, labels in given.items():
+        check_counted(name, labels)
+    arrays = [as_array(column_of(labels)) for labels in given.values()]
+    if any(array.ndim != 1 for array in arrays):
+        return arrays  # scikit-learn tells what is wrong
+    joined = np.concatenate(arrays)
+    codes = read_column(joined).codes
+    ends = np.cumsum(list(map(len, arrays)))
+    for name, part in zip(given, np.split(codes, ends[:-1]), strict=True):
+        missing = np.flatnonzero(part < 0)
+        if len(missing):
+            raise ValueError(
+                f"{name} is missing the labels of {len(missing)} of {len(part)} rows, the first of them row "
+                f"{missing[0]}, must have a label for every row: leave out the rows without one."
+            )
+    known = joined.dtype.kind in "biuf" or all(isinstance(label, str) for label in joined)
+    return arrays if known else np.split(codes, ends[:-1])
 
 
 class EmbeddingScorer:

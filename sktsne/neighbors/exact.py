@@ -381,7 +381,7 @@ def distances_of_all(X: Any, metric: Metric, params: dict[str, Any], workers: Wo
         # The same metric, computed by differences, not by |x|² + |y|² − 2x·y, so that near pairs keep their digits.
         metric, params = "minkowski", {"p": 2}
     n, space = X.shape[0], space_of(X, metric, params)
-    if isinstance(space, CountSpace) or issparse(X) and not isinstance(space, DirectSpace):
+    if isinstance(space, CountSpace) or (issparse(X) and not isinstance(space, DirectSpace)):
         distances = _distances_by_products(space, workers)
     else:
         points = DirectSpace(X, metric, params).points

@@ -75,11 +75,13 @@ def as_array(column: Any) -> NDArray[Any]:
     if isinstance(column, np.ma.MaskedArray):
         return _without(np.ma.getdata(column), np.ma.getmaskarray(column))
     if isinstance(column, list | tuple):
-        kinds = set(map(type, column))
-        return np.asarray(column) if any(map(_is_array, kinds)) else _narrowed(column)
+        try:
+            return np.asarray(column) if any(map(_is_array, set(map(type, column)))) else _narrowed(column)
+        except ValueError:  # lists of different lengths are values themselves
+            return _narrowed(column)
     items = _to_list(column)
     if items is not None:
-        return _narrowed(items) if _categories(column) is None else _objects(items)
+        return _narrowed(items) if categories_of(column) is None else _objects(items)
     array = np.asarray(column)
     if array.dtype.kind in FIXED:
         return array
@@ -168,7 +170,7 @@ def read_column(column: Any, array: NDArray[Any] | None = None) -> Distinct:
         codes[known] = inverse.ravel()
         return Distinct(codes, values)
     codes, found = _factorize(array.tolist())
-    order = _order(found, _categories(column))
+    order = _order(found, categories_of(column))
     rank = np.empty(len(order) + 1, dtype=np.intp)
     rank[order], rank[-1] = np.arange(len(order)), -1
     return Distinct(rank[codes], np.fromiter((found[k] for k in order), object, len(order)))
@@ -208,7 +210,7 @@ def _is_missing(value: Any) -> bool:
         return False
 
 
-def _categories(column: Any) -> list[Any] | None:
+def categories_of(column: Any) -> list[Any] | None:
     """Return the categories of a column if they have an order: of pandas, of a polars Enum, or of pyarrow."""
     dtype = getattr(column, "dtype", None)
     categories: Any = getattr(dtype, "categories", None)
@@ -298,13 +300,17 @@ def as_numbers(values: NDArray[Any]) -> tuple[NDArray[np.float64], str] | None:
     Returns
     -------
     numbers : ndarray of float64
-        The numbers: days since 1970 for points in time.
+        The numbers: days since 1970 for points in time, or their years.
     unit : str
-        "date" for points in time, a unit of time for durations, else "".
+        "date" for points in time, or "year" if some lie beyond the years 1 to 9999 of the calendars of Python and
+        matplotlib; a unit of time for durations; else "".
     """
     times = as_times(values)
     if times is not None:
         if times.dtype.kind == "M":
+            years = times.astype("M8[Y]").astype(np.float64) + 1970.0
+            if not ((years >= 1.0) & (years <= 9999.0)).all():
+                return years, "year"
             days = times.astype("M8[D]")
             return days.astype(np.float64) + (times - days) / np.timedelta64(1, "D"), "date"
         longest = np.abs(times).max(initial=np.timedelta64(0, "ns"))

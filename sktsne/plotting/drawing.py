@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .labels import LONGEST, PALETTES, UNKNOWN, Labels, shorten
+from .labels import FEW_CLASSES, LONGEST, LONGEST_IN_MAP, PALETTES, UNKNOWN, Labels, shorten
 
 FEW_COLORS = 32  # a color map of at most FEW_COLORS colors is a list of colors for classes
 SCALE = ("cmap", "norm", "vmin", "vmax")  # what scales colors in matplotlib
@@ -41,6 +41,8 @@ def prepare(ax: Any, d: int) -> None:
     for spine in ax.spines.values():
         spine.set_color("0.8")
     if d == 3:
+        # A layout reserves room for a legend at the right edge of the axes, of which a cube fills only the middle.
+        ax.set_anchor("E")
         for axis in (ax.xaxis, ax.yaxis, ax.zaxis):
             axis.line.set_color("0.8")
 
@@ -119,12 +121,15 @@ def class_colors(labels: Labels, scale: Any = None) -> NDArray[np.float64]:
     """Return the colors of the classes, RGBA: of a color map if there is one, else the display's own.
 
     A color map of few colors, as "tab10", gives the first ones, in turn if they are too few; any other gives colors at
-    equal distances. Missing labels are gray.
+    equal distances. Missing labels are gray. Black becomes white in a style with a dark background.
     """
-    from matplotlib import colormaps
-    from matplotlib.colors import to_rgba_array
+    from matplotlib import colormaps, rcParams
+    from matplotlib.colors import to_rgba, to_rgba_array
 
     colors = np.array(to_rgba_array(labels.palette))
+    *background, opacity = to_rgba(rcParams["axes.facecolor"])
+    if opacity > 0.0 and np.mean(background) < 0.5:
+        colors[(colors[:, :3] == 0.0).all(axis=1)] = 1.0
     if scale is not None:
         scale, n = colormaps[scale] if isinstance(scale, str) else scale, labels.n_known
         few = scale.N <= FEW_COLORS
@@ -276,6 +281,7 @@ def draw_legend(ax: Any, labels: Labels, marks: list[Any], wide: bool) -> Any:
     """Name the classes, at the right of the map; names are broken into lines and shortened, so that it keeps its room.
 
     A line has at most `LONGEST` characters, and unless the legend may be ``wide``, as many as fit a third of the map.
+    There is no legend, but None, where it would take more room than the map, which has the names of the classes, too.
     """
     from matplotlib import rcParams
     from matplotlib.font_manager import FontProperties
@@ -286,7 +292,15 @@ def draw_legend(ax: Any, labels: Labels, marks: list[Any], wide: bool) -> Any:
     room = LONGEST if wide else int(np.clip(0.33 * box.width / (0.6 * letter), 16, LONGEST))
     names = [fit(name, room, max(1, n_lines // len(marks))) for name in labels.classes or ()]
     columns = math.ceil((sum(name.count("\n") for name in names) + len(names)) / n_lines)
-    style = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0), "frameon": False, "handletextpad": 0.2}
+    if not wide and labels.n_known > FEW_CLASSES and 0.6 * letter * room * columns > box.width:
+        return None
+    style = {
+        "loc": "upper left",
+        "bbox_to_anchor": (1.0, 1.0),
+        "frameon": False,
+        "handletextpad": 0.2,
+        "alignment": "left",
+    }
     title = fit(labels.name or "", room * columns, 2)
     # matplotlib leaves out names that begin with an underscore.
     names = [f" {name}" if name.startswith("_") else name for name in names]
@@ -294,6 +308,15 @@ def draw_legend(ax: Any, labels: Labels, marks: list[Any], wide: bool) -> Any:
     for text in (*legend.get_texts(), legend.get_title()):
         text.set_parse_math(False)  # a dollar sign in a label begins no formula
     return legend
+
+
+def draw_names(ax: Any, Y: NDArray[Any], labels: Labels) -> list[Any]:
+    """Write the names of many classes into the map."""
+    from matplotlib.patheffects import withStroke
+
+    style = {"ha": "center", "va": "center", "fontsize": "x-small", "clip_on": True, "parse_math": False}
+    style["path_effects"] = [withStroke(linewidth=2.0, foreground=ax.get_facecolor())]
+    return [ax.text(*place, fit(name, LONGEST_IN_MAP, 1), **style) for name, place in labels.names_in_map(Y).items()]
 
 
 def draw_colorbar(ax: Any, points: Any, labels: Labels, name: str | None) -> Any:
@@ -320,7 +343,7 @@ def draw_colorbar(ax: Any, points: Any, labels: Labels, name: str | None) -> Any
 
 def fit(text: str, room: int, n_lines: int) -> str:
     """Return a text in lines of at most some characters, shortened if it needs too many lines."""
-    if len(text) <= room and "\n" not in text:
+    if len(text) <= room and text.isprintable():
         return text
     text = " ".join(text.split())
     lines, kept = textwrap.wrap(text, room), room * n_lines

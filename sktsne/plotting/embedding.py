@@ -6,6 +6,7 @@ import math
 import os
 import warnings
 from collections.abc import Iterable, Mapping
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array, check_consistent_length
 
-from .._checks import check_choice
+from .._checks import as_input, check_choice, check_counted, check_number, columns_of
 from .._pipeline import embedder_of, place_of_embedding
 from .columns import as_array, as_typed, read_column
 from .drawing import (
@@ -24,13 +25,14 @@ from .drawing import (
     draw_image,
     draw_legend,
     draw_marks,
+    draw_names,
     legend_marks,
     make_room,
     new_figure,
     prepare,
 )
 from .interactive import Column, make_page
-from .labels import MAX_CLASSES, Labels, read_labels
+from .labels import FEW_CLASSES, Labels, read_labels
 
 # Above this number of points, marks hide each other however small they are.
 MAX_MARKS = 200_000
@@ -41,10 +43,11 @@ class EmbeddingDisplay:
 
     `from_estimator` and `from_embedding` make a display and draw it.
 
-    Up to 20 different labels are classes, each with its own color; up to ten colors are safe for the color-blind. More
-    labels, if they are numbers, dates or durations, are values on a color scale. Labels that differ are different
-    classes, whatever numbers they look like; texts are in the order of the numbers in them, and categories in theirs.
-    Missing labels (None, NaN, NaT, ``pandas.NA``, masked) are gray, and last in the legend.
+    Up to 50 different labels are classes, each with its own color; up to ten colors are safe for the color-blind. The
+    names of more than 20 classes also stand in the map, each at the middle of its class. More than 20 numbers, dates or
+    durations are values on a color scale, unless they are categories of pandas, polars or pyarrow. Labels that differ
+    are different classes, whatever numbers they look like; texts are in the order of the numbers in them, and
+    categories in theirs. Missing labels (None, NaN, NaT, ``pandas.NA``, masked) are gray, and last in the legend.
 
     Marks get smaller and more transparent with the number of points. A map of more than 200,000 points with one or two
     components is drawn as an image: a pixel shows the mean value of its points; or their most frequent class, deeper
@@ -70,9 +73,12 @@ class EmbeddingDisplay:
     points_ : matplotlib PathCollection or AxesImage
         The points, or their density.
     legend_ : matplotlib Legend or None
-        The classes, at the right of the map. Long names are broken into lines and shortened.
+        The classes, at the right of the map. Long names are broken into lines and shortened. There is no legend of
+        more than 20 classes beside axes of your own with less room than it needs.
     colorbar_ : matplotlib Colorbar or None
         The scale of values or counts.
+    names_ : list of matplotlib Text
+        The names in the map, of more than 20 classes. Long names are shortened.
 
     See Also
     --------
@@ -95,6 +101,9 @@ class EmbeddingDisplay:
     points_: Any
     legend_: Any
     colorbar_: Any
+    names_: list[Any]
+    # Whether the map is one of several in a figure, which has room for one legend, and none for names in the maps.
+    _in_panel: bool = False
 
     def __init__(self, embedding: ArrayLike, y: Any = None, *, label_name: str | None = None) -> None:
         self.embedding = embedding
@@ -118,8 +127,8 @@ class EmbeddingDisplay:
 
         Parameters
         ----------
-        estimator : estimator or Pipeline
-            A fitted estimator, or a pipeline with one.
+        estimator : estimator, Pipeline or search
+            A fitted estimator, a pipeline with one, or a search over its parameters.
         X : {array-like, sparse matrix} of shape (n_samples, n_features), default=None
             Rows to place by ``transform``; ``None`` draws the rows of the fit, at ``embedding_``.
         y : array-like of shape (n_samples,), default=None
@@ -200,7 +209,7 @@ class EmbeddingDisplay:
             Whether to draw an image of the density; "auto" does for more than 200,000 points. With three components
             there is no such image, and "auto" draws a random sample of 200,000 points and warns.
         legend : bool, default=True
-            Whether to draw the legend or color bar.
+            Whether to draw the legend, with the names in the map, or the color bar.
         **kwargs
             Arguments for matplotlib's ``scatter``, or ``imshow`` for a density, which override those of the display:
             ``s``, ``marker``, ``alpha``, ``cmap``, ``vmin``, ``vmax`` or ``norm``, for example. Classes have the first
@@ -230,6 +239,8 @@ class EmbeddingDisplay:
         n, d = embedding.shape
         if density is True and d == 3:
             raise ValueError("density == True, must be False or 'auto' for a map with 3 components.")
+        if not (ax is None or hasattr(ax, "scatter")):
+            raise TypeError(f"ax is a {type(ax).__name__}, must be one of matplotlib's Axes, as of plt.subplots.")
         self.ax_ = axes_for(d) if ax is None else ax
         self.figure_ = self.ax_.figure
         if (self.ax_.name == "3d") != (d == 3):
@@ -242,7 +253,8 @@ class EmbeddingDisplay:
             rows = _sample(n)
             embedding, labels = embedding[rows], labels.of(rows)
         self.points_ = (draw_image if as_image else draw_marks)(self.ax_, embedding, labels, kwargs)
-        self._add_legend(labels, kwargs, legend, ax is None)
+        self._add_legend(labels, kwargs, legend, ax is None or self._in_panel)
+        self.names_ = draw_names(self.ax_, embedding, labels) if legend and not self._in_panel else []
         if ax is None and self.legend_ is not None:
             make_room(self.figure_, self.legend_)
         return self
@@ -278,7 +290,7 @@ class EmbeddingDisplay:
         Warns
         -----
         UserWarning
-            If the page leaves out components, the colors of more than 20 classes, or points: of more than 200,000
+            If the page leaves out components, the colors of more than 50 classes, or points: of more than 200,000
             points it shows a random sample of 200,000.
 
         Examples
@@ -308,7 +320,7 @@ class EmbeddingDisplay:
 
     def _check(self) -> tuple[NDArray[Any], Labels]:
         """Return the components to draw, and the labels."""
-        Y = check_array(self.embedding, dtype=[np.float64, np.float32], input_name="embedding")
+        Y = check_array(as_input("embedding", self.embedding), dtype=[np.float64, np.float32], input_name="embedding")
         if Y.shape[1] > 3:
             message = f"of {Y.shape[1]} components, the plot shows the first two"
             warnings.warn(message, UserWarning, stacklevel=3)
@@ -341,13 +353,11 @@ def _columns_of(features: Any) -> list[tuple[Any, Any]]:
     """Return the names and columns of a data frame, a table of pyarrow or a dict."""
     if features is None:
         return []
-    if hasattr(features, "column_names"):
-        return list(zip(features.column_names, features.columns, strict=True))
-    if isinstance(features, Mapping) or (hasattr(features, "columns") and hasattr(features, "items")):
-        return list(features.items())
-    if hasattr(features, "columns"):
-        return [(name, features[name]) for name in features.columns]
-    raise TypeError(f"features is a {type(features).__name__}, must be a DataFrame or a dict of columns.")
+    check_counted("features", features)
+    columns = list(features.items()) if isinstance(features, Mapping) else columns_of(features)
+    if columns is None:
+        raise TypeError(f"features is a {type(features).__name__}, must be a DataFrame or a dict of columns.")
+    return columns
 
 
 def _column(heading: str, values: Any, n: int, name: str, *, exact: bool = False) -> Column:
@@ -408,7 +418,8 @@ def plot_perplexities(
     values = list(perplexities)
     if not values:
         raise ValueError("perplexities == [], must hold at least one.")
-    n_columns = min(n_columns, len(values))
+    check_number("n_columns", n_columns, Integral, 1)
+    n_columns, legend = min(n_columns, len(values)), kwargs.pop("legend", True)
     figure = new_figure((3.2 * n_columns + 1.0, 3.4 * math.ceil(len(values) / n_columns)))
     displays = []
     for place, value in enumerate(values, start=1):
@@ -417,10 +428,11 @@ def plot_perplexities(
         ax = figure.add_subplot(math.ceil(len(values) / n_columns), n_columns, place, projection=projection)
         ax.set_title(f"perplexity {value:g}")
         at_the_corner = place == n_columns  # one legend is enough
-        displays.append(EmbeddingDisplay(Y, y, label_name=label_name).plot(ax, legend=at_the_corner, **kwargs))
-    legend = displays[n_columns - 1].legend_
-    if legend is not None:
-        make_room(figure, legend)
+        display = EmbeddingDisplay(Y, y, label_name=label_name)
+        display._in_panel = True
+        displays.append(display.plot(ax, legend=legend and at_the_corner, **kwargs))
+    if displays[n_columns - 1].legend_ is not None:
+        make_room(figure, displays[n_columns - 1].legend_)
     return displays
 
 
@@ -450,7 +462,7 @@ def draw(path: Path, embedding: NDArray[Any], labels: NDArray[Any] | None = None
     figure = Figure(figsize=(8, 2) if n_components == 1 else (8, 8))
     FigureCanvasAgg(figure)
     ax = figure.add_subplot(projection="3d" if n_components == 3 else None)
-    y = None if labels is None else as_typed(labels, MAX_CLASSES)
+    y = None if labels is None else as_typed(labels, FEW_CLASSES)
     EmbeddingDisplay(embedding, y, label_name=label_name).plot(ax)
     figure.savefig(path, dpi=150, bbox_inches="tight")
 
@@ -459,6 +471,12 @@ def embedding_of(estimator: Any, X: Any = None) -> Any:
     """Return the map of an estimator or pipeline, or the positions of the rows ``X`` in the map."""
     if X is None:
         return embedder_of(estimator).embedding_
+    estimator = getattr(estimator, "best_estimator_", estimator)
     if isinstance(estimator, Pipeline):
         estimator = estimator[: place_of_embedding(estimator) + 1]
-    return estimator.transform(X)
+    try:
+        return estimator.transform(X)
+    except (TypeError, ValueError) as error:
+        if np.ndim(X) == 1:
+            raise ValueError(f"X has one dimension, must be rows to place; labels go to y ({error}).") from error
+        raise

@@ -126,6 +126,8 @@ class FrameRecorder:
             raise ValueError("There are no frames: pass the recorder as callback of an estimator, and fit that.")
         frames = _aligned(self.maps)
         display = EmbeddingDisplay(frames[-1], y).plot(ax, density=False, **kwargs)
+        for name in display.names_:
+            name.remove()  # the names stay where they are while the points move
         display.ax_.set_adjustable("box")  # the axes keep their limits
         n_components = frames[-1].shape[1]
         for axis in "xyz"[:n_components]:

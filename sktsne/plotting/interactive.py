@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .columns import MISSING, Distinct, as_numbers, names_of
-from .labels import LONGEST, PALETTES, UNKNOWN, Labels, shorten
+from .labels import LONGEST, LONGEST_IN_MAP, PALETTES, UNKNOWN, Labels, shorten
 
 INK, FADED = "#222222", "#e8e8e8"
 DATES = {  # how the ticks of a color bar show dates
@@ -23,6 +23,7 @@ DATES = {  # how the ticks of a color bar show dates
     "hourmin": "%H:%M",
     "minutes": "%H:%M",
 }
+TALLEST = 26  # entries in a column of the legend, which a window of 800 pixels has room for
 MOVING = 20_000  # points drawn while the map is dragged or zoomed
 
 # How tooltips show a number: an integer with all digits, another with six, or two decimals.
@@ -166,7 +167,9 @@ def make_page(Y: NDArray[Any], labels: Labels, columns: dict[str, Column], title
     for box in boxes.values():
         box.js_on_change("value_input", CustomJS(args=arguments, code=SEARCH))
     if labels.classes is not None:
+        _write_names(figure, Y, labels)
         figure.add_layout(_legend(points, labels, boxes["label"]), "right")
+    title = None if title is None else str(title)
     heading = [] if title is None else [Div(text=escape(title), disable_math=True, styles={"font-size": "150%"})]
     page = column(*heading, row(*boxes.values(), counter), figure, sizing_mode="stretch_both")
     return str(file_html(page, INLINE, title="Map" if title is None else title))
@@ -273,17 +276,39 @@ def _tooltips(points: Any, columns: dict[str, Column]) -> Any:
     return HoverTool(renderers=[points], tooltips=text, formatters=formatters, limit=3, visible=False)
 
 
+def _write_names(figure: Any, Y: NDArray[Any], labels: Labels) -> None:
+    """Write the names of many classes into the map."""
+    from bokeh.models import ColumnDataSource
+
+    names = labels.names_in_map(Y)
+    if names:
+        x, y = np.transpose(list(names.values()))
+        source = ColumnDataSource({"x": x, "y": y, "name": [shorten(name, LONGEST_IN_MAP) for name in names]})
+        style: dict[str, Any] = {
+            "text_align": "center",
+            "text_baseline": "middle",
+            "text_font_size": "11px",
+            "text_color": INK,
+        }
+        style |= {"background_fill_color": "white", "background_fill_alpha": 0.6}
+        figure.text("x", "y", "name", source=source, **style)
+        figure.x_range.range_padding = 0.12  # room for the names of classes at the sides
+
+
 def _legend(points: Any, labels: Labels, box: Any) -> Any:
     """Name the classes; each has the color of one of its points, and a click writes its name into the field."""
     from bokeh.models import CustomJS, Legend, LegendItem
 
     classes, codes = labels.classes or [], labels.codes
+    columns = math.ceil(len(classes) / TALLEST)
     items = []
     for k, name in enumerate(classes):
         example = int(np.argmax(codes == k))
-        items.append(LegendItem(label={"value": shorten(name, LONGEST)}, renderers=[points], index=example))
+        text = shorten(name, LONGEST if columns == 1 else LONGEST_IN_MAP)
+        items.append(LegendItem(label={"value": text}, renderers=[points], index=example))
     legend = Legend(
         items=items,
+        ncols=columns,
         title=shorten(labels.name or "", LONGEST) or None,
         title_text_color=INK,
         label_text_color=INK,

@@ -9,23 +9,38 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import column_or_1d
 
-from .columns import MISSING, as_array, as_numbers, column_of, names_of, read_column
+from .._checks import check_counted
+from .columns import MISSING, as_array, as_numbers, categories_of, column_of, names_of, read_column
 
-MAX_CLASSES = 20
+# More than FEW_CLASSES numbers are values, and more than FEW_CLASSES names stand in the map, too, because the eye does
+# not find so many colors again in a legend. The colors of more than MAX_CLASSES classes could not be told apart.
+FEW_CLASSES, MAX_CLASSES = 20, 50
 LONGEST = 30  # characters of a name in a line of the legend or above a search field
+LONGEST_IN_MAP = 16  # characters of a name in the map
 UNKNOWN = "#cccccc"  # missing labels and values
 # The first two palettes stay apart in the common forms of color blindness: that of M. Okabe and K. Ito (2008), the
 # palest color last, and the scheme "muted" of P. Tol ("Colour Schemes", SRON/EPS/TN/09-002, issue 3.2, 2021), with
 # black as the tenth color, because he leaves gray to missing data. No twenty colors stay apart; the third palette is
-# matplotlib's tab20, strong colors before pale ones, with black and a green of tab20b in place of its grays.
+# matplotlib's tab20, strong colors before pale ones, with black and a green of tab20b in place of its grays. The fourth
+# palette begins with the first. Each further color is the farthest by CIEDE2000 from all colors before it, from white
+# and from the color of missing labels, among colors with a chroma above 18 and a lightness from 22 to 80 in CIELAB.
+OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#F0E442")
 PALETTES = (
-    ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#F0E442"),
+    OKABE_ITO,
     (
         "#CC6677", "#332288", "#DDCC77", "#117733", "#88CCEE", "#882255", "#44AA99", "#999933", "#AA4499", "#000000",
     ),
     (
         "#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#000000", "#bcbd22", "#17becf",
         "#aec7e8", "#ffbb78", "#98df8a", "#ff9896", "#c5b0d5", "#c49c94", "#f7b6d2", "#637939", "#dbdb8d", "#9edae5",
+    ),
+    (
+        *OKABE_ITO,
+        "#6900a5", "#5a5a00", "#87001e", "#004b4b", "#00e10f", "#ffa596", "#879600", "#ff0f4b", "#9669ff", "#783c00",
+        "#784b69", "#2d3c5a", "#c3b4f0", "#00d2d2", "#a5c396", "#00692d", "#96784b", "#c31eb4", "#008796", "#a55a4b",
+        "#ff4bff", "#2d4be1", "#696996", "#00e1a5", "#c3005a", "#009600", "#c3a587", "#1e3c0f", "#f0b4d2", "#4b3c1e",
+        "#7896ff", "#690f3c", "#78875a", "#e10000", "#4b7869", "#ff964b", "#b48787", "#ff694b", "#ff0f87", "#9600ff",
+        "#c3b469", "#9687b4",
     ),
 )  # fmt: skip
 
@@ -34,7 +49,7 @@ class Labels(NamedTuple):
     """Labels that give the colors: classes, as codes and names, or values, or neither.
 
     Missing labels are the last class, named `MISSING`; missing values are NaN. ``unit`` is that of the values: "date"
-    for days since 1970, a unit of time, or "".
+    for days since 1970, "year" for dates far from today, a unit of time, or "".
     """
 
     name: str | None
@@ -58,6 +73,21 @@ class Labels(NamedTuple):
         colors = next(palette for palette in PALETTES if len(palette) >= self.n_known)
         return (*colors[: self.n_known], UNKNOWN)[: len(self.classes or ())]
 
+    def names_in_map(self, Y: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Return the names that stand in the map with points ``Y``, and where: none if colors tell the classes.
+
+        A name stands at the point of its class that is nearest to the median of the class, because the median itself
+        may lie in another class.
+        """
+        places: dict[str, NDArray[Any]] = {}
+        if self.n_known > FEW_CLASSES and Y.shape[1] > 1:  # a strip has no room for names
+            for k, name in enumerate((self.classes or [])[: self.n_known]):
+                points = Y[self.codes == k]
+                if len(points):  # a sample may have none
+                    distances = np.abs(points - np.median(points, axis=0)).sum(axis=1)
+                    places[name] = points[distances.argmin()]
+        return places
+
     @property
     def limits(self) -> tuple[float, float]:
         """The least and the largest finite value."""
@@ -76,19 +106,20 @@ def read_labels(y: Any, name: str | None) -> Labels:
     name : str or None
         Their name; by default that of the column.
     """
+    check_counted("y", y)
     y = column_of(y)
     if name is None:
         name = getattr(y, "name", None)
     name = "" if name is None else str(name)
     column = read_column(y, column_or_1d(as_array(y)))
     n_classes = len(column.values)
+    scale = as_numbers(column.values) if n_classes > (MAX_CLASSES if categories_of(y) else FEW_CLASSES) else None
+    if scale is not None:
+        return Labels(name, values=column.rows(scale[0], np.nan), unit=scale[1], column=column)
     if n_classes <= MAX_CLASSES:
         missing = [] if column.is_complete else [MISSING]
         codes = column.rows(np.arange(n_classes), n_classes)
         return Labels(name, codes, names_of(column.values) + missing, n_known=n_classes, column=column)
-    scale = as_numbers(column.values)
-    if scale is not None:
-        return Labels(name, values=column.rows(scale[0], np.nan), unit=scale[1], column=column)
     message = f"{n_classes} classes are too many to color; the plot can show {MAX_CLASSES} classes, or numbers"
     warnings.warn(message, UserWarning, stacklevel=4)
     return Labels(name, column=column)

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils.validation import check_is_fitted
 
+from .._pipeline import embedder_of
 from ..metrics import rnx_curve
 from .drawing import new_figure
 from .labels import PALETTES
@@ -78,12 +78,12 @@ class RNXDisplay:
 
         Parameters
         ----------
-        estimator : estimator
-            A fitted estimator.
+        estimator : estimator, Pipeline or search
+            A fitted estimator, a pipeline with one, or a search over its parameters.
         X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples, n_samples)
-            The rows of the fit.
+            The rows of the fit, as they enter the pipeline if there is one.
         name : str, default=None
-            The name of the map; by default the estimator's class.
+            The name of the map; by default the class of the estimator that embeds.
         ax, **kwargs
             As for `plot`.
         metric : str or callable, default=None
@@ -96,7 +96,7 @@ class RNXDisplay:
         display : RNXDisplay
             The drawn curve.
         """
-        check_is_fitted(estimator, "embedding_")
+        estimator = embedder_of(estimator)
         settings = {"sample_size": sample_size, "random_state": random_state, "n_jobs": n_jobs}
         metric = getattr(estimator, "metric", "euclidean") if metric is None else metric
         name = type(estimator).__name__ if name is None else name
