@@ -79,9 +79,13 @@ def _hashes(X: Any, explicit_zeros: bool) -> NDArray[np.bytes_]:
         indices = X.indices.astype(np.int64)
         bounds = zip(X.indptr, X.indptr[1:], strict=False)
         return _digests(indices[i:j].tobytes() + X.data[i:j].tobytes() for i, j in bounds)
-    X = X if isinstance(X, np.ndarray) and X.dtype == np.float32 and X.ndim == 2 else as_floats("X", X, SHAPE, finite=False)
+    X = (
+        X
+        if isinstance(X, np.ndarray) and X.dtype == np.float32 and X.ndim == 2
+        else as_floats("X", X, SHAPE, finite=False)
+    )
     step = max(1, NUMBERS_AT_ONCE // max(1, X.shape[1]))
-    parts = (X[first : first + step].astype(np.float64) + 0.0 for first in range(0, len(X), step))  # no -0.0
+    parts = (X[first : first + step].astype(np.float64, order="C") + 0.0 for first in range(0, len(X), step))  # no -0.0
     return _digests(row for part in parts for row in part)
 
 
