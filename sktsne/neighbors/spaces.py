@@ -483,10 +483,14 @@ class DirectSpace(Caching):
         return self.points_of(self._X)
 
     @cached_property
-    def _frame(self) -> tuple[NDArray[np.float64], float]:
-        center = _center(self.points)
-        largest = max(float(np.abs(self.points - center).max()), np.finfo(np.float64).tiny)
+    def _frame(self) -> tuple[NDArray[np.float64] | None, float]:
+        center = None if issparse(self.points) else _center(self.points)
+        largest = max(float(abs(self._around(self.points, center)).max()), np.finfo(np.float64).tiny)
         return center, float(np.ldexp(1.0, np.frexp(largest)[1]))
+
+    @staticmethod
+    def _around(points: Any, center: NDArray[np.float64] | None) -> Any:
+        return points if center is None else points - center
 
     def points_of(self, rows: Any) -> Any:
         """Return rows, as booleans if the metric is of such; see `Space`."""
@@ -495,9 +499,13 @@ class DirectSpace(Caching):
         return rows if issparse(rows) else rows.astype(np.float64, copy=False)
 
     def coordinates(self, points: Any) -> Any:
-        """Return the points around their center, of about unit size."""
+        """Return the points around their center, or sparse ones around 0, of about unit size."""
         center, unit = self._frame
-        return np.clip((points - center) / unit, -FARTHEST, FARTHEST)
+        coordinates = self._around(points, center) / unit
+        if issparse(coordinates):
+            coordinates.data = np.clip(coordinates.data, -FARTHEST, FARTHEST)
+            return coordinates
+        return np.clip(coordinates, -FARTHEST, FARTHEST)
 
     def operand(self, points: Any, left: bool = True, dtype: Any = np.float64) -> Any:
         """Return the points; see `Space`."""
