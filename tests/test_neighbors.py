@@ -1,44 +1,43 @@
-"""The nearest-neighbor graph against plain differences, and as faiss, the user and the user's transformer find it."""
-
-import sys
+"""The nearest-neighbor graph against plain differences, and as the user and the user's transformer give it."""
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from rows import COUNTED, brute_force, naive, rows_for
 from scipy.sparse import coo_array, csc_array, csr_array, csr_matrix
+from scipy.spatial.distance import cdist
 from sklearn.base import BaseEstimator
 from sklearn.metrics import pairwise_distances
-from sklearn.neighbors import (
-    VALID_METRICS,
-    VALID_METRICS_SPARSE,
-    KNeighborsTransformer,
-    NearestNeighbors,
-    RadiusNeighborsTransformer,
-)
-from sktsne._faiss import approximate_neighbors
+from sklearn.neighbors import VALID_METRICS, KNeighborsTransformer, NearestNeighbors, RadiusNeighborsTransformer
 
-from sktsne._parameters import METRICS
+from sktsne.conditioning import Conditioning
 from sktsne.neighbors import (
-    ALIASES,
-    BOOLEAN,
-    Conditioning,
+    METRICS,
+    SEARCHES,
+    TransformerSearch,
     all_distances,
+    exact,
     nearest_neighbors,
-    neighbors_by_transformer,
+    traits_of,
 )
 from sktsne.parallel import Workers
 
 
-def conditioned(X):
-    return Conditioning(X, "euclidean")(X)
+@pytest.fixture(params=["all at once", "in blocks", "in halves of blocks"])
+def way(request, monkeypatch):
+    """Have all distances computed at once, as of few rows, or by blocks of pairs, of which some serve both sides."""
+    if request.param != "all at once":
+        monkeypatch.setattr(exact, "FEW_ROWS", 0)
+        monkeypatch.setattr(exact, "BLOCK", exact.LEAST_BLOCK)
+        halves = request.param == "in halves of blocks"
+        monkeypatch.setattr(exact, "COLUMNS_TO_TRANSPOSE", 1 if halves else 10**9)
+    return request.param
 
 
-def brute_force(X, k):
-    D = np.sqrt(((X[:, None] - X[None]) ** 2).sum(axis=-1))
-    np.fill_diagonal(D, np.inf)
-    return np.sort(D, axis=1)[:, :k]
+in_every_way = pytest.mark.usefixtures("way")
 
 
+@in_every_way
 @pytest.mark.parametrize("n_features", [3, 10, 40])
 @pytest.mark.parametrize("storage", [np.asarray, csr_array, csr_matrix])
 def test_distances_are_those_of_the_nearest_rows(n_features, storage, rng):
@@ -50,6 +49,7 @@ def test_distances_are_those_of_the_nearest_rows(n_features, storage, rng):
     assert_allclose(all_distances(storage(X))[0, graph.indices[0]], graph.distances[0], rtol=1e-7)
 
 
+@in_every_way
 @pytest.mark.parametrize("storage", [np.asarray, csr_array])
 def test_duplicates_are_at_distance_zero(storage, rng):
     # |x|² + |y|² − 2x·y alone would put them 1e-7 apart.
@@ -59,36 +59,15 @@ def test_duplicates_are_at_distance_zero(storage, rng):
     assert_allclose(graph.distances, brute_force(X, 15), rtol=1e-8)
 
 
+@in_every_way
 @pytest.mark.parametrize("offset", [0.0, 1e6, 1e10])
 def test_a_common_offset_does_not_swamp_the_differences(offset, rng):
     X = np.round(rng.normal(size=(100, 20)) * 64) / 64 + offset  # exact at every offset
-    graph = nearest_neighbors(conditioned(X), 10)
-    assert_allclose(graph.distances, brute_force(X - offset, 10), rtol=1e-6)
+    graph = nearest_neighbors(X, 10)
+    assert_allclose(graph.distances, brute_force(X - offset, 10), rtol=1e-9)
 
 
-@pytest.mark.parametrize("scale", [2.0**-900, 2.0**900])
-def test_squares_neither_overflow_nor_vanish(scale, rng):
-    X = rng.normal(size=(100, 20))
-    expected = nearest_neighbors(conditioned(X), 10)
-    graph = nearest_neighbors(conditioned(X * scale), 10)
-    assert_array_equal(graph.indices, expected.indices)
-    ratio = graph.distances / expected.distances
-    assert_allclose(ratio, ratio[0, 0], rtol=1e-9)
-
-
-def test_conditioning_leaves_other_metrics_and_the_caller_alone(rng):
-    X = rng.normal(size=(10, 3))
-    assert Conditioning(X, "cosine")(X) is X
-    assert Conditioning(X, "precomputed")(X) is X
-    X *= 1e200
-    copy = X.copy()
-    assert Conditioning(X, "precomputed")(X) is X
-    assert np.abs(conditioned(X)).max() < 10.0
-    ones = np.ones((3, 2), dtype=np.float32)
-    assert Conditioning(ones, "manhattan")(ones).dtype == np.float64
-    assert_array_equal(X, copy)
-
-
+@in_every_way
 @pytest.mark.parametrize("metric", ["cosine", "manhattan", "chebyshev", "correlation"])
 def test_metrics_agree_with_their_precomputed_distances(metric, rng):
     X = rng.normal(size=(60, 5))
@@ -107,27 +86,7 @@ def test_metric_params_and_callables_reach_the_search(rng):
 
 
 BY_NAME = [metric for metric in METRICS if metric != "precomputed"]
-
-
-def rows_for(metric, n, n_columns, rng):
-    """Return rows that the metric is made for, without ties: true and false, places on a sphere, or positive."""
-    if metric in BOOLEAN or ALIASES.get(metric) in BOOLEAN:
-        X = (rng.uniform(size=(n, n_columns)) < rng.uniform(0.2, 0.8, size=(n, 1))).astype(float)
-        X[:, 0] = 1.0  # rows that are all false have no distance under some
-        return X
-    if metric == "haversine":
-        return rng.uniform([-np.pi / 2, -np.pi], [np.pi / 2, np.pi], size=(n, 2))
-    if metric == "hamming":
-        return rng.integers(0, 4, size=(n, n_columns)).astype(float)
-    return rng.lognormal(sigma=2.0, size=(n, n_columns))
-
-
-def naive(X, metric, **params):
-    """Return all distances, by scikit-learn's direct way, and those to the nearest, with an infinite diagonal."""
-    X = X != 0.0 if metric in BOOLEAN or ALIASES.get(metric) in BOOLEAN else X
-    D = np.array(pairwise_distances(X, metric=ALIASES.get(metric, metric), **params))
-    np.fill_diagonal(D, np.inf)
-    return D, np.sort(D, axis=1)
+SPARSE = [metric for metric in METRICS if traits_of(metric).sparse]
 
 
 def test_every_metric_that_scikit_learn_has_by_name_is_known():
@@ -135,6 +94,7 @@ def test_every_metric_that_scikit_learn_has_by_name_is_known():
     assert names - set(METRICS) <= {"pyfunc"}  # which is a callable by another name
 
 
+@in_every_way
 @pytest.mark.parametrize("n_columns", [3, 20])
 @pytest.mark.parametrize("metric", BY_NAME)
 def test_every_metric_finds_the_nearest(metric, n_columns, rng):
@@ -150,6 +110,129 @@ def test_every_metric_finds_the_nearest(metric, n_columns, rng):
     assert_allclose(dense, D, rtol=1e-9, atol=1e-12)
 
 
+BLOCKWISE = {"euclidean": 40, "cosine": 40, "correlation": 40, "jaccard": 130, "seuclidean": 8}
+
+
+@pytest.mark.parametrize(("metric", "n_columns"), BLOCKWISE.items())
+@pytest.mark.parametrize("storage", [np.asarray, csr_array])
+def test_many_blocks_of_pairs_give_the_same_on_any_threads(metric, n_columns, storage, rng):
+    if storage is csr_array and metric == "seuclidean":
+        pytest.skip("not for sparse rows")
+    X = rows_for(metric, 2500, n_columns, rng)
+    X[1250:] = X[:1250][::-1]  # ties
+    X = storage(np.where(X > 1.0, X, 0.0) if metric != "jaccard" else X)
+    one, two, three = (nearest_neighbors(X, 20, metric, n_threads=n_threads) for n_threads in (1, 2, 3))
+    for other in two, three:
+        assert_array_equal(one.indices, other.indices)
+        assert_array_equal(one.distances, other.distances)
+
+
+@in_every_way
+@pytest.mark.parametrize("metric", COUNTED)
+@pytest.mark.parametrize("storage", [np.asarray, csr_array])
+def test_rows_that_are_true_and_false(metric, storage, rng):
+    if storage is csr_array and metric == "hamming":
+        pytest.skip("not for sparse rows")
+    X = (rng.uniform(size=(130, 17)) < rng.uniform(0.05, 0.95, size=(130, 1))).astype(float)
+    X[5], X[77] = 1.0, 0.0
+    empty = ~X.any(axis=1)
+    for scaled in X, 3.5 * X:  # what is not 0 is true, and hamming counts differences
+        expected = np.array(cdist(X != 0.0, X != 0.0, metric))
+        np.fill_diagonal(expected, 0.0)
+        if metric != "russellrao":
+            expected[np.ix_(empty, empty)] = 0.0  # where SciPy has NaN under some metrics
+        rows = storage(scaled)
+        actual = all_distances(rows, metric)
+        assert_allclose(actual, expected, rtol=1e-14, atol=1e-16)
+        np.fill_diagonal(expected, np.inf)
+        graph = nearest_neighbors(rows, 20, metric)
+        assert_allclose(graph.distances, np.sort(expected, axis=1)[:, :20], rtol=1e-14, atol=1e-16)
+        assert_allclose(np.take_along_axis(expected, graph.indices, 1), graph.distances, rtol=1e-14, atol=1e-16)
+
+
+@in_every_way
+@pytest.mark.parametrize("metric", COUNTED)
+@pytest.mark.parametrize("storage", [np.asarray, csr_array])
+def test_two_rows_of_which_nothing_is_true_do_not_differ(metric, storage, rng):
+    if storage is csr_array and metric == "hamming":
+        pytest.skip("not for sparse rows")
+    X = (rng.uniform(size=(30, 9)) < 0.4).astype(float)
+    X[[3, 20]] = 0.0
+    D = all_distances(storage(X), metric)
+    graph = nearest_neighbors(storage(X), 29, metric)
+    distance = 1.0 if metric == "russellrao" else 0.0  # which counts what is not true in both
+    assert D[3, 20] == D[20, 3] == distance
+    assert graph.distances[3, graph.indices[3] == 20].tolist() == [distance]
+
+
+@in_every_way
+@pytest.mark.parametrize("metric", ["correlation", "sqeuclidean", "cosine"])
+@pytest.mark.parametrize("storage", [np.asarray, csr_array, csr_matrix])
+@pytest.mark.parametrize("scale", [1e-150, 1.0, 1e150])
+def test_products_of_rows_of_any_size(metric, storage, scale, rng):
+    X = np.maximum(rng.normal(size=(140, 12)), 0.0) * rng.lognormal(sigma=4.0, size=(140, 1))
+    X[:, 0] = 1.0
+    X[70] = X[69] * 3.0
+    expected = cdist(X, X, metric)
+    np.fill_diagonal(expected, 0.0)
+    rows = storage(scale * X)
+    rows = Conditioning(rows, metric)(rows)
+    if metric == "sqeuclidean":
+        expected *= (rows.max() / X.max()) ** 2
+    # Small distances of angles from the cosine itself have an error of a rounding, and squares keep half their digits.
+    tolerances = {"rtol": 1e-7} if metric == "sqeuclidean" else {"rtol": 1e-9, "atol": 1e-14}
+    assert_allclose(all_distances(rows, metric), expected, **tolerances)
+    np.fill_diagonal(expected, np.inf)
+    graph = nearest_neighbors(rows, 15, metric)
+    assert_allclose(graph.distances, np.sort(expected, axis=1)[:, :15], **tolerances)
+    assert_allclose(np.take_along_axis(expected, graph.indices, 1), graph.distances, **tolerances)
+
+
+@pytest.mark.parametrize(
+    "metric", ["cosine", "manhattan", "chebyshev", "correlation", "canberra", "braycurtis", "sqeuclidean"]
+)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_few_rows_have_scikit_learns_distances_to_the_last_bit(metric, dtype, rng):
+    X = rng.normal(size=(90, 8)).astype(dtype)
+    expected = np.array(pairwise_distances(X.astype(np.float64), metric=metric))
+    np.fill_diagonal(expected, 0.0)
+    assert_array_equal(all_distances(X, metric), np.maximum(expected, 0.0))
+    np.fill_diagonal(expected, np.inf)
+    graph = nearest_neighbors(X, 89, metric)
+    assert_array_equal(graph.distances, np.sort(np.maximum(expected, 0.0), axis=1)[:, :89])
+    assert_array_equal(np.take_along_axis(np.maximum(expected, 0.0), graph.indices, 1), graph.distances)
+
+
+@in_every_way
+@pytest.mark.parametrize("n_columns", [3, 12])
+@pytest.mark.parametrize("storage", [np.asarray, csr_array])
+@pytest.mark.parametrize(
+    "metric", ["euclidean", "sqeuclidean", "cosine", "correlation", "manhattan", "jaccard", "seuclidean"]
+)
+@pytest.mark.parametrize("search", SEARCHES.values())
+def test_each_of_many_equal_rows_is_a_neighbor_of_some(search, metric, n_columns, storage, rng):
+    if storage is csr_array and not traits_of(metric).sparse:
+        pytest.skip("not for sparse rows")
+    groups = np.repeat(np.eye(n_columns)[:3], [100, 40, 7], axis=0)
+    X = groups[rng.permutation(147)]
+    graph = search(9, metric).fit(storage(X), Workers())
+    assert len(np.unique(graph.indices)) == 147
+    assert (graph.indices != np.arange(147)[:, None]).all()
+    assert (np.diff(np.sort(graph.indices, axis=1)) > 0).all()
+    many = X[:, 2] == 0.0
+    assert (graph.distances[many] == 0.0).all()
+    assert (X[graph.indices[many]] == X[many, None]).all()
+
+
+@pytest.mark.parametrize("kind", ["sevens", "tenths"])
+def test_hamming_of_rows_that_are_not_0_and_1(kind, way, rng):
+    X = rng.integers(0, 3, size=(120, 9)) * (7.0 if kind == "sevens" else 0.1)
+    D, nearest = naive(X, "hamming")
+    graph = nearest_neighbors(X, 11, "hamming")
+    assert_allclose(graph.distances, nearest[:, :11], rtol=1e-14)
+    assert_allclose(np.take_along_axis(D, graph.indices, 1), graph.distances, rtol=1e-14)
+
+
 @pytest.mark.parametrize("metric", BY_NAME)
 def test_every_metric_gives_the_same_on_two_threads(metric, rng):
     X = rows_for(metric, 2100, 4, rng)  # more than a thread's share
@@ -161,6 +244,7 @@ def test_every_metric_gives_the_same_on_two_threads(metric, rng):
     assert_array_equal(one, two)
 
 
+@in_every_way
 @pytest.mark.parametrize(
     ("metric", "params"),
     [
@@ -187,6 +271,7 @@ def test_parameters_reach_the_metric(metric, params, rng):
         assert_array_equal(params[name], value)
 
 
+@in_every_way
 def test_a_covariance_is_taken_for_its_inverse(rng):
     X, V = rng.normal(size=(60, 3)), np.diag([1.0, 4.0, 9.0]) + 0.5
     expected = naive(X, "mahalanobis", VI=np.linalg.inv(V))[1][:, :9]
@@ -194,6 +279,7 @@ def test_a_covariance_is_taken_for_its_inverse(rng):
     assert_allclose(np.sort(all_distances(X, "mahalanobis", {"V": V}), 1)[:, 1:10], expected, rtol=1e-9)
 
 
+@in_every_way
 @pytest.mark.parametrize("metric", ["seuclidean", "mahalanobis"])
 def test_columns_that_do_not_vary_have_no_part_in_a_standardized_distance(metric, rng):
     X = rng.normal(size=(60, 3))
@@ -205,6 +291,7 @@ def test_columns_that_do_not_vary_have_no_part_in_a_standardized_distance(metric
     assert_allclose(all_distances(wider, metric), all_distances(X, metric), rtol=1e-9, atol=1e-12)
 
 
+@in_every_way
 @pytest.mark.parametrize(
     "metric",
     [
@@ -234,15 +321,18 @@ def test_parameters_reach_a_callable(rng):
     assert_allclose(graph.distances, naive(X, "minkowski", p=3)[1][:, :5] ** 3, rtol=1e-9)
 
 
-@pytest.mark.parametrize("metric", sorted({*VALID_METRICS_SPARSE["brute"], "minkowski", "p"} - {"precomputed"}))
+@in_every_way
+@pytest.mark.parametrize("metric", sorted({*SPARSE, "minkowski", "p"} - {"precomputed"}))
 def test_sparse_rows_have_the_dense_rows_neighbors(metric, rng):
     X = np.maximum(rng.normal(size=(120, 15)), 0.0)
+    X[:, 0] = 1.0
     dense, sparse = nearest_neighbors(X, 9, metric), nearest_neighbors(csr_array(X), 9, metric)
     assert_array_equal(sparse.indices, dense.indices)
     assert_allclose(sparse.distances, dense.distances, rtol=1e-7)
     assert_allclose(all_distances(csr_array(X), metric), all_distances(X, metric), rtol=1e-7, atol=1e-7)
 
 
+@in_every_way
 @pytest.mark.parametrize(
     ("metric", "params", "message"),
     [
@@ -298,7 +388,7 @@ class TestPrecomputedMatrix:
         D = naive(rng.normal(size=(40, 3)), "euclidean")[0]
         np.fill_diagonal(D, 1.0)
         whole = nearest_neighbors(D, 7, "precomputed")
-        monkeypatch.setattr("sktsne.neighbors.DISTANCES_AT_ONCE", 280)
+        monkeypatch.setattr("sktsne.neighbors.exact.DISTANCES_AT_ONCE", 280)
         blocks = nearest_neighbors(D, 7, "precomputed")
         assert_array_equal(blocks.indices, whole.indices)
         assert_array_equal(blocks.distances, whole.distances)
@@ -396,138 +486,13 @@ def test_dense_precomputed_distances_are_not_changed(rng):
     assert_array_equal(D, copy)
 
 
-# Rows for faiss
-
-
-def blobs(rng, n=3000, n_features=20):
-    return 10 * rng.normal(size=(50, n_features))[rng.integers(0, 50, n)] + rng.normal(size=(n, n_features))
-
-
-def digits_like(rng):
-    return np.round(4 * np.maximum(rng.normal(size=(3000, 8)) @ rng.normal(size=(8, 64)), 0))
-
-
-def heavy_tails(rng):
-    return rng.standard_t(1.5, size=(4000, 8))
-
-
-def duplicates(rng):
-    return np.repeat(rng.normal(size=(30, 10)), 100, axis=0)
-
-
-def few_duplicates(rng):
-    return np.repeat(rng.normal(size=(1500, 6)), 3, axis=0)
-
-
-def grid(rng):
-    return np.stack(np.meshgrid(*[np.arange(15.0)] * 3), axis=-1).reshape(-1, 3)
-
-
-def lonely_rows(rng):  # whose own lists have too few neighbors
-    return np.vstack([rng.normal(size=(3000, 5)), 100 * rng.normal(size=(40, 5))])
-
-
-def tight_groups(rng):  # whose distances float32 does not resolve well
-    return np.repeat(rng.normal(size=(30, 10)), 100, axis=0) + 1e-5 * rng.normal(size=(3000, 10))
-
-
-def huge(rng):
-    return 1e60 * rng.normal(size=(3000, 4))
-
-
-class TestFaiss:
-    @pytest.fixture(autouse=True)
-    def faiss(self):
-        return pytest.importorskip("faiss")
-
-    @pytest.mark.parametrize(
-        "make",
-        [blobs, digits_like, heavy_tails, duplicates, few_duplicates, grid, lonely_rows, tight_groups, huge],
-    )
-    @pytest.mark.parametrize("k", [10, 91])
-    def test_recall_and_distances(self, make, k, rng):
-        X = conditioned(make(rng))
-        n = len(X)
-        with Workers(2) as workers:
-            graph = approximate_neighbors(X, k, "euclidean", workers)
-        assert graph is not None
-        expected = nearest_neighbors(X, k)
-        # Of neighbors at equal distances, any is right.
-        assert np.mean(graph.distances <= expected.distances[:, -1:] * (1 + 1e-6)) >= 0.98
-        assert graph.indices.min() >= 0
-        assert graph.indices.max() < n
-        assert (graph.indices != np.arange(n)[:, None]).all()
-        assert (np.diff(np.sort(graph.indices, axis=1)) > 0).all()
-        rows = np.arange(0, n, 10)
-        actual = np.sqrt(((X[rows, None] - X[graph.indices[rows]]) ** 2).sum(axis=-1))
-        assert_allclose(graph.distances[rows], actual, rtol=1e-4)
-        assert graph.distances.flags.c_contiguous
-
-    def test_cosine(self, rng):
-        X = rng.lognormal(size=(3000, 1)) * (1 + blobs(rng, 3000))
-        graph = approximate_neighbors(X, 30, "cosine", Workers())
-        expected = nearest_neighbors(X, 30, "cosine")
-        assert np.mean(graph.distances <= expected.distances[:, -1:] * (1 + 1e-6)) >= 0.98
-        same = graph.indices == expected.indices
-        assert same.mean() > 0.9
-        assert_allclose(graph.distances[same], expected.distances[same], rtol=1e-4)
-        X[17] = 0.0  # has no direction
-        assert approximate_neighbors(X, 30, "cosine", Workers()) is None
-
-    @pytest.mark.parametrize(
-        "make",
-        [
-            lambda rng: rng.normal(size=(3000, 50)),  # noise has neighbors everywhere
-            lambda rng: np.vstack([blobs(rng), np.full((1, 20), 1e12)]),  # float32 sees but the outlier
-        ],
-    )
-    def test_where_it_is_not_worth_it_or_cannot_be_done_there_is_none(self, make, rng):
-        X = conditioned(make(rng))
-        assert approximate_neighbors(X, min(50, len(X) - 1), "euclidean", Workers()) is None
-
-    @pytest.mark.parametrize(
-        "make",
-        [
-            lambda rng: np.zeros((500, 3)),
-            lambda rng: np.eye(200),
-            *(lambda rng, n=n: rng.normal(size=(n, 2)) for n in (2, 3, 4, 5, 10, 50)),
-        ],
-    )
-    @pytest.mark.parametrize("k", [1, 4, 91])
-    def test_few_or_equal_rows(self, make, k, rng):
-        X = make(rng)
-        k = min(k, len(X) - 1)
-        graph = approximate_neighbors(X, k, "euclidean", Workers())
-        if graph is not None:
-            assert_allclose(graph.distances, brute_force(X, k), rtol=1e-5)
-
-    def test_threads_change_nothing_here_or_in_faiss(self, faiss, rng):
-        X = conditioned(blobs(rng, 5003))
-        copy, before = X.copy(), faiss.omp_get_max_threads()
-        graphs = []
-        for n_threads in (1, 2, 3):
-            with Workers(n_threads) as workers:
-                graphs.append(approximate_neighbors(X, 40, "euclidean", workers))
-        for graph in graphs[1:]:
-            assert_array_equal(graph.indices, graphs[0].indices)
-            assert_array_equal(graph.distances, graphs[0].distances)
-        assert faiss.omp_get_max_threads() == before
-        assert_array_equal(X, copy)
-
-
-def test_without_faiss_the_error_says_how_to_get_it(monkeypatch, rng):
-    monkeypatch.setitem(sys.modules, "faiss", None)
-    with pytest.raises(ImportError, match=r"neighbors == 'faiss' needs faiss.*pip install faiss-cpu.*'auto', 'exact'"):
-        approximate_neighbors(rng.normal(size=(50, 3)), 5, "euclidean", Workers())
-
-
 class TestTransformer:
     @pytest.mark.parametrize("n_neighbors", [2, 12, 30])
     @pytest.mark.parametrize("k", [12, 49])
     def test_gets_as_many_neighbors_as_are_needed(self, n_neighbors, k, rng):
         X = rng.normal(size=(50, 3))
         transformer = KNeighborsTransformer(n_neighbors=n_neighbors)
-        graph = neighbors_by_transformer(transformer, X, k)[0]
+        graph = TransformerSearch(transformer, k).fit(X, Workers())
         expected = nearest_neighbors(X, k)
         assert_array_equal(graph.indices, expected.indices)
         assert_allclose(graph.distances, expected.distances, rtol=1e-7)
@@ -536,11 +501,11 @@ class TestTransformer:
 
     def test_without_n_neighbors_is_used_as_it_is(self, rng):
         X = rng.normal(size=(50, 3))
-        graph = neighbors_by_transformer(RadiusNeighborsTransformer(radius=100.0), X, 20)[0]
+        graph = TransformerSearch(RadiusNeighborsTransformer(radius=100.0), 20).fit(X, Workers())
         assert_array_equal(graph.indices, nearest_neighbors(X, 20).indices)
         message = r"neighbors == RadiusNeighborsTransformer\(\).*at least 20 neighbors in every row"
         with pytest.raises(ValueError, match=message):
-            neighbors_by_transformer(RadiusNeighborsTransformer(), X, 20)[0]
+            TransformerSearch(RadiusNeighborsTransformer(), 20).fit(X, Workers())
 
     def test_that_counts_the_row_itself_gives_enough(self, rng):
         class CountingItself(BaseEstimator):
@@ -551,7 +516,7 @@ class TestTransformer:
                 return KNeighborsTransformer(n_neighbors=self.n_neighbors - 1).fit_transform(X)
 
         X = rng.normal(size=(50, 3))
-        graph = neighbors_by_transformer(CountingItself(), X, 12)[0]
+        graph = TransformerSearch(CountingItself(), 12).fit(X, Workers())
         assert_array_equal(graph.indices, nearest_neighbors(X, 12).indices)
 
     @pytest.mark.parametrize(
@@ -572,4 +537,4 @@ class TestTransformer:
                 return self.result
 
         with pytest.raises(ValueError, match=r"neighbors == Returning\((.|\n)*" + message):
-            neighbors_by_transformer(Returning(result), rng.normal(size=(20, 2)), 5)[0]
+            TransformerSearch(Returning(result), 5).fit(rng.normal(size=(20, 2)), Workers())
