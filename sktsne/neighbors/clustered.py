@@ -88,8 +88,8 @@ class ClusteredSearch(Searching):
     def fit(self, X: Any, workers: Workers) -> NeighborGraph:
         """Return the nearest neighbors of all rows; see :class:`NeighborSearch`."""
         check_type("workers", workers, Workers)
+        X, k = self.prepare(X), self._n_neighbors
         with computing(*self._given):
-            X, k = self.prepare(X), self._n_neighbors
             self._lists: Lists | None = None
             self._dtype: Any = np.float64
             if isinstance(self._metric, str) and k < X.shape[0] // 4:

@@ -88,14 +88,21 @@ class Searching(Caching):
         check_number("n_neighbors", n_neighbors, Integral, 1)
         self._n_neighbors, self._given = n_neighbors, (metric, metric_params)
 
+    _least_rows = 2
+
     def prepare(self, X: Any) -> Any:
         """Keep the rows of a fit, and return them."""
         X = as_rows("X", X)
+        if X.shape[0] < self._least_rows:
+            raise ValueError(f"X has shape {X.shape}, must have at least {self._least_rows} rows.")
         check_number("n_neighbors", self._n_neighbors, Integral, 1, max(1, X.shape[0] - 1))
         for name in [name for name in self.__dict__ if isinstance(vars(type(self)).get(name), cached_property)]:
             del self.__dict__[name]
         self._X = X
-        self._metric, self._params = resolve(X, *self._given)
+        with errors_that_name(*self._given):
+            self._metric, self._params = resolve(X, *self._given)
+            if isinstance(self._metric, str) and self._metric == "precomputed":
+                raise ValueError("metric == 'precomputed', must be one of rows: GivenDistances takes distances.")
         return X
 
     @cached_property
@@ -171,8 +178,8 @@ class ExactSearch(Searching):
     def fit(self, X: Any, workers: Workers) -> NeighborGraph:
         """Return the nearest neighbors of all rows; see :class:`NeighborSearch`."""
         check_type("workers", workers, Workers)
+        X = self.prepare(X)
         with computing(*self._given):
-            X = self.prepare(X)
             n, n_columns = map(int, X.shape)
             if n <= FEW_ROWS and n * n * n_columns <= FEW_TERMS and not issparse(X):
                 return nearest_of_matrix(distances_of_all(X, self._metric, self._params, workers), self._n_neighbors)
@@ -438,14 +445,16 @@ class AllPairs(Searching):
     array([[2, 1, 0]])
     """
 
+    _least_rows = 1
+
     def __init__(self, metric: Metric = "euclidean", metric_params: dict[str, Any] | None = None) -> None:
         super().__init__(1, metric, metric_params)
 
     def fit(self, X: Any, workers: Workers) -> NDArray[np.float64]:
         """Return all distances; see :class:`NeighborSearch`."""
         check_type("workers", workers, Workers)
+        X = self.prepare(X)
         with computing(*self._given):
-            X = self.prepare(X)
             return distances_of_all(X, self._metric, self._params, workers)
 
     @cached_property
