@@ -14,6 +14,7 @@ from sktsne.conditioning import Conditioning
 from sktsne.neighbors import (
     METRICS,
     SEARCHES,
+    AllPairs,
     TransformerSearch,
     all_distances,
     exact,
@@ -356,6 +357,30 @@ def test_what_a_metric_cannot_do_is_named(metric, params, message, rng):
         nearest_neighbors(X, 29, metric, params)
     with pytest.raises(ValueError, match=message):
         all_distances(X, metric, params)
+
+
+@pytest.mark.parametrize("n_columns", [3, 30])
+@pytest.mark.parametrize("storage", [np.asarray, csr_array])
+@pytest.mark.parametrize("search", SEARCHES.values())
+def test_errors_of_rows_and_of_numbers_do_not_name_the_metric(search, storage, n_columns):
+    X = storage(np.ones((4, n_columns)))
+    with pytest.raises(ValueError, match=r"^n_neighbors == 4, must be an integer at least 1 and at most 3"):
+        search(4).fit(X, Workers())
+    with pytest.raises(ValueError, match=r"^X has shape \(1, \d+\), must have at least 2 rows"):
+        search(1).fit(X[:1], Workers())
+    with pytest.raises(ValueError, match=r"^X has shape \(0, \d+\)"):
+        search(1).fit(X[:0], Workers())
+    with pytest.raises(ValueError, match=r"^(X|the values of X) must be finite"):
+        search(1).fit(np.nan * X, Workers())
+    assert AllPairs().fit(X[:1], Workers()).tolist() == [[0.0]]
+
+
+@pytest.mark.parametrize("search", SEARCHES.values())
+def test_given_distances_are_no_rows(search):
+    with pytest.raises(ValueError, match=r"metric == 'precomputed'.* GivenDistances"):
+        search(2, "precomputed").fit(np.ones((4, 4)), Workers())
+    with pytest.raises(ValueError, match=r"metric == 'precomputed'.* GivenDistances"):
+        AllPairs("precomputed").fit(np.ones((4, 4)), Workers())
 
 
 @pytest.mark.parametrize("search", [lambda X, metric: nearest_neighbors(X, 5, metric), all_distances])
