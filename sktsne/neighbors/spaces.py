@@ -38,6 +38,7 @@ NUMBERS_AT_ONCE = 2**20  # of rows in float64, on the way to another type
 # The bound on coordinates, in units of the largest of the fit: their squares fit into float32, and rows beyond are
 # equally far from all.
 FARTHEST = 1e15
+ROWS_OF_MEDIAN = 1000
 
 
 class Space(Protocol):
@@ -271,10 +272,9 @@ class EuclideanSpace(_Squares):
 
 
 def _center(X: NDArray[np.floating]) -> NDArray[np.float64]:
-    low, high = X.min(axis=0), X.max(axis=0)
-    # The mean of equal numbers may differ from them in its last bit, which may exceed all other columns.
-    center: NDArray[np.float64] = np.where(low == high, low, X.mean(axis=0, dtype=np.float64))
-    return center
+    """Return the median of some rows, which one that is far from all others does not draw away from these."""
+    median: NDArray[np.float64] = np.median(X[:: max(1, len(X) // ROWS_OF_MEDIAN)].astype(np.float64), axis=0)
+    return median
 
 
 class _Sparse(NamedTuple):
