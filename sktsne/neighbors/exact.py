@@ -96,8 +96,7 @@ class Searching(Caching):
         if X.shape[0] < self._least_rows:
             raise ValueError(f"X has shape {X.shape}, must have at least {self._least_rows} rows.")
         check_number("n_neighbors", self._n_neighbors, Integral, 1, max(1, X.shape[0] - 1))
-        for name in [name for name in self.__dict__ if isinstance(vars(type(self)).get(name), cached_property)]:
-            del self.__dict__[name]
+        self.__dict__ = self.__getstate__()  # without what was cached of an earlier fit
         self._X = X
         with errors_that_name(*self._given):
             self._metric, self._params = resolve(X, *self._given)
