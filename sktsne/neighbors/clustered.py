@@ -24,6 +24,7 @@ from .contract import NeighborGraph
 from .exact import (
     LEAST_BLOCKS,
     SPARE,
+    UNRESOLVED,
     ExactSearch,
     Searching,
     computing,
@@ -31,6 +32,7 @@ from .exact import (
     in_turn,
     nearest_in_all,
     neighbors_of_all,
+    resolved,
     unchecked,
 )
 from .selection import Nearest, pair_distances
@@ -55,7 +57,7 @@ TERMS_AT_ONCE = 2**33  # pairs times columns of a block of rows: Ctrl-C has to w
 ASSIGNED_AT_ONCE = 4096
 # Float32 does not rank the neighbors of a row that are all within so many times its rounding: they are sought again in
 # float64. Where more than a part of the sample has such neighbors, the whole search is in float64.
-UNRESOLVED, MANY = 100.0, 0.02
+MANY = 0.02
 
 
 class ClusteredSearch(Searching):
@@ -158,13 +160,14 @@ class ClusteredSearch(Searching):
 
     def _resolved(self, graph: NeighborGraph, workers: Workers) -> NeighborGraph:
         """Return the graph with neighbors in float64 of the rows whose neighbors float32 does not rank."""
-        if self._dtype == np.float64:
-            return graph
         space, points = self._space, self._space.points
+        if self._dtype == np.float64:
+            return resolved(space, graph, np.arange(space.n, dtype=np.int32), workers)
         rows = np.flatnonzero(_unresolved(space, graph.distances[:, -1], points)).astype(np.int32)
         if len(rows):
             found = nearest_in_all(space, points[rows], rows, self._n_neighbors, workers)
-            graph.indices[rows], graph.distances[rows] = finished(space, *found, rows, workers)
+            again = resolved(space, finished(space, *found, rows, workers), rows, workers)
+            graph.indices[rows], graph.distances[rows] = again
         return graph
 
     def nearest_of(self, points: Any, workers: Workers) -> NeighborGraph:

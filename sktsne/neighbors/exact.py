@@ -50,6 +50,8 @@ COLUMNS_TO_TRANSPOSE = 128
 TERMS_AT_ONCE = 2**26
 LEAST_ROWS_OF_TREE, MOST_ROWS = 128, 512
 DISTANCES_AT_ONCE = 2**22  # of a given matrix
+# Products do not rank the neighbors of a row that are all within so many times their rounding.
+UNRESOLVED = 100.0
 
 
 @contextmanager
@@ -319,7 +321,32 @@ def neighbors_of_all(space: Any, n_neighbors: int, workers: Workers, dtype: Any 
                     nearest.offer(values, rows, columns)
 
     workers.run_blocks(unchecked(fill), len(pairs), 1)
-    return in_turn(finished(space, *nearest.found(workers), own, workers), points)
+    graph = finished(space, *nearest.found(workers), own, workers)
+    return in_turn(resolved(space, graph, own, workers) if dtype == np.float64 else graph, points)
+
+
+def resolved(space: Any, graph: NeighborGraph, own: NDArray[np.int32], workers: Workers) -> NeighborGraph:
+    """Return the graph of rows ``own`` with neighbors by differences, of those whose neighbors float64 does not rank."""
+    if not space.rounds:
+        return graph
+    farthest, points = graph.distances[:, -1], space.points[own]
+    rounding = UNRESOLVED * space.rounding(points, within=farthest)
+    rows = np.flatnonzero((farthest > 0.0) & (space.squared(farthest) <= rounding))
+    size = _block_size(space)
+
+    def block(start: int, stop: int) -> None:
+        some = rows[start:stop]
+        nearest = Nearest(own[some], space.n, graph.indices.shape[1], np.float64)
+        for first in range(0, space.n, size):
+            columns = np.arange(first, min(first + size, space.n), dtype=np.int32)
+            pairs = np.ascontiguousarray(np.broadcast_to(columns, (len(some), len(columns))))
+            nearest.offer(space.exactly(points[some], pairs, Workers()), columns)
+        distances, indices = map(np.ascontiguousarray, nearest.found(Workers())[:2])
+        in_order(distances, indices, own[some], space.n, Workers())
+        graph.indices[some], graph.distances[some] = indices, distances
+
+    workers.run_blocks(unchecked(block), len(rows), max(1, min(size, -(-len(rows) // LEAST_BLOCKS))))
+    return graph
 
 
 def finished(

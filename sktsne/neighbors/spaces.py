@@ -80,8 +80,13 @@ class Space(Protocol):
     def exactly(self, points: Any, indices: NDArray[np.int32], workers: Workers) -> NDArray[np.float64]:
         """Return the distances from points to the rows ``indices`` of the fit, each to the last bit as if alone."""
 
-    def rounding(self, points: Any, dtype: Any = np.float64) -> NDArray[np.float64]:
-        """Return a bound, for each point, on what rounding in ``dtype`` does to the squares that its values stand for."""
+    def rounding(
+        self, points: Any, dtype: Any = np.float64, within: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
+        """Return a bound, for each point, on what rounding in ``dtype`` does to the squares that values stand for.
+
+        They are those of all rows of the fit, or of those ``within`` some distance of each point.
+        """
 
     def coordinates(self, points: Any) -> Any:
         """Return coordinates in which near rows are near to each other, dense or sparse."""
@@ -172,10 +177,13 @@ class _Squares(Caching):
     def _longest(self) -> float:
         return math.sqrt(self.squares.max())
 
-    def rounding(self, points: Any, dtype: Any = np.float64) -> NDArray[np.float64]:
+    def rounding(
+        self, points: Any, dtype: Any = np.float64, within: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
         """Return a bound on the rounding of squares by products of rows, whose terms are summed in parts."""
-        bound = float(np.finfo(dtype).eps) * (8.0 + self.n_columns / 8.0)
-        squared: NDArray[np.float64] = bound * (np.sqrt(self._lengths(points)) + self._longest) ** 2
+        bound, lengths = float(np.finfo(dtype).eps) * (8.0 + self.n_columns / 8.0), np.sqrt(self._lengths(points))
+        others = self._longest if within is None else np.minimum(self._longest, lengths + np.sqrt(self.squared(within)))
+        squared: NDArray[np.float64] = bound * (lengths + others) ** 2 + float(np.finfo(dtype).tiny) * self._unit**2
         return squared / 2.0 if self._angular else squared
 
 
