@@ -61,6 +61,24 @@ def test_duplicates_are_at_distance_zero(storage, rng):
 
 
 @in_every_way
+@pytest.mark.parametrize("spread", [1e-3, 1e-7, 1e-11])
+def test_groups_that_are_tight_and_far_from_the_others(spread, rng):
+    # Squares from products in float64 have errors of 1e-12 here.
+    X = 10.0 * rng.normal(size=(150, 12))
+    X[100:] = 50.0 + spread * rng.normal(size=(50, 12))
+    graph = nearest_neighbors(X, 20)
+    assert_allclose(graph.distances, brute_force(X, 20), rtol=1e-7)
+
+
+@in_every_way
+@pytest.mark.parametrize("far", [1e8, 1e12, 1e16])
+def test_one_row_far_from_all_others(far, rng):
+    X = rng.normal(size=(150, 12))
+    X[70] = far
+    assert_allclose(nearest_neighbors(X, 20).distances, brute_force(X, 20), rtol=1e-7)
+
+
+@in_every_way
 @pytest.mark.parametrize("offset", [0.0, 1e6, 1e10])
 def test_a_common_offset_does_not_swamp_the_differences(offset, rng):
     X = np.round(rng.normal(size=(100, 20)) * 64) / 64 + offset  # exact at every offset
