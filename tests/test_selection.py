@@ -11,9 +11,10 @@ from sktsne.neighbors.selection import (
     Nearest,
     in_order,
     offer_reference,
-    order_reference,
     pair_distances,
     pair_distances_reference,
+    select_nearest_reference,
+    sort_neighbors_reference,
 )
 from sktsne.parallel import Workers
 
@@ -34,11 +35,11 @@ def sorted_rows(values, own, n, k, columns=None):
 
 
 def assert_found(nearest, expected, k, workers=None):
-    values, indices, counts = nearest.ordered(workers or Workers())
-    assert_array_equal(counts, [len(row) for row in expected])
-    for i, row in enumerate(expected):
-        assert_array_equal(values[i, : len(row)], [v for v, _ in row])
-        assert_array_equal(indices[i, : len(row)], [j for _, j in row])
+    values, indices, counts = nearest.found(workers or Workers())
+    for i, row in enumerate(expected):  # found in no order
+        assert sorted(zip(values[i, : counts[i]].tolist(), indices[i, : counts[i]].tolist(), strict=True)) == sorted(
+            row
+        )
 
 
 def values_of(kind, rng, m, n, dtype):
@@ -106,7 +107,7 @@ class TestNearest:
     def test_of_equal_candidates_those_that_follow(self):
         nearest = Nearest(np.array([0, 2, 4, -1], dtype=np.int32), 5, 2, np.float64)
         nearest.offer(np.zeros((4, 5)), np.arange(5, dtype=np.int32))
-        assert nearest.ordered(Workers())[1].tolist() == [[1, 2], [3, 4], [0, 1], [0, 1]]
+        assert np.sort(nearest.found(Workers())[1], axis=1).tolist() == [[1, 2], [3, 4], [0, 1], [0, 1]]
 
     @pytest.mark.parametrize("k", [1, 5, 60])
     def test_neighbors_in_order(self, k, rng):
@@ -126,34 +127,49 @@ class TestTwins:
     @pytest.mark.parametrize("kind", KINDS)
     @pytest.mark.parametrize("k", [1, 8, 150])
     @both_types
-    def test_offer_and_order(self, kind, k, dtype, rng):
+    def test_offer_and_select(self, kind, k, dtype, rng):
         """Both find the same, though what is behind the first k differs until the rows are put in order."""
         n, m, named = 500, 40, "float" if dtype == np.float32 else "double"
         own = rng.permutation(n)[:m].astype(np.int32)
         results = []
         routines = [
-            (offer_reference, order_reference),
-            tuple(_native.choose("neighbors", name, None, named) for name in ("offer", "order")),
+            (offer_reference, select_nearest_reference),
+            tuple(_native.choose("neighbors", name, None, named) for name in ("offer", "select_nearest")),
         ]
         values, columns = values_of(kind, rng, m, n, dtype), rng.permutation(n).astype(np.int32)
-        for offer, order in routines:
+        for offer, select in routines:
             best, indices = np.full((m, k + PLACES), -7.0, dtype), np.full((m, k + PLACES), -7, dtype=np.int32)
-            counts = np.zeros(m, dtype=np.int32)
+            counts, limits = np.zeros(m, dtype=np.int32), np.full(m, np.inf, dtype)
             for first in range(0, n, 90):
-                rows, part = (
-                    np.arange(30 if first == 0 else m, dtype=np.int32)[::-1].copy(),
-                    columns[first : first + 90],
-                )
-                offer(np.ascontiguousarray(values[np.ix_(rows, part)]), part, rows, own, n, k, best, indices, counts)
+                rows = np.arange(30 if first == 0 else m, dtype=np.int32)[::-1].copy()
+                part = columns[first : first + 90]
+                some = np.ascontiguousarray(values[np.ix_(rows, part)])
+                offer(some, part, rows, own, n, k, best, indices, counts, limits)
             before = best.copy()
-            order(best, indices, counts, own, n, k, 5, 33)
+            select(best, indices, counts, own, n, k, 5, 33)
             assert_array_equal(best[:5], before[:5])
             assert_array_equal(best[33:], before[33:])
-            order(best, indices, counts, own, n, k, 0, 5)
-            order(best, indices, counts, own, n, k, 33, m)
-            counts = np.minimum(counts, k)
-            results.append([(best[i, : counts[i]].tolist(), indices[i, : counts[i]].tolist()) for i in range(m)])
+            select(best, indices, counts, own, n, k, 0, 5)
+            select(best, indices, counts, own, n, k, 33, m)
+            assert counts.max() <= k
+            results.append(
+                [sorted(zip(best[i, :c].tolist(), indices[i, :c].tolist(), strict=True)) for i, c in enumerate(counts)]
+            )
         assert results[0] == results[1]
+
+    @pytest.mark.parametrize("k", [1, 2, 16, 17, 40, 500])
+    def test_sort_neighbors(self, k, rng):
+        distances = np.round(rng.uniform(0.0, 9.0, size=(30, k)), 1)
+        indices = np.argsort(rng.uniform(size=(30, 600)), axis=1)[:, :k].astype(np.int32)
+        own, results = rng.permutation(600)[:30].astype(np.int32), []
+        for sort in sort_neighbors_reference, _native.choose("neighbors", "sort_neighbors", None):
+            copies = distances.copy(), indices.copy()
+            sort(*copies, own, 600, 3, 28)
+            assert_array_equal(copies[0][:3], distances[:3])
+            assert_array_equal(copies[1][28:], indices[28:])
+            results.append(copies)
+        assert_array_equal(results[0][0], results[1][0])
+        assert_array_equal(results[0][1], results[1][1])
 
     @pytest.mark.parametrize("n_columns", [0, 1, 2, 7, 8, 33])
     @pytest.mark.parametrize("new_type", [np.float32, np.float64])

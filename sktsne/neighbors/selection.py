@@ -146,7 +146,9 @@ class Nearest:
         A pair must not be offered twice. NaN is no value.
         """
         rows = self._rows if rows is None else rows
-        self._offer(values, columns, rows, self._own, self._n, self._k, self._best, self._indices, self._counts, self._limits)
+        self._offer(
+            values, columns, rows, self._own, self._n, self._k, self._best, self._indices, self._counts, self._limits
+        )
 
     def found(self, workers: Workers) -> tuple[NDArray[np.floating], NDArray[np.int32], NDArray[np.int32]]:
         """Return values and indices of the nearest, in no order, and how many each row has, at most k."""

@@ -249,9 +249,7 @@ class EuclideanSpace(_Squares):
         parts = [_squared_lengths(points[i : i + step] - self._origin) for i in range(0, len(points), step)]
         return np.concatenate(parts) if parts else np.zeros(0)
 
-    def _pairs(
-        self, points: NDArray[np.floating], indices: NDArray[np.int32], workers: Workers
-    ) -> NDArray[np.float64]:
+    def _pairs(self, points: NDArray[np.floating], indices: NDArray[np.int32], workers: Workers) -> NDArray[np.float64]:
         return pair_distances(points, self.points, indices, workers)
 
     def coordinates(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -259,9 +257,7 @@ class EuclideanSpace(_Squares):
         centered: NDArray[np.float64] = (points - self._origin) / self._unit
         return np.clip(centered, -FARTHEST, FARTHEST, out=centered)
 
-    def operand(
-        self, points: NDArray[np.floating], left: bool = True, dtype: Any = np.float64
-    ) -> NDArray[np.floating]:
+    def operand(self, points: NDArray[np.floating], left: bool = True, dtype: Any = np.float64) -> NDArray[np.floating]:
         """Return points with two columns more, so that one product gives |x|² + |y|² − 2x·y."""
         n, p = points.shape
         operand = np.empty((n, p + 2), dtype=dtype)
@@ -550,9 +546,7 @@ def space_of(X: Any, metric: Metric, params: dict[str, Any]) -> Any:
     return DirectSpace(X, metric, params) if root is None else EuclideanSpace(X, metric, root)
 
 
-def _root(
-    n_columns: int, metric: str, V: Any = None, VI: Any = None, **others: Any
-) -> NDArray[np.float64] | None:
+def _root(n_columns: int, metric: str, V: Any = None, VI: Any = None, **others: Any) -> NDArray[np.float64] | None:
     """Return what rows are multiplied by to make the metric Euclidean; None where it is not, or not defined."""
     weights = np.asarray(V if metric == "seuclidean" else VI, dtype=np.float64)
     fits = weights.shape == ((n_columns,) if metric == "seuclidean" else (n_columns, n_columns))
