@@ -79,14 +79,21 @@ def _hashes(X: Any, explicit_zeros: bool) -> NDArray[np.bytes_]:
         indices = X.indices.astype(np.int64)
         bounds = zip(X.indptr, X.indptr[1:], strict=False)
         return _digests(indices[i:j].tobytes() + X.data[i:j].tobytes() for i, j in bounds)
-    X = (
-        X
-        if isinstance(X, np.ndarray) and X.dtype == np.float32 and X.ndim == 2
-        else as_floats("X", X, SHAPE, finite=False)
-    )
+    single = isinstance(X, np.ndarray) and X.dtype == np.float32 and X.ndim == 2
+    X = X if single else as_floats("X", X, SHAPE, finite=False)
     step = max(1, NUMBERS_AT_ONCE // max(1, X.shape[1]))
-    parts = (X[first : first + step].astype(np.float64, order="C") + 0.0 for first in range(0, len(X), step))  # no -0.0
-    return _digests(row for part in parts for row in part)
+    return _digests(row for first in range(0, len(X), step) for row in _shortened(X[first : first + step]))
+
+
+def _shortened(X: NDArray[np.floating]) -> list[NDArray[np.floating]]:
+    """Return rows without -0.0, in float32 where that holds their values: half as many bytes, of any precision."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        short = X.astype(np.float32, order="C") + np.float32(0.0)
+        if X.dtype == np.float32:
+            return list(short)
+        rows = X + 0.0
+        fits = (short == rows).all(axis=1)
+    return [a if fit else b for a, b, fit in zip(short, rows, fits, strict=True)]
 
 
 def _digests(rows: Iterable[Any]) -> NDArray[np.bytes_]:

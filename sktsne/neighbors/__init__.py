@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 
 from ..parallel import Workers
 from .clustered import ClusteredSearch
@@ -44,7 +45,7 @@ CLUSTERED_FROM = 5000
 def faster_search(X: Any, metric: Metric) -> str:
     """Return the name of the search that is faster for some rows."""
     many = X.shape[0] >= CLUSTERED_FROM and X.shape[1] > TREE_FEATURES
-    return "clustered" if many and isinstance(metric, str) else "exact"
+    return "clustered" if many and isinstance(metric, str) and not issparse(X) else "exact"
 
 
 def nearest_neighbors(

@@ -120,7 +120,7 @@ class ClusteredSearch(Searching):
             scores = lists.scores(single(space.coordinates(points)))
             nearest = Nearest(rows, n, k, self._dtype)
             self._search(points, nearest, lists.probes(scores, k + 1), lists.of_rows[rows])
-            graph = finished(space, *nearest.found(Workers()), rows, Workers())
+            graph = finished(space, *nearest.found(Workers()), rows, points, Workers())
             indices[rows], distances[rows] = graph
 
         fits = int(TERMS_AT_ONCE / (lists.n_probed * space.n_columns))
@@ -162,11 +162,12 @@ class ClusteredSearch(Searching):
         """Return the graph with neighbors in float64 of the rows whose neighbors float32 does not rank."""
         space, points = self._space, self._space.points
         if self._dtype == np.float64:
-            return resolved(space, graph, np.arange(space.n, dtype=np.int32), workers)
+            return resolved(space, graph, np.arange(space.n, dtype=np.int32), points, workers)
         rows = np.flatnonzero(_unresolved(space, graph.distances[:, -1], points)).astype(np.int32)
         if len(rows):
-            found = nearest_in_all(space, points[rows], rows, self._n_neighbors, workers)
-            again = resolved(space, finished(space, *found, rows, workers), rows, workers)
+            some = points[rows]
+            found = nearest_in_all(space, some, rows, self._n_neighbors, workers)
+            again = resolved(space, finished(space, *found, rows, some, workers), rows, some, workers)
             graph.indices[rows], graph.distances[rows] = again
         return graph
 

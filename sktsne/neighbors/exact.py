@@ -43,6 +43,7 @@ SKLEARN_TREE_FEATURES = 15
 FEW_TERMS, FEW_ROWS = 2**25, 1000
 # Rows and columns of a block of pairs, and the most terms in one. Ctrl-C has to wait for a block to end.
 BLOCK, LEAST_BLOCK, LEAST_BLOCKS, TERMS_OF_BLOCK = 1024, 64, 4, 2**32
+STRIP = 8  # blocks beside one another that share their rows
 # From this many columns on, the products of half of the pairs and copies of them take less time than those of all.
 COLUMNS_TO_TRANSPOSE = 128
 # Pairs times columns in one call of scikit-learn. Fewer rows than the least make calls slower that search a tree or
@@ -289,7 +290,8 @@ def _rows_at_once(X: Any) -> int:
 
 def _block_size(space: Space) -> int:
     """Return how many rows and columns a block of pairs has."""
-    fits = math.isqrt(TERMS_OF_BLOCK // max(1, space.n_columns))
+    columns = space.points.nnz // space.n if issparse(space.points) else space.n_columns
+    fits = math.isqrt(TERMS_OF_BLOCK // max(1, columns))
     return max(LEAST_BLOCK, min(BLOCK, fits - fits % LEAST_BLOCK))
 
 
@@ -304,32 +306,36 @@ def neighbors_of_all(space: Any, n_neighbors: int, workers: Workers, dtype: Any 
     blocks = [own[first : first + size] for first in range(0, n, size)]
     locks = [Lock() for _ in blocks]
     twice = issparse(points) or space.n_columns >= COLUMNS_TO_TRANSPOSE
-    pairs = [(i, j) for i in range(len(blocks)) for j in range(i if twice else 0, len(blocks))]
+    numbers = range(len(blocks))
+    strips = [(i, numbers[j : j + STRIP]) for i in numbers for j in numbers[i if twice else 0 :: STRIP]]
+
+    def operand(number: int, left: bool) -> Any:
+        return space.operand(points[number * size : (number + 1) * size], left, dtype)
 
     def fill(start: int, stop: int) -> None:
-        for i, j in pairs[start:stop]:
-            rows, columns = blocks[i], blocks[j]
-            values = space.values(
-                space.operand(points[rows[0] : rows[-1] + 1], True, dtype),
-                space.operand(points[columns[0] : columns[-1] + 1], False, dtype),
-            )
-            with locks[i]:
-                nearest.offer(values, columns, rows)
-            if twice and i != j:
-                values = np.ascontiguousarray(values.T)
-                with locks[j]:
-                    nearest.offer(values, rows, columns)
+        for i, strip in strips[start:stop]:
+            rows = operand(i, left=True)
+            for j in strip:
+                values = space.values(rows, operand(j, left=False))
+                with locks[i]:
+                    nearest.offer(values, blocks[j], blocks[i])
+                if twice and i != j:
+                    values = np.ascontiguousarray(values.T)
+                    with locks[j]:
+                        nearest.offer(values, blocks[i], blocks[j])
 
-    workers.run_blocks(unchecked(fill), len(pairs), 1)
-    graph = finished(space, *nearest.found(workers), own, workers)
-    return in_turn(resolved(space, graph, own, workers) if dtype == np.float64 else graph, points)
+    workers.run_blocks(unchecked(fill), len(strips), 1)
+    graph = finished(space, *nearest.found(workers), own, points, workers)
+    return in_turn(resolved(space, graph, own, points, workers) if dtype == np.float64 else graph, points)
 
 
-def resolved(space: Any, graph: NeighborGraph, own: NDArray[np.int32], workers: Workers) -> NeighborGraph:
-    """Return the graph of rows ``own`` with neighbors by differences, of those whose neighbors float64 does not rank."""
+def resolved(
+    space: Any, graph: NeighborGraph, own: NDArray[np.int32], points: Any, workers: Workers
+) -> NeighborGraph:
+    """Return the graph of points ``own`` with neighbors by differences, of those whose neighbors float64 does not rank."""
     if not space.rounds:
         return graph
-    farthest, points = graph.distances[:, -1], space.points[own]
+    farthest = graph.distances[:, -1]
     rounding = UNRESOLVED * space.rounding(points, within=farthest)
     rows = np.flatnonzero((farthest > 0.0) & (space.squared(farthest) <= rounding))
     size = _block_size(space)
@@ -355,15 +361,16 @@ def finished(
     indices: NDArray[np.int32],
     counts: NDArray[np.int32],
     own: NDArray[np.int32],
+    points: Any,
     workers: Workers,
 ) -> NeighborGraph:
-    """Return the graph of rows ``own`` of a space from what `Nearest` found, with distances, sorted by these."""
+    """Return the graph of points ``own`` of a space from what `Nearest` found, with distances, sorted by these."""
     k = indices.shape[1]
     if (short := np.flatnonzero(counts < k)).size:  # only NaN is no candidate
         row = int(own[short[0]])
         raise_for_distance(math.nan, row, 0 if row else 1)
     indices = np.ascontiguousarray(indices)
-    distances = space.distances(values, space.points[own], indices, workers)
+    distances = space.distances(values, points, indices, workers)
     check_distances(distances, indices)
     in_order(distances, indices, own, space.n, workers)
     return NeighborGraph(indices, distances)

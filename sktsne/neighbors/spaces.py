@@ -34,7 +34,7 @@ from .selection import pair_distances
 # A squared Euclidean distance from |x|² + |y|² − 2x·y has lost half of its digits below this part of |x|² + |y|².
 CANCELLATION = 1e-8
 PAIRS_AT_ONCE = 2**16
-NUMBERS_AT_ONCE = 2**20  # of rows in float64, on the way to another type
+NUMBERS_AT_ONCE = 2**16  # of rows in float64, on the way to another type: they stay in the cache
 # The bound on coordinates, in units of the largest of the fit: their squares fit into float32, and rows beyond are
 # equally far from all.
 FARTHEST = 1e15
@@ -123,6 +123,9 @@ class _Squares(Caching):
     def _lengths(self, points: Any) -> NDArray[np.float64]:
         raise NotImplementedError
 
+    def _known_lengths(self, points: Any) -> NDArray[np.float64]:
+        return self.squares if points is self.points else self._lengths(points)
+
     @cached_property
     def squares(self) -> NDArray[np.float64]:
         """The squared lengths of the points of the fit, as they go into the products."""
@@ -154,8 +157,8 @@ class _Squares(Caching):
         """Return distances: from the values, or by differences where the values have too few digits."""
         if values.dtype == np.float32:
             return self.exactly(points, indices, workers)
-        distances = np.maximum(values, 0.0) * self._unit**2
-        near = distances <= CANCELLATION * (self._lengths(points)[:, None] + self.squares[indices])
+        distances = np.maximum(values, 0.0)
+        near = distances <= CANCELLATION * (self._known_lengths(points)[:, None] + self.squares[indices])
         if self._angular:
             distances /= 2.0
         elif self._metric != "sqeuclidean":
@@ -181,7 +184,7 @@ class _Squares(Caching):
         self, points: Any, dtype: Any = np.float64, within: NDArray[np.float64] | None = None
     ) -> NDArray[np.float64]:
         """Return a bound on the rounding of squares by products of rows, whose terms are summed in parts."""
-        bound, lengths = float(np.finfo(dtype).eps) * (8.0 + self.n_columns / 8.0), np.sqrt(self._lengths(points))
+        bound, lengths = float(np.finfo(dtype).eps) * (8.0 + self.n_columns / 8.0), np.sqrt(self._known_lengths(points))
         others = self._longest if within is None else np.minimum(self._longest, lengths + np.sqrt(self.squared(within)))
         squared: NDArray[np.float64] = bound * (lengths + others) ** 2 + float(np.finfo(dtype).tiny) * self._unit**2
         return squared / 2.0 if self._angular else squared
@@ -264,14 +267,14 @@ class EuclideanSpace(_Squares):
         step = max(1, NUMBERS_AT_ONCE // p)
         for first in range(0, n, step):
             rows = slice(first, first + step)
-            part = self.coordinates(points[rows])
+            part = points[rows] - self._origin if dtype == np.float64 else self.coordinates(points[rows])
             operand[rows, p + (not left)] = 1.0
             operand[rows, p + left] = 1.0 if self._angular else _squared_lengths(part)
-            operand[rows, :p] = -2.0 * part if left else part
+            np.multiply(part, -2.0 if left else 1.0, out=operand[rows, :p], casting="same_kind")
         return operand
 
     def values(self, a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Return the squared distances, in units of the space; see `Space`."""
+        """Return the squared distances, of coordinates where they are in float32; see `Space`."""
         return a @ b.T
 
 
@@ -349,10 +352,10 @@ class SparseSpace(_Squares):
 
     def operand(self, points: Any, left: bool = True, dtype: Any = np.float64) -> _Sparse:
         """Return points with their squares and means; see `Space`."""
-        return _Sparse(points / self._unit, self._lengths(points) / self._unit**2, self._means(points))
+        return _Sparse(points, self._lengths(points), self._means(points))
 
     def values(self, a: _Sparse, b: _Sparse) -> NDArray[np.floating]:
-        """Return the squared distances, in units of the space; see `Space`."""
+        """Return the squared distances; see `Space`."""
         values: NDArray[np.float64] = (a.rows @ b.rows.T).toarray()
         if self._metric == "correlation":
             values -= np.outer(a.means, b.means)
