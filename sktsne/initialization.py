@@ -80,7 +80,7 @@ def pca_start(X: Any, n_components: int, random_state: np.random.RandomState) ->
     1.0e-04
     """
     X, random_state = as_rows("X", X), check_random_state(random_state)
-    X = scaled(X, scale_exponent(X))
+    X = scaled(X, scale_exponent(X)).astype(np.float64, copy=False)
     start = random_start(X.shape[0], n_components, random_state)
     available = min(n_components, *X.shape)
     if issparse(X):
