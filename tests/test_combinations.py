@@ -125,8 +125,7 @@ REFUSALS = {
         r"neighbors == .* finds some of the neighbors, and method == 'exact' takes all pairs: neighbors must be 'auto'",
     ),
     "transformer's metric": (ValueError, r"neighbors == KNeighborsTransformer\(\) has a metric of its own, and metric"),
-    "faiss's metric": (ValueError, r"neighbors == 'faiss' has the metrics 'euclidean', 'cosine', without"),
-    "faiss's rows": (ValueError, r"neighbors == 'faiss' takes dense rows, and X is sparse: neighbors must be 'auto' "),
+    "no rows by name": (ValueError, r"neighbors == 'clustered' needs rows and a metric by name, and metric == "),
     "nothing left": (
         ValueError,
         r"affinities == 'precomputed' leaves nothing to metric, metric_params and neighbors, which must keep their ",
@@ -221,9 +220,15 @@ TABLE = {
             "dense distances",
             {"all": ("transformer's metric",), "exact": ("all pairs",)},
         ),
-        Row({"neighbors": "faiss"}, refused={"exact": ("all pairs",)}),
-        Row({"neighbors": "faiss", "metric": manhattan.__name__}, refused={"all": ("faiss's metric", "all pairs")}),
-        Row({"neighbors": "faiss"}, "sparse rows", {"all": ("faiss's rows",), "exact": ("all pairs",)}),
+        Row({"neighbors": "clustered"}, refused={"exact": ("all pairs",)}),
+        Row({"neighbors": "clustered", "metric": manhattan.__name__}, refused={"exact": ("all pairs",)}),
+        Row({"neighbors": "clustered"}, "sparse rows", {"exact": ("all pairs",)}),
+        Row({"neighbors": "clustered", "metric": manhattan}, refused={"all": ("no rows by name", "all pairs")}),
+        Row(
+            {"neighbors": "clustered", **DISTANCES},
+            "dense distances",
+            {"all": ("no rows by name",), "exact": ("all pairs",)},
+        ),
     ],
     "The start and the schedule": [
         *(Row({"init": init}) for init in ("spectral", "random", ARRAY)),
@@ -336,8 +341,6 @@ def outcome(estimator, label, kernel, d):
 @pytest.mark.parametrize("label", ROWS)
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_a_combination_is_fitted_and_checked_or_refused_with_a_reason(estimator, label, kernel):
-    if "faiss" in label:
-        pytest.importorskip("faiss")
     for d in COMPONENTS:
         reasons, result = ROWS[label].reasons(estimator, kernel, d), outcome(estimator, label, kernel, d)
         if not reasons:
@@ -348,7 +351,6 @@ def test_a_combination_is_fitted_and_checked_or_refused_with_a_reason(estimator,
 
 
 def test_the_page_shows_what_happens():
-    pytest.importorskip("faiss")
     assert PAGE.read_text(encoding="utf-8") == render()
 
 

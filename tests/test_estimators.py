@@ -174,43 +174,50 @@ def test_a_transformer_searches_the_rows_as_given_and_has_parameters(estimator, 
     assert model.neighbors.metric == "cosine"
 
 
-def test_faiss_and_exact_search_give_like_affinities(estimator, rng, capsys):
-    pytest.importorskip("faiss")
+def test_clustered_and_exact_search_give_like_affinities(estimator, rng, capsys):
     X = (20.0 * rng.normal(size=(20, 8)))[rng.integers(0, 20, 3000)] + rng.normal(size=(3000, 8))
-    faiss, exact = (
+    clustered, exact = (
         estimator(neighbors=neighbors, perplexity=10.0, max_iter=1, verbose=1, random_state=0).fit(X)
-        for neighbors in ("faiss", "exact")
+        for neighbors in ("clustered", "exact")
     )
-    assert np.abs(faiss.affinities_ - exact.affinities_).sum() < 0.02 * exact.affinities_.sum()
+    assert np.abs(clustered.affinities_ - exact.affinities_).sum() < 0.01 * exact.affinities_.sum()
     out = capsys.readouterr().out
-    assert "Computing 31 nearest neighbors... (faiss)" in out
-    assert "Computing 31 nearest neighbors... (exact)" in out
-    noise = rng.normal(size=(500, 40))
-    estimator(neighbors="faiss", perplexity=10.0, max_iter=1, verbose=1).fit(noise)
-    assert "faiss does not serve these rows" in capsys.readouterr().out
+    assert "Computing nearest neighbors... (ClusteredSearch)" in out
+    assert "Computing nearest neighbors... (ExactSearch)" in out
+    noise = rng.normal(size=(500, 40))  # whose neighbors are in all lists
+    found, expected = (
+        estimator(neighbors=neighbors, perplexity=10.0, max_iter=1).fit(noise) for neighbors in ("clustered", "exact")
+    )
+    assert abs(found.affinities_ - expected.affinities_).max() < 1e-9
 
 
 @pytest.mark.parametrize(
-    ("change", "installed", "expected"),
+    ("change", "expected"),
     [
-        ({}, True, "faiss"),
-        ({}, False, "exact"),
-        ({"metric": "cosine"}, True, "faiss"),
-        ({"metric": "manhattan"}, True, "exact"),
-        ({"neighbors": "exact"}, True, "exact"),
-        ({"rows": 50}, True, "exact"),
-        ({"columns": 6}, True, "exact"),
-        ({"storage": csr_array}, True, "exact"),
+        ({}, "ClusteredSearch"),
+        ({"metric": "cosine"}, "ClusteredSearch"),
+        ({"metric": "manhattan"}, "ClusteredSearch"),
+        ({"metric": "minkowski", "metric_params": {"p": 3}}, "ClusteredSearch"),
+        ({"metric": lambda a, b: abs(a - b).sum()}, "ExactSearch"),
+        ({"neighbors": "exact"}, "ExactSearch"),
+        ({"rows": 59}, "ExactSearch"),
+        ({"rows": 59, "neighbors": "clustered"}, "ClusteredSearch"),
+        ({"columns": 6}, "ExactSearch"),
+        ({"storage": csr_array}, "ClusteredSearch"),
+        ({"storage": csr_array, "metric": "cosine"}, "ClusteredSearch"),
+        ({"method": "exact"}, "AllPairs"),
+        ({"neighbors": KNeighborsTransformer()}, "TransformerSearch"),
+        ({"storage": pairwise_distances, "metric": "precomputed", "init": "random"}, "GivenDistances"),
     ],
+    ids=str,
 )
-def test_auto_takes_faiss_for_many_rows_where_it_can(estimator, change, installed, expected, rng, capsys, monkeypatch):
-    monkeypatch.setattr("sktsne._parameters.FAISS_FROM", 60)
-    monkeypatch.setattr("sktsne._parameters.find_spec", lambda name: object() if installed else None)
-    monkeypatch.setattr("sktsne._base.ApproximateSearch.graph", lambda *_: None)
+def test_auto_searches_many_rows_in_lists_where_it_can(estimator, change, expected, rng, capsys, monkeypatch):
+    monkeypatch.setattr("sktsne.neighbors.CLUSTERED_FROM", 60)
     change = dict(change)
     X = change.pop("storage", np.asarray)(rng.normal(size=(change.pop("rows", 60), change.pop("columns", 7))))
-    estimator(**{"verbose": 1, "perplexity": 5.0, "max_iter": 1, **change}).fit(X)
-    assert f"Computing 16 nearest neighbors... ({expected})" in capsys.readouterr().out
+    model = estimator(**{"verbose": 1, "perplexity": 5.0, "max_iter": 1, **change}).fit(X)
+    assert f"Computing nearest neighbors... ({expected})" in capsys.readouterr().out
+    assert type(model._search).__name__ == expected
 
 
 @pytest.mark.parametrize("init", ["pca", "random"])
@@ -277,11 +284,11 @@ def test_verbose_prints_stages_then_iterations(estimator, X, capsys):
     estimator(verbose=1, perplexity=5.0, max_iter=100).fit(X)
     out = capsys.readouterr().out
     assert all(line.startswith(label) for line in out.splitlines())
-    assert f"{label} Computing 16 nearest neighbors... (exact)" in out
+    assert f"{label} Computing nearest neighbors... (ExactSearch)" in out
     assert f"{label} KL divergence after 100 iterations: " in out
     assert "Iteration 50" not in out
     estimator(verbose=True, perplexity=5.0, max_iter=100).fit(X)
-    assert f"{label} Computing 16 nearest neighbors... (exact)" in capsys.readouterr().out
+    assert f"{label} Computing nearest neighbors... (ExactSearch)" in capsys.readouterr().out
     estimator(verbose=2, perplexity=5.0, max_iter=100).fit(X)
     lines = capsys.readouterr().out.splitlines()
     iteration = rf"{re.escape(label)} Iteration 50: cost = [\d.]+, gradient norm = [\d.]+ "
@@ -353,7 +360,12 @@ class TestWarningsAndErrors:
             ("n_jobs", 1.5, TypeError, "n_jobs == 1.5, must be an integer or None, not float"),
             ("random_state", "seed", ValueError, "'seed' cannot be used to seed"),
             ("random_state", -1, ValueError, "random_state == -1, must be None, an integer from 0 to"),
-            ("neighbors", "annoy", ValueError, "neighbors == 'annoy', must be one of 'auto', 'exact', 'faiss' or a tr"),
+            (
+                "neighbors",
+                "annoy",
+                ValueError,
+                "neighbors == 'annoy', must be one of 'auto', 'exact', 'clustered' or",
+            ),
             ("neighbors", KNeighborsTransformer, ValueError, "neighbors == <class .* must be one of 'auto'"),
             (
                 "neighbors",
@@ -371,12 +383,15 @@ class TestWarningsAndErrors:
         ("params", "message"),
         [
             (
-                {"neighbors": "faiss", "metric": "manhattan"},
-                "neighbors == 'faiss' has the metrics 'euclidean', 'cosine', ",
+                {"neighbors": "clustered", "metric": "precomputed", "init": "random"},
+                "neighbors == 'clustered' needs rows and a metric by name, and metric == 'precomputed'",
             ),
-            ({"neighbors": "faiss", "metric": "precomputed", "init": "random"}, "'faiss' .* metric == 'precomputed'"),
-            ({"neighbors": "faiss", "metric_params": {"p": 3}}, r"'faiss' .* metric_params == \{'p': 3\}"),
-            ({"neighbors": "faiss", "method": "exact"}, "neighbors == 'faiss' finds some .* method == 'exact' takes"),
+            ({"neighbors": "clustered", "metric": max}, "'clustered' needs rows and a metric by name, and metric == <"),
+            (
+                {"neighbors": "clustered", "metric_params": {"p": 3}},
+                r"metric == 'euclidean', metric_params == \{'p': 3\}: euclidean takes no parameters",
+            ),
+            ({"neighbors": "clustered", "method": "exact"}, "neighbors == 'clustered' finds some .* == 'exact' takes"),
             ({"neighbors": KNeighborsTransformer(), "method": "exact"}, "neighbors == KN.* method == 'exact' takes"),
             ({"neighbors": KNeighborsTransformer(), "metric": "cosine"}, "neighbors == KN.* metric == 'cosine'"),
             (
@@ -389,10 +404,6 @@ class TestWarningsAndErrors:
         X = pairwise_distances(X) if params.get("metric") == "precomputed" else X
         with pytest.raises(ValueError, match=message):
             estimator(**params).fit(X)
-
-    def test_faiss_takes_no_sparse_rows(self, estimator, X):
-        with pytest.raises(ValueError, match="neighbors == 'faiss' takes dense rows, and X is sparse"):
-            estimator(neighbors="faiss").fit(csr_array(X))
 
     def test_divergence_is_an_error_not_nan(self, estimator):
         X, _ = load_iris(return_X_y=True)

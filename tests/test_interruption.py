@@ -255,6 +255,11 @@ for line in sys.stdin:
 """
 FIT = "interrupt({}(n_jobs=2, {}, random_state=0).fit, normal({}, {}))"
 ENDLESS = "max_iter=10**7, tol=0.0, n_iter_without_progress=10**7"
+PRODUCTS, BY_SKLEARN = "sktsne.neighbors.exact.neighbors_of_all", "sktsne.neighbors.exact.ExactSearch._kneighbors"
+LISTS = "sktsne.neighbors.clustered.ClusteredSearch._fit_in_lists"
+DIFFERENCES = (
+    "interrupt(TSNE(n_jobs=2, neighbors='exact').fit, 1e-9 * normal(10_000, 60) + rng.integers(0, 2, (10_000, 1)))"
+)
 # A stage, and what takes long there.
 STAGES = {
     "beginning": ("sktsne._base.KnownRows", FIT.format("SNE", "method='fft'", 200_000, 50)),
@@ -267,14 +272,21 @@ STAGES = {
         )
         for name, kernel in KERNELS.items()
     },
-    "products": ("sktsne.neighbors.in_blocks", FIT.format("TSNE", "neighbors='exact'", 40_000, 100)),
-    "cosine": ("sktsne.neighbors.in_blocks", FIT.format("TSNE", "neighbors='exact', metric='cosine'", 20_000, 100)),
-    "correlation": ("sktsne.neighbors.in_blocks", FIT.format("TSNE", "metric='correlation'", 20_000, 50)),
-    "sums": ("sktsne.neighbors.in_blocks", FIT.format("TSNE", "metric='manhattan'", 5000, 500)),
-    "tree": ("sktsne.neighbors.in_blocks", FIT.format("TSNE", "neighbors='exact'", 200_000, 5)),
-    "function": ("sktsne.neighbors.in_blocks", FIT.format("TSNE", "metric=lambda a, b: abs(a - b).max()", 3000, 5)),
-    "all pairs": ("sktsne.neighbors.in_blocks", FIT.format("TSNE", "method='exact'", 5000, 500)),
-    "faiss": ("sktsne._faiss.ApproximateSearch.graph", FIT.format("TSNE", "neighbors='faiss'", 60_000, 60)),
+    **{
+        f"products, {metric}": (
+            PRODUCTS,
+            FIT.format("TSNE", f"neighbors='exact', metric={metric!r}", 40_000, n_columns),
+        )
+        for metric, n_columns in {"euclidean": 100, "cosine": 100, "correlation": 300, "jaccard": 300}.items()
+    },
+    "sums": (BY_SKLEARN, FIT.format("TSNE", "neighbors='exact', metric='manhattan'", 5000, 500)),
+    "tree": (BY_SKLEARN, FIT.format("TSNE", "neighbors='exact'", 200_000, 5)),
+    "function": (BY_SKLEARN, FIT.format("TSNE", "metric=lambda a, b: abs(a - b).max()", 3000, 5)),
+    "all pairs": ("sktsne.neighbors.exact.distances_of_all", FIT.format("TSNE", "method='exact'", 5000, 500)),
+    "division": ("sktsne.neighbors.clustered.divided", FIT.format("TSNE", "", 200_000, 60)),
+    "lists": (LISTS, FIT.format("TSNE", "", 200_000, 8)),
+    "lists of sums": (LISTS, FIT.format("TSNE", "metric='manhattan'", 60_000, 8)),
+    "differences": ("sktsne.neighbors.exact.resolved", DIFFERENCES),
     "affinities": (
         "sktsne._base.conditional_affinities",
         FIT.format("TSNE", "affinities=Perplexity([300.0] * 9)", 4000, 3),
@@ -323,8 +335,6 @@ def server():
 @pytest.mark.skipif(sys.platform == "win32", reason="another process cannot be sent Ctrl-C there")
 @pytest.mark.parametrize("stage", STAGES)
 def test_control_c_stops_within_a_second(stage, server):
-    if stage == "faiss":
-        pytest.importorskip("faiss")
     watchdog = threading.Timer(60, server.end)
     watchdog.start()
     try:

@@ -38,9 +38,9 @@ MODES = {
     "exact": ({"method": "exact", "init": "spectral"}, False),
     "exact components": ({"method": "exact", "n_components": 4}, False),
     "fft": ({"method": "fft", "neighbors": "exact"}, False),
-    "fft faiss spectral": ({"method": "fft", "neighbors": "faiss", "init": "spectral"}, False),
+    "fft clustered spectral": ({"method": "fft", "neighbors": "clustered", "init": "spectral"}, False),
     "fft sparse spectral": ({"method": "fft", "init": "spectral"}, True),
-    "barnes_hut": ({"method": "barnes_hut", "n_components": 3, "neighbors": "faiss"}, False),
+    "barnes_hut": ({"method": "barnes_hut", "n_components": 3, "neighbors": "clustered"}, False),
     "barnes_hut sparse": ({"method": "barnes_hut", "dof": 2.0}, True),
 }
 KINDS = [
@@ -134,7 +134,7 @@ class TestReproducibility:
 
 
 class TestThreads:
-    @pytest.mark.parametrize(("estimator", "mode"), [(TSNE, "fft"), (SNE, "barnes_hut"), (TSNE, "fft faiss spectral")])
+    @pytest.mark.parametrize(("estimator", "mode"), [(TSNE, "fft"), (SNE, "barnes_hut"), (TSNE, "fft clustered spectral")])
     def test_concurrent_fits_are_independent(self, estimator, mode):
         expected, before = fit_and_place(estimator, mode, 2, max_iter=10), blas_threads()
 
@@ -192,7 +192,7 @@ def in_child(function, timeout=20):
 @needs_fork
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 class TestForks:
-    @pytest.mark.parametrize("mode", ["exact", "fft", "fft faiss spectral", "barnes_hut"])
+    @pytest.mark.parametrize("mode", ["exact", "fft", "fft clustered spectral", "barnes_hut"])
     def test_a_child_forked_after_fits_and_transforms_does_both(self, mode):
         # Enough rows for scikit-learn's OpenMP to have had several threads, after which GNU's hangs in a child.
         X = rows(n=1000 if mode == "exact" else 2200)
@@ -333,7 +333,7 @@ PICKLES = [
     {"method": "exact"},
     {"method": "fft"},
     {"method": "barnes_hut", "n_components": 3, "angle": 0.4},
-    {"method": "fft", "neighbors": "faiss"},
+    {"method": "fft", "neighbors": "clustered"},
     {"method": "barnes_hut", "sparse": True, "init": "spectral"},
 ]
 

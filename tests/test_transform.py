@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sktsne import SNE, TSNE
 from sktsne.affinities import FixedBandwidth, Uniform, given_affinities_of_others
 from sktsne.kernels import BarnesHutKernel, ExactKernel, FFTKernel
-from sktsne.neighbors import ExactSearch
+from sktsne.neighbors import ClusteredSearch
 from sktsne.parallel import Workers
 from sktsne.placement import STARTS
 from sktsne.similarities import similarity_of
@@ -223,13 +223,12 @@ class TestEveryRowIsOnItsOwn:
         assert neighbors.tolist() == [[3, 2, 3, 3], [3, 2, 1, 0]]
         assert_allclose(P, [[0.8, 0.2, 0.0, 0.0], [0.4, 0.3, 0.2, 0.1]])
 
-    @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
-    def test_faiss(self, metric, rng):
-        pytest.importorskip("faiss")
+    @pytest.mark.parametrize("metric", ["euclidean", "cosine", "manhattan"])
+    def test_clustered_search(self, metric, rng):
         centers = 20.0 * rng.normal(size=(20, 7))
         X, new = (centers[rng.integers(0, 20, n)] + rng.normal(size=(n, 7)) for n in (2000, 300))
-        model = TSNE(neighbors="faiss", metric=metric, method="barnes_hut", **QUICK).fit(X)
-        assert not isinstance(model._search, ExactSearch)
+        model = TSNE(neighbors="clustered", metric=metric, method="barnes_hut", **QUICK).fit(X)
+        assert isinstance(model._search, ClusteredSearch)
         assert_independent(model, np.concatenate([new, X[:5]]), rng)
         copy = pickle.loads(pickle.dumps(model))
         assert_array_equal(copy.transform(new), model.transform(new))
@@ -408,7 +407,7 @@ class TestNothingChanges:
             {"n_components": 3},
             {"perplexity": 20.0},
             {"affinities": "precomputed"},
-            {"neighbors": "faiss"},
+            {"neighbors": "clustered"},
             {"dof": 0.5, "exaggeration": 4.0},
         ],
         ids=str,
