@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
+from .._checks import check_number
 from ..parallel import Workers
 from .clustered import ClusteredSearch
 from .contract import NeighborGraph, NeighborSearch
@@ -90,6 +92,7 @@ def nearest_neighbors(
     >>> graph.indices.tolist()
     [[1, 2], [0, 2], [1, 0], [2, 1]]
     """
+    check_number("n_neighbors", n_neighbors, Integral, 1)
     if isinstance(metric, str) and metric == "precomputed" and not metric_params:
         search: Any = GivenDistances(n_neighbors)
     else:

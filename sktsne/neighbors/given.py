@@ -128,7 +128,7 @@ class TransformerSearch:
 
     def fit(self, X: Any, workers: Workers) -> NeighborGraph:
         """Return the nearest neighbors of all rows; see :class:`NeighborSearch`."""
-        n, transformer = X.shape[0], clone(self._transformer)
+        n, transformer = _count_rows("X", X), clone(self._transformer)
         enough = min(self._n_neighbors + 1, n - 1)  # some transformers count the row itself
         present = transformer.get_params().get("n_neighbors", enough)
         if not isinstance(present, Integral) or present < enough:
@@ -147,15 +147,20 @@ class TransformerSearch:
 
     def neighbors_of(self, rows: Any, workers: Workers) -> NeighborGraph:
         """Return the nearest rows of the fit; see :class:`NeighborSearch`."""
-        if np.ndim(rows) == 0 and not issparse(rows):
-            raise ValueError(f"rows == {rows!r}, must be a matrix of shape (n_rows, n_features).")
+        n_rows = _count_rows("rows", rows)
         if not hasattr(self._fitted, "transform"):
             raise AttributeError(f"{self._name} has no transform, to find neighbors of new rows.")
         with config_context(transform_output="default"):
             graph = self._fitted.transform(rows)
-        n_rows = rows.shape[0] if hasattr(rows, "shape") else len(rows)
         graph = _as_graph(graph, (n_rows, self._n), f"{self._name}: transform", self._largest)
         return nearest_of_graph(graph, self._n_neighbors, f"{self._name}: the graph of transform", of_others=True)
+
+
+def _count_rows(name: str, X: Any) -> int:
+    """Return the number of rows of whatever a transformer takes; raise a ValueError for what has none."""
+    if np.ndim(X) == 0 and not issparse(X):
+        raise ValueError(f"{name} == {X!r}, must be a matrix of shape (n_rows, n_features).")
+    return int(X.shape[0] if hasattr(X, "shape") else len(X))
 
 
 def _as_graph(graph: Any, shape: tuple[int, int], source: str, largest: float = 0.0) -> csr_array:
