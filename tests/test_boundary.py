@@ -33,6 +33,7 @@ import spoiled as odd
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array, issparse
+from sklearn.base import BaseEstimator
 from sklearn.metrics import pairwise_distances
 from sklearn.neighbors import KNeighborsTransformer
 from sktsne.search import AllRows, ExactSearch, GivenDistances, KnownRows, TransformerSearch
@@ -52,8 +53,17 @@ from sktsne.affinities import (
 from sktsne.initialization import pca_start, random_start, rescale, separate, spectral_start
 from sktsne.kernels import KERNELS, ExactKernel, FFTKernel, fft
 from sktsne.kernels.attraction import Attraction
+from sktsne.known_rows import KnownRows
 from sktsne.large import embed_large, sample_rows, transform_blocks
-from sktsne.neighbors import Conditioning, NeighborGraph, nearest_neighbors
+from sktsne.neighbors import (
+    AllPairs,
+    ClusteredSearch,
+    ExactSearch,
+    GivenDistances,
+    NeighborGraph,
+    TransformerSearch,
+    nearest_neighbors,
+)
 from sktsne.objectives import ConditionalKL, JointKL
 from sktsne.optimizer import Phase, State, minimize
 from sktsne.parallel import Workers
@@ -75,7 +85,7 @@ ERRORS = (ValueError, TypeError, FloatingPointError, MemoryError)
 INTERNAL = re.compile(r"buffer|broadcast|unpack|ambiguous|subscript|not supported between|math domain|concatenation")
 # A short run tries every so many-th way to spoil an argument, the fewer the longer the calls of a module take.
 STEPS = {
-    "TSNE": 24, "SNE": 24, "metrics": 16, "large": 12, "placement": 6, "search": 6, "neighbors": 4, "objectives": 3,
+    "TSNE": 24, "SNE": 24, "metrics": 16, "large": 12, "placement": 6, "known_rows": 6, "neighbors": 4, "objectives": 3,
     "kernels": 3, "initialization": 3, "affinities": 2, "optimizer": 2,
 }  # fmt: skip
 LONGEST = 300  # seconds of one call, even with sanitizers
@@ -379,6 +389,21 @@ def check_graph(result, arguments):
     assert shape(result.distances) == (shape(arguments["X"])[0], arguments["n_neighbors"])
 
 
+def check_new(result, arguments):
+    n_rows, n = shape(arguments["rows"])
+    k = arguments["n_neighbors"]
+    assert shape(result.indices) == shape(result.distances) == (n_rows, n if k is None else k)
+
+
+def fitted_search(search, X, workers):
+    search.fit(X, workers)
+    return search
+
+
+def search_new(make, X, n_neighbors, metric, metric_params, rows, workers):
+    return fitted_search(make(n_neighbors, metric, metric_params), X, workers).neighbors_of(rows, workers)
+
+
 for kind, storage in (("dense", np.asarray), ("sparse", csr_array)):
     case(
         f"sktsne.neighbors.nearest_neighbors {kind}",
@@ -399,62 +424,68 @@ for kind, storage in (("dense", np.asarray), ("sparse", csr_array)):
         },
         check_graph,
     )(partial(nearest_neighbors, metric="precomputed"))
+    for name, rows_first in (("ExactSearch", ExactSearch), ("ClusteredSearch", ClusteredSearch)):
+        case(
+            f"sktsne.neighbors.{name} {kind}",
+            lambda rng, n=20, d=5, storage=storage: {
+                "X": storage(points(rng, n, d)),
+                "n_neighbors": 3,
+                "metric": Spoiled("euclidean", {**odd.OTHERS, **METRICS}),
+                "metric_params": Spoiled(None, {**odd.OTHERS, "p": lambda _: {"p": -1}, "q": lambda _: {"q": 1}}),
+                "rows": storage(points(rng, 4, d)),
+                "workers": WORKERS,
+            },
+            check_new,
+        )(partial(search_new, rows_first))
     case(
-        f"sktsne.search.ExactSearch {kind}",
+        f"sktsne.neighbors.AllPairs {kind}",
         lambda rng, n=20, d=5, storage=storage: {
             "X": storage(points(rng, n, d)),
-            "conditioning": Spoiled(Conditioning(storage(np.eye(d)), "euclidean"), odd.OTHERS),
-            "n_neighbors": 3,
+            "metric": Spoiled("cosine", {**odd.OTHERS, **METRICS}),
             "rows": storage(points(rng, 4, d)),
             "workers": WORKERS,
         },
-        lambda result, arguments: shape(result.indices) == (shape(arguments["rows"])[0], arguments["n_neighbors"]),
-    )(
-        lambda X, conditioning, n_neighbors, rows, workers: ExactSearch(
-            X, conditioning, n_neighbors, "euclidean", None
-        ).neighbors_of(rows, workers)
-    )
-    case(
-        f"sktsne.search.AllRows {kind}",
-        lambda rng, n=20, d=5, storage=storage: {
-            "X": storage(points(rng, n, d)),
-            "conditioning": Spoiled(Conditioning(storage(np.eye(d)), "cosine"), odd.OTHERS),
-            "rows": storage(points(rng, 4, d)),
-            "workers": Spoiled(WORKERS, {}),
-        },
         lambda result, arguments: shape(result.indices) == (shape(arguments["rows"])[0], shape(arguments["X"])[0]),
-    )(lambda X, conditioning, rows, workers: AllRows(X, conditioning, "cosine", None).neighbors_of(rows, workers))
+    )(lambda X, metric, rows, workers: fitted_search(AllPairs(metric), X, workers).neighbors_of(rows, workers))
     case(
-        f"sktsne.search.GivenDistances {kind}",
+        f"sktsne.neighbors.GivenDistances {kind}",
         lambda rng, n=20, d=5, storage=storage: {
+            "X": storage(pairwise_distances(points(rng, n, d))),
             "n_neighbors": 3,
             "rows": storage(near(rng, 4, n)),
             "workers": Spoiled(WORKERS, {}),
         },
-        lambda result, arguments: shape(result.indices) == (shape(arguments["rows"])[0], arguments["n_neighbors"]),
-    )(lambda n_neighbors, rows, workers: GivenDistances(n_neighbors).neighbors_of(rows, workers))
+        check_new,
+    )(
+        lambda X, n_neighbors, rows, workers: fitted_search(GivenDistances(n_neighbors), X, workers).neighbors_of(
+            rows, workers
+        )
+    )
     case(
-        f"sktsne.search.KnownRows {kind}",
+        f"sktsne.known_rows.KnownRows {kind}",
         lambda rng, n=20, d=5, storage=storage: {"X": storage(points(rng, n, d)), "new": storage(points(rng, 4, d))},
         lambda result, arguments: shape(result[1]) == shape(arguments["new"])[:1],
     )(lambda X, new: (KnownRows(X).match(new), KnownRows(X).find(new)[0]))
 
 
-class OddTransformer:
+class OddTransformer(BaseEstimator):
     """A transformer whose graph is what a function makes of a good one."""
 
-    def __init__(self, change):
+    def __init__(self, change=None):
         self.change = change
+
+    def fit_transform(self, rows):
+        return csr_array(pairwise_distances(rows))
 
     def transform(self, rows):
         return self.change(csr_array(pairwise_distances(np.asarray(rows), np.eye(20, np.shape(rows)[1])) + 1.0))
 
 
 @case(
-    "sktsne.search.TransformerSearch",
+    "sktsne.neighbors.TransformerSearch",
     lambda rng, n=20, d=5: {
         "transformer": Spoiled(
-            KNeighborsTransformer(n_neighbors=4).fit(points(rng, 20, d)),
+            KNeighborsTransformer(n_neighbors=4),
             {
                 **odd.OTHERS,
                 **{
@@ -464,12 +495,13 @@ class OddTransformer:
             },
         ),
         "n_neighbors": 3,
+        "X": points(rng, n, d),
         "rows": points(rng, 4, d),
     },
-    lambda result, arguments: shape(result.indices) == (shape(arguments["rows"])[0], arguments["n_neighbors"]),
+    check_new,
 )
-def _(transformer, n_neighbors, rows):
-    return TransformerSearch(transformer, n_neighbors, 20).neighbors_of(rows, WORKERS)
+def _(transformer, n_neighbors, X, rows):
+    return fitted_search(TransformerSearch(transformer, n_neighbors), X, WORKERS).neighbors_of(rows, WORKERS)
 
 
 # Starts
@@ -772,6 +804,7 @@ WITHOUT_CASE = {
     "sktsne.metrics.rnx_scorer",
     "sktsne.metrics.trustworthiness_scorer",
     "sktsne.neighbors.NeighborGraph",
+    "sktsne.neighbors.NeighborSearch",
     "sktsne.optimizer.Objective",
     "sktsne.optimizer.Phase",
     "sktsne.optimizer.Progress",
@@ -781,7 +814,6 @@ WITHOUT_CASE = {
     "sktsne.plotting.plot_perplexities",
     "sktsne.progress.Callback",
     "sktsne.progress.ProgressBar",
-    "sktsne.search.Search",
     "sktsne.similarities.Gaussian",
     "sktsne.similarities.Similarity",
 }
@@ -1048,7 +1080,12 @@ def test_workers_that_are_foreign_call_no_compiled_loop(rng):
         lambda: conditional_probabilities(near(rng), 2.0, foreign),
         lambda: Attraction(joint(rng, 40), StudentT(), foreign),
         lambda: minimize(odd._objective(lambda result: result), Y, [Phase(3, 1.0, 0.0, 0.1)], workers=foreign),
-        lambda: ExactSearch(Y, Conditioning(Y, "euclidean"), 3, "euclidean", None).neighbors_of(Y, foreign),
+        *(partial(make(3).fit, Y, foreign) for make in (ExactSearch, ClusteredSearch)),
+        partial(AllPairs().fit, Y, foreign),
+        *(
+            partial(fitted_search(make, Y, WORKERS).neighbors_of, Y, foreign)
+            for make in (ExactSearch(3), ClusteredSearch(3), AllPairs())
+        ),
     ]
     for call in calls:
         with pytest.raises(TypeError, match=r"workers == .* must be an instance of Workers"):

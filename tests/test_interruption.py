@@ -283,8 +283,8 @@ STAGES = {
     "tree": (BY_SKLEARN, FIT.format("TSNE", "neighbors='exact'", 200_000, 5)),
     "function": (BY_SKLEARN, FIT.format("TSNE", "metric=lambda a, b: abs(a - b).max()", 3000, 5)),
     "all pairs": ("sktsne.neighbors.exact.distances_of_all", FIT.format("TSNE", "method='exact'", 5000, 500)),
-    "division": ("sktsne.neighbors.clustered.divided", FIT.format("TSNE", "", 200_000, 60)),
-    "lists": (LISTS, FIT.format("TSNE", "", 200_000, 8)),
+    "division": ("sktsne.neighbors.clustered.divided", FIT.format("TSNE", "neighbors='clustered'", 200_000, 60)),
+    "lists": (LISTS, FIT.format("TSNE", "neighbors='clustered'", 200_000, 8)),
     "lists of sums": (LISTS, FIT.format("TSNE", "metric='manhattan'", 60_000, 8)),
     "differences": ("sktsne.neighbors.exact.resolved", DIFFERENCES),
     "affinities": (
@@ -359,7 +359,9 @@ def test_control_c_stops_within_a_second(stage, server):
 @pytest.mark.parametrize(
     ("X", "params"),
     [
-        ((3000, 20), {"method": "fft", "neighbors": "exact"}),
+        # Of fewer rows, the blocks of pairs take as much as the neighbors, 8 MB in each thread.
+        ((9000, 20), {"method": "fft", "neighbors": "exact"}),
+        ((9000, 20), {"method": "fft", "neighbors": "clustered"}),
         ((3000, 300), {"method": "barnes_hut", "neighbors": "exact"}),
         ((900, 20), {"method": "exact"}),
         ((900, 900), {"method": "exact", "metric": "precomputed", "init": "random"}),
