@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("sktsne", "openTSNE", "scikit-learn", "faiss-cpu", "numpy", "scipy", "dask")
+PACKAGES = ("sktsne", "openTSNE", "scikit-learn", "numpy", "scipy", "dask")
 
 
 def save(file: Path, results: dict[str, Any]) -> None:

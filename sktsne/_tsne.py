@@ -99,13 +99,12 @@ class TSNE(BaseEmbedding):
         that a grid search does not use cores twice; an integer follows joblib, -1 being every core. The embedding does
         not depend on ``n_jobs``.
 
-    neighbors : {"auto", "exact", "faiss"} or transformer, default="auto"
-        How the nearest neighbors are searched. "exact" finds them all. "faiss" finds at least 98 % of them with the
-        optional package ``faiss-cpu``, for dense rows and the metrics "euclidean", "l2" and "cosine". "auto" is "faiss"
-        for these, from 20,000 rows of more than six columns, where the package is installed; otherwise "exact". A
-        transformer returns a sparse graph of distances as :class:`sklearn.neighbors.KNeighborsTransformer` does; a
-        clone of it is fitted, with its ``n_neighbors`` raised to what the perplexity needs. A transformer has its own
-        metric, so ``metric`` must keep its default.
+    neighbors : {"auto", "exact", "clustered"} or transformer, default="auto"
+        How the nearest neighbors are searched. "exact" finds them all. "clustered" finds at least 99 % of them, in
+        lists of rows that are near one another, with any metric by name. "auto" is "clustered" for these metrics from
+        5,000 rows of more than six columns on, and otherwise "exact". A transformer returns a sparse graph of distances
+        as :class:`sklearn.neighbors.KNeighborsTransformer` does; a clone of it is fitted, with its ``n_neighbors``
+        raised to what the perplexity needs. A transformer has its own metric, so ``metric`` must keep its default.
 
     tol : float, default=0.0125
         The fraction of the cost by which the cost must fall, see ``n_iter_without_progress``. The default ends

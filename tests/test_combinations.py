@@ -223,12 +223,12 @@ TABLE = {
         Row({"neighbors": "clustered"}, refused={"exact": ("all pairs",)}),
         Row({"neighbors": "clustered", "metric": manhattan.__name__}, refused={"exact": ("all pairs",)}),
         Row({"neighbors": "clustered"}, "sparse rows", {"exact": ("all pairs",)}),
-        Row({"neighbors": "clustered", "metric": manhattan}, refused={"all": ("no rows by name", "all pairs")}),
         Row(
             {"neighbors": "clustered", **DISTANCES},
             "dense distances",
             {"all": ("no rows by name",), "exact": ("all pairs",)},
         ),
+        Row({"neighbors": "clustered", "metric": manhattan}, refused={"all": ("no rows by name", "all pairs")}),
     ],
     "The start and the schedule": [
         *(Row({"init": init}) for init in ("spectral", "random", ARRAY)),

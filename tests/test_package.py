@@ -25,7 +25,7 @@ def test_only_three_packages_are_needed_to_run():
 
 def test_importing_loads_no_optional_package(loaded_modules):
     assert "sktsne" in loaded_modules[0]
-    assert not loaded_modules[0] & {"matplotlib", "Cython", "faiss", "dask", "tqdm"}
+    assert not loaded_modules[0] & {"matplotlib", "Cython", "dask", "tqdm"}
 
 
 def test_ci_runs_the_readmes_test_command():

@@ -39,8 +39,7 @@ sources = random.integers(len(digits.images), size=1_000_000)
 X = np.vstack([deformed(batch) for batch in np.array_split(sources, 100)])
 
 # %%
-# With faiss installed (``pip install "sktsne[faiss]"``) the neighbors are found by it. ``verbose=2`` tells how the
-# fit comes on.
+# The neighbors of so many rows are found in lists. ``verbose=2`` tells how the fit comes on.
 start = time.perf_counter()
 model = TSNE(random_state=0, verbose=2).fit(X)
 print(f"{time.perf_counter() - start:.0f} s, {model.n_iter_ + 1} iterations")
