@@ -23,6 +23,9 @@ from .neighbors.contract import as_rows
 # Standard deviation of a start's first component: small, so that early exaggeration can rearrange clusters freely
 # (Kobak & Berens 2019).
 START_SCALE = 1e-4
+# Up to this many numbers, rows of float32 get the start that the same rows in float64 have. A copy of many would take
+# more memory and time than the start itself.
+DOUBLED = 2**24
 # Up to this many rows of a matrix, all of its eigenvectors are computed.
 DENSE_SPECTRUM = 100
 EIGENVALUE_TOLERANCE = 1e-4
@@ -80,7 +83,9 @@ def pca_start(X: Any, n_components: int, random_state: np.random.RandomState) ->
     1.0e-04
     """
     X, random_state = as_rows("X", X), check_random_state(random_state)
-    X = scaled(X, scale_exponent(X)).astype(np.float64, copy=False)
+    X = scaled(X, scale_exponent(X))
+    if X.size <= DOUBLED:
+        X = X.astype(np.float64, copy=False)
     start = random_start(X.shape[0], n_components, random_state)
     available = min(n_components, *X.shape)
     if issparse(X):
