@@ -239,7 +239,10 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
         given = isinstance(self.affinities, str) and self.affinities == "precomputed"
         # A copy, because the user may set the parameters of the rule later.
         rule = self._affinity_rule = None if given else deepcopy(choose_affinities(self, n_samples))
-        self._search = None if rule is None else choose_search(self, X, rule.count_neighbors(n_samples))
+        self._search = None
+        if rule is not None:
+            n_neighbors = rule.count_neighbors(n_samples)
+            name, self._search = choose_search(self, X, n_neighbors)
         self._check_memory(X)
         warn_if_not_compiled()
 
@@ -257,7 +260,8 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
                     metric = self.metric if isinstance(self.neighbors, str) else "precomputed"
                     self._conditioning = Conditioning(X, metric, rescale=not rule.uses_scale)
                     X = self._conditioning(X)
-                    self._log(f"Computing nearest neighbors... ({type(self._search).__name__})")
+                    if not self._input_kind.all_pairs:
+                        self._log(f"Computing {n_neighbors} nearest neighbors... ({name})")
                     graph = self._search.fit(X, workers)
                 if isinstance(self.init, str) and self.init == "pca":
                     with self._stage("initialization"):

@@ -217,17 +217,17 @@ def _check_neighbors(estimator: Any) -> None:
         raise ValueError(f"{name} returns no distances: its mode must be 'distance'.")
 
 
-def choose_search(estimator: Any, X: Any, n_neighbors: int) -> NeighborSearch:
-    """Return the search for as many neighbors of the rows X, or for all, that ``neighbors`` and ``metric`` stand for."""
-    metric, params = estimator.metric, estimator.metric_params
+def choose_search(estimator: Any, X: Any, n_neighbors: int) -> tuple[str, NeighborSearch]:
+    """Return the search that ``neighbors`` and ``metric`` stand for, of the rows X, and what to call it."""
+    metric, params, value = estimator.metric, estimator.metric_params, estimator.neighbors
     if precomputed(estimator):
-        return GivenDistances(None if takes_all_pairs(estimator) else n_neighbors)
+        return "exact", GivenDistances(None if takes_all_pairs(estimator) else n_neighbors)
     if takes_all_pairs(estimator):
-        return AllPairs(metric, params)
-    if not isinstance(estimator.neighbors, str):
-        return TransformerSearch(estimator.neighbors, n_neighbors)
-    name = faster_search(X, metric) if estimator.neighbors == "auto" else estimator.neighbors
-    return SEARCHES[name](n_neighbors, metric, params)
+        return "exact", AllPairs(metric, params)
+    if not isinstance(value, str):
+        return type(value).__name__, TransformerSearch(value, n_neighbors)
+    name = faster_search(X, metric) if value == "auto" else value
+    return name, SEARCHES[name](n_neighbors, metric, params)
 
 
 def choose_affinities(estimator: Any, n_samples: int) -> Affinities:

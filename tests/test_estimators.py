@@ -182,8 +182,8 @@ def test_clustered_and_exact_search_give_like_affinities(estimator, rng, capsys)
     )
     assert np.abs(clustered.affinities_ - exact.affinities_).sum() < 0.01 * exact.affinities_.sum()
     out = capsys.readouterr().out
-    assert "Computing nearest neighbors... (ClusteredSearch)" in out
-    assert "Computing nearest neighbors... (ExactSearch)" in out
+    assert "Computing 31 nearest neighbors... (clustered)" in out
+    assert "Computing 31 nearest neighbors... (exact)" in out
     noise = rng.normal(size=(500, 40))  # whose neighbors are in all lists
     found, expected = (
         estimator(neighbors=neighbors, perplexity=10.0, max_iter=1).fit(noise) for neighbors in ("clustered", "exact")
@@ -216,7 +216,9 @@ def test_auto_searches_many_rows_in_lists_where_it_can(estimator, change, expect
     change = dict(change)
     X = change.pop("storage", np.asarray)(rng.normal(size=(change.pop("rows", 60), change.pop("columns", 7))))
     model = estimator(**{"verbose": 1, "perplexity": 5.0, "max_iter": 1, **change}).fit(X)
-    assert f"Computing nearest neighbors... ({expected})" in capsys.readouterr().out
+    called = {"ClusteredSearch": "clustered", "TransformerSearch": "KNeighborsTransformer"}.get(expected, "exact")
+    line = f"Computing 16 nearest neighbors... ({called})"
+    assert (line in capsys.readouterr().out) == (expected != "AllPairs")
     assert type(model._search).__name__ == expected
 
 
@@ -284,11 +286,11 @@ def test_verbose_prints_stages_then_iterations(estimator, X, capsys):
     estimator(verbose=1, perplexity=5.0, max_iter=100).fit(X)
     out = capsys.readouterr().out
     assert all(line.startswith(label) for line in out.splitlines())
-    assert f"{label} Computing nearest neighbors... (ExactSearch)" in out
+    assert f"{label} Computing 16 nearest neighbors... (exact)" in out
     assert f"{label} KL divergence after 100 iterations: " in out
     assert "Iteration 50" not in out
     estimator(verbose=True, perplexity=5.0, max_iter=100).fit(X)
-    assert f"{label} Computing nearest neighbors... (ExactSearch)" in capsys.readouterr().out
+    assert f"{label} Computing 16 nearest neighbors... (exact)" in capsys.readouterr().out
     estimator(verbose=2, perplexity=5.0, max_iter=100).fit(X)
     lines = capsys.readouterr().out.splitlines()
     iteration = rf"{re.escape(label)} Iteration 50: cost = [\d.]+, gradient norm = [\d.]+ "
