@@ -241,7 +241,7 @@ def as_input(name: str, X: Any) -> Any:
     ValueError
         If ``X`` is an invalid sparse matrix, or has masked values, whose masks scikit-learn ignores.
     """
-    if issparse(X) and X.dtype.kind == "c" or np.isscalar(X):
+    if (issparse(X) and X.dtype.kind == "c") or np.isscalar(X):
         return X  # scikit-learn has errors for them
     if issparse(X):
         return as_csr(name, X)

@@ -36,7 +36,6 @@ from scipy.sparse import csr_array, issparse
 from sklearn.base import BaseEstimator
 from sklearn.metrics import pairwise_distances
 from sklearn.neighbors import KNeighborsTransformer
-from sktsne.search import AllRows, ExactSearch, GivenDistances, KnownRows, TransformerSearch
 from spoiled import SAME, Spoiled, contents, spoiled
 
 import sktsne.parallel as threads

@@ -17,6 +17,7 @@ from sktsne.neighbors import (
     AllPairs,
     TransformerSearch,
     all_distances,
+    all_pairs,
     exact,
     nearest_neighbors,
     traits_of,
@@ -29,9 +30,9 @@ def way(request, monkeypatch):
     """Have all distances computed at once, as of few rows, or by blocks of pairs, of which some serve both sides."""
     if request.param != "all at once":
         monkeypatch.setattr(exact, "FEW_ROWS", 0)
-        monkeypatch.setattr(exact, "BLOCK", exact.LEAST_BLOCK)
+        monkeypatch.setattr(all_pairs, "BLOCK", all_pairs.LEAST_BLOCK)
         halves = request.param == "in halves of blocks"
-        monkeypatch.setattr(exact, "COLUMNS_TO_TRANSPOSE", 1 if halves else 10**9)
+        monkeypatch.setattr(all_pairs, "COLUMNS_TO_TRANSPOSE", 1 if halves else 10**9)
     return request.param
 
 
@@ -431,7 +432,7 @@ class TestPrecomputedMatrix:
         D = naive(rng.normal(size=(40, 3)), "euclidean")[0]
         np.fill_diagonal(D, 1.0)
         whole = nearest_neighbors(D, 7, "precomputed")
-        monkeypatch.setattr("sktsne.neighbors.exact.DISTANCES_AT_ONCE", 280)
+        monkeypatch.setattr("sktsne.neighbors.all_pairs.DISTANCES_AT_ONCE", 280)
         blocks = nearest_neighbors(D, 7, "precomputed")
         assert_array_equal(blocks.indices, whole.indices)
         assert_array_equal(blocks.distances, whole.distances)

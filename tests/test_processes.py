@@ -134,7 +134,9 @@ class TestReproducibility:
 
 
 class TestThreads:
-    @pytest.mark.parametrize(("estimator", "mode"), [(TSNE, "fft"), (SNE, "barnes_hut"), (TSNE, "fft clustered spectral")])
+    @pytest.mark.parametrize(
+        ("estimator", "mode"), [(TSNE, "fft"), (SNE, "barnes_hut"), (TSNE, "fft clustered spectral")]
+    )
     def test_concurrent_fits_are_independent(self, estimator, mode):
         expected, before = fit_and_place(estimator, mode, 2, max_iter=10), blas_threads()
 

@@ -18,7 +18,7 @@ from sklearn.utils import check_array, check_consistent_length, check_random_sta
 from .._checks import as_input, check_choice, check_number, errors_that_name_columns, precision_of, without_rounding
 from .._process import one_blas_thread
 from ..neighbors.metrics import METRICS, Metric, errors_that_name, resolve
-from ..neighbors.spaces import CANCELLATION, DirectSpace, EuclideanSpace, space_of
+from ..neighbors.spaces import CANCELLATION, direct_space_of
 from ..parallel import Workers, effective_n_threads
 
 # Elements of a block of distances, for each thread.
@@ -487,9 +487,7 @@ def _distances(X: Any, metric: Metric) -> Distances:
         return lambda rows: np.array(X[rows])
     if metric == "euclidean" and not issparse(X):
         return _squared_distances(X)
-    space = space_of(X, metric, parameters)
-    if isinstance(space, EuclideanSpace):  # equal distances stay equal only if no product rounds them
-        space = DirectSpace(X, metric, parameters)
+    space = direct_space_of(X, metric, parameters)
     columns = space.operand(space.points, left=False)
 
     def distances(rows: NDArray[np.intp]) -> NDArray[np.float64]:

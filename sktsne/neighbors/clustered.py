@@ -20,14 +20,9 @@ from scipy.sparse import csr_array, issparse
 
 from .._checks import check_type
 from ..parallel import Workers
-from .contract import NeighborGraph
-from .exact import (
+from .all_pairs import (
     LEAST_BLOCKS,
-    SPARE,
     UNRESOLVED,
-    ExactSearch,
-    Searching,
-    computing,
     finished,
     in_turn,
     nearest_in_all,
@@ -35,6 +30,8 @@ from .exact import (
     resolved,
     unchecked,
 )
+from .contract import NeighborGraph
+from .exact import SPARE, ExactSearch, Searching, computing
 from .selection import Nearest, pair_distances
 
 RECALL = 0.99
@@ -172,6 +169,7 @@ class ClusteredSearch(Searching):
         return graph
 
     def nearest_of(self, points: Any, workers: Workers) -> NeighborGraph:
+        """Return the nearest rows of the fit to points, which are rows after the map of the space."""
         if self._lists is None:
             return self._all_rows.nearest_of(points, workers)
         return super().nearest_of(points, workers)

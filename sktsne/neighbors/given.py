@@ -14,8 +14,8 @@ from sklearn.base import clone
 from .._checks import as_csr, check_not_negative, check_number, precision_of, without_rounding
 from .._row_errors import RowError
 from ..parallel import Workers
+from .all_pairs import in_order_of_rows, nearest_of_matrix
 from .contract import NeighborGraph, as_rows
-from .exact import in_order_of_rows, nearest_of_matrix
 
 
 def as_distances(X: Any, precision: type[np.floating]) -> Any:

@@ -34,13 +34,8 @@ class Traits(NamedTuple):
     counts : bool
         Whether rows that are true and false have distances that follow from the numbers of what is true: also a
         matter of products.
-    triangle : bool
-        Whether the triangle inequality holds, so that rows near to one another have near neighbors.
     tree : bool
-        Whether scikit-learn may search a tree, which it would also do for metrics for which a tree loses neighbors.
-    threads : bool
-        Whether several threads may search. scikit-learn's tree finds wrong neighbors under "mahalanobis" on several
-        (its issue 32753), and functions of Python run one at a time.
+        Whether scikit-learn has a tree that finds all neighbors: the triangle inequality holds.
     sparse : bool
         Whether rows may be sparse.
     """
@@ -50,21 +45,19 @@ class Traits(NamedTuple):
     euclidean: bool = False
     boolean: bool = False
     counts: bool = False
-    triangle: bool = False
-    tree: bool = True
-    threads: bool = True
+    tree: bool = False
     sparse: bool = False
 
 
-NORM = Traits(follows_scale=True, translation_invariant=True, triangle=True)
+NORM = Traits(follows_scale=True, translation_invariant=True, tree=True)
 ANGLE = Traits(follows_scale=True, euclidean=True, sparse=True)
 BOOLEAN = Traits(boolean=True, counts=True, sparse=True)
 
 TRAITS: dict[str, Traits] = {
     "euclidean": NORM._replace(euclidean=True, sparse=True),
-    "sqeuclidean": NORM._replace(euclidean=True, sparse=True, triangle=False),
+    "sqeuclidean": NORM._replace(euclidean=True, sparse=True, tree=False),
     "seuclidean": Traits(follows_scale=True, euclidean=True),
-    "mahalanobis": Traits(follows_scale=True, euclidean=True, threads=False),
+    "mahalanobis": Traits(follows_scale=True, euclidean=True),
     "cosine": ANGLE,
     "correlation": ANGLE,
     "manhattan": NORM._replace(sparse=True),
@@ -72,12 +65,12 @@ TRAITS: dict[str, Traits] = {
     "l1": NORM._replace(sparse=True),
     "chebyshev": NORM,
     "minkowski": NORM,
-    "canberra": Traits(follows_scale=True, triangle=True),
-    "braycurtis": Traits(follows_scale=True, tree=False),
+    "canberra": Traits(follows_scale=True, tree=True),
+    "braycurtis": Traits(follows_scale=True),
     "nan_euclidean": Traits(follows_scale=True),
-    "haversine": Traits(triangle=True),
-    "hamming": Traits(counts=True, triangle=True),
-    "dice": BOOLEAN._replace(tree=False),
+    "haversine": Traits(tree=True),
+    "hamming": Traits(counts=True),
+    "dice": BOOLEAN,
     "jaccard": BOOLEAN,
     "kulsinski": Traits(boolean=True),
     "matching": BOOLEAN,
@@ -86,7 +79,7 @@ TRAITS: dict[str, Traits] = {
     "sokalsneath": BOOLEAN,
     "yule": BOOLEAN,
 }
-UNKNOWN, FUNCTION = Traits(), Traits(tree=False, threads=False, sparse=True)
+UNKNOWN, FUNCTION = Traits(), Traits(sparse=True)
 # Names that only some of scikit-learn's searches know, and other names of a metric.
 ALIASES = {"l2": "euclidean", "infinity": "chebyshev", "p": "minkowski", "sokalmichener": "rogerstanimoto"}
 METRICS = sorted({*VALID_METRICS["brute"], *ALIASES, "precomputed"})

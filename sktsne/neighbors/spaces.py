@@ -481,7 +481,7 @@ class DirectSpace(Caching):
 
     def __init__(self, X: Any, metric: Metric, params: dict[str, Any]) -> None:
         self.n, self.n_columns = map(int, X.shape)
-        self._X, self._metric, self._params = X, metric, params
+        self._X, self.metric, self.params = X, metric, params
         self.rounds = self.single = False
 
     @cached_property
@@ -501,7 +501,7 @@ class DirectSpace(Caching):
 
     def points_of(self, rows: Any) -> Any:
         """Return rows, as booleans if the metric is of such; see `Space`."""
-        if traits_of(self._metric).boolean:
+        if traits_of(self.metric).boolean:
             return rows != 0.0
         return rows if issparse(rows) else rows.astype(np.float64, copy=False)
 
@@ -520,7 +520,7 @@ class DirectSpace(Caching):
 
     def values(self, a: Any, b: Any) -> NDArray[np.floating]:
         """Return the distances; see `Space`."""
-        return np.ascontiguousarray(pairwise_distances(a, b, metric=self._metric, **self._params), dtype=np.float64)
+        return np.ascontiguousarray(pairwise_distances(a, b, metric=self.metric, **self.params), dtype=np.float64)
 
     def distances(
         self, values: NDArray[np.floating], points: Any, indices: NDArray[np.int32], workers: Workers
@@ -547,6 +547,14 @@ def space_of(X: Any, metric: Metric, params: dict[str, Any]) -> Any:
         return EuclideanSpace(X, metric)
     root = _root(X.shape[1], metric, **params)
     return DirectSpace(X, metric, params) if root is None else EuclideanSpace(X, metric, root)
+
+
+def direct_space_of(X: Any, metric: Metric, params: dict[str, Any]) -> Any:
+    """Return the space of the rows that computes distances of dense rows by differences, so that all keep their digits."""
+    space = space_of(X, metric, params)
+    if not isinstance(space, EuclideanSpace):
+        return space
+    return DirectSpace(X, "minkowski", {"p": 2}) if metric == "euclidean" else DirectSpace(X, metric, params)
 
 
 def _root(n_columns: int, metric: str, V: Any = None, VI: Any = None, **others: Any) -> NDArray[np.float64] | None:

@@ -1,0 +1,221 @@
+"""All pairs of rows, block by block."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import issparse
+from sklearn import config_context
+from sklearn.metrics import pairwise_distances
+
+from ..known_rows import KnownRows
+from ..parallel import Workers
+from .contract import NeighborGraph, check_distances, raise_for_distance
+from .metrics import Metric
+from .selection import Nearest, in_order
+from .spaces import DirectSpace, direct_space_of
+
+# Rows and columns of a block of pairs, and the most terms in one, of products and of other metrics: Ctrl-C has to wait
+# for a block to end.
+BLOCK, LEAST_BLOCK, TERMS_OF_PRODUCTS, TERMS_OF_OTHERS = 1024, 32, 2**32, 2**26
+LEAST_BLOCKS = 4  # of which threads take one after the other
+STRIP = 8  # blocks beside one another that share their rows
+# From this many columns on, the products of half of the pairs and copies of them take less time than those of all.
+COLUMNS_TO_TRANSPOSE = 128
+# Up to this many rows, all distances are scikit-learn's to the last bit.
+FEW_ROWS = 1000
+# Products do not rank the neighbors of a row that are all within so many times their rounding.
+UNRESOLVED = 100.0
+DISTANCES_AT_ONCE = 2**22  # of a given matrix
+
+
+def unchecked(function: Callable[[int, int], Any]) -> Callable[[int, int], Any]:
+    """Return a function without scikit-learn's checks of its rows, a setting of each thread."""
+
+    def call(start: int, stop: int) -> Any:
+        with config_context(assume_finite=True):
+            return function(start, stop)
+
+    return call
+
+
+def _block_size(space: Any) -> int:
+    """Return how many rows and columns a block of pairs has."""
+    terms = space.points.nnz // space.n if issparse(space.points) else space.n_columns
+    if callable(getattr(space, "metric", None)):
+        return LEAST_BLOCK
+    most = TERMS_OF_OTHERS if isinstance(space, DirectSpace) else TERMS_OF_PRODUCTS
+    fits = math.isqrt(most // max(1, terms))
+    return max(LEAST_BLOCK, min(BLOCK, fits - fits % LEAST_BLOCK))
+
+
+def neighbors_of_all(space: Any, n_neighbors: int, workers: Workers, dtype: Any = np.float64) -> NeighborGraph:
+    """Return the nearest neighbors of all rows of a space, from all pairs by blocks of values of ``dtype``.
+
+    Where rows have many columns, each block serves its rows, and transposed its columns.
+    """
+    n, size = space.n, _block_size(space)
+    own, points = np.arange(n, dtype=np.int32), space.points
+    nearest = Nearest(own, n, n_neighbors, dtype)
+    blocks = [own[first : first + size] for first in range(0, n, size)]
+    locks = [Lock() for _ in blocks]
+    twice = issparse(points) or isinstance(space, DirectSpace) or space.n_columns >= COLUMNS_TO_TRANSPOSE
+    numbers = range(len(blocks))
+    strips = [(i, numbers[j : j + STRIP]) for i in numbers for j in numbers[i if twice else 0 :: STRIP]]
+
+    def operand(number: int, left: bool) -> Any:
+        return space.operand(points[number * size : (number + 1) * size], left, dtype)
+
+    def fill(start: int, stop: int) -> None:
+        for i, strip in strips[start:stop]:
+            rows = operand(i, left=True)
+            for j in strip:
+                values = space.values(rows, operand(j, left=False))
+                with locks[i]:
+                    nearest.offer(values, blocks[j], blocks[i])
+                if twice and i != j:
+                    values = np.ascontiguousarray(values.T)
+                    with locks[j]:
+                        nearest.offer(values, blocks[i], blocks[j])
+
+    threads = Workers() if callable(getattr(space, "metric", None)) else workers
+    threads.run_blocks(unchecked(fill), len(strips), 1)
+    graph = finished(space, *nearest.found(workers), own, points, workers)
+    return in_turn(resolved(space, graph, own, points, workers) if dtype == np.float64 else graph, points)
+
+
+def nearest_in_all(
+    space: Any, points: Any, own: NDArray[np.int32], n_neighbors: int, workers: Workers
+) -> tuple[NDArray[np.float64], NDArray[np.int32], NDArray[np.int32]]:
+    """Return what `Nearest` finds for points whose numbers in the fit are ``own``, or -1, among all rows."""
+    m, size = len(own), _block_size(space)
+    values, indices = np.empty((m, n_neighbors)), np.empty((m, n_neighbors), dtype=np.int32)
+    counts = np.empty(m, dtype=np.int32)
+
+    def block(start: int, stop: int) -> None:
+        rows = space.operand(points[start:stop])
+        nearest = Nearest(own[start:stop], space.n, n_neighbors, np.float64)
+        for first in range(0, space.n, size):
+            columns = np.arange(first, min(first + size, space.n), dtype=np.int32)
+            nearest.offer(space.values(rows, space.operand(space.points[first : first + size], False)), columns)
+        values[start:stop], indices[start:stop], counts[start:stop] = nearest.found(Workers())
+
+    workers.run_blocks(unchecked(block), m, max(LEAST_BLOCK, min(size, -(-m // LEAST_BLOCKS))))
+    return values, indices, counts
+
+
+def resolved(space: Any, graph: NeighborGraph, own: NDArray[np.int32], points: Any, workers: Workers) -> NeighborGraph:
+    """Return the graph of points ``own`` with neighbors by differences, of those whose neighbors float64 does not rank."""
+    if not space.rounds:
+        return graph
+    farthest = graph.distances[:, -1]
+    rounding = UNRESOLVED * space.rounding(points, within=farthest)
+    rows = np.flatnonzero((farthest > 0.0) & (space.squared(farthest) <= rounding))
+    size = _block_size(space)
+
+    def block(start: int, stop: int) -> None:
+        some = rows[start:stop]
+        nearest = Nearest(own[some], space.n, graph.indices.shape[1], np.float64)
+        for first in range(0, space.n, size):
+            columns = np.arange(first, min(first + size, space.n), dtype=np.int32)
+            pairs = np.ascontiguousarray(np.broadcast_to(columns, (len(some), len(columns))))
+            nearest.offer(space.exactly(points[some], pairs, Workers()), columns)
+        distances, indices = map(np.ascontiguousarray, nearest.found(Workers())[:2])
+        in_order(distances, indices, own[some], space.n, Workers())
+        graph.indices[some], graph.distances[some] = indices, distances
+
+    workers.run_blocks(unchecked(block), len(rows), max(1, min(size, -(-len(rows) // LEAST_BLOCKS))))
+    return graph
+
+
+def finished(
+    space: Any,
+    values: NDArray[np.floating],
+    indices: NDArray[np.int32],
+    counts: NDArray[np.int32],
+    own: NDArray[np.int32],
+    points: Any,
+    workers: Workers,
+) -> NeighborGraph:
+    """Return the graph of points ``own`` of a space from what `Nearest` found, with distances, sorted by these."""
+    k = indices.shape[1]
+    if (short := np.flatnonzero(counts < k)).size:  # only NaN is no candidate
+        row = int(own[short[0]])
+        raise_for_distance(math.nan, row, 0 if row else 1)
+    indices = np.ascontiguousarray(indices)
+    distances = space.distances(values, points, indices, workers)
+    check_distances(distances, indices)
+    in_order(distances, indices, own, space.n, workers)
+    return NeighborGraph(indices, distances)
+
+
+def in_turn(graph: NeighborGraph, points: Any) -> NeighborGraph:
+    """Return the graph where rows that equal more others than are wanted have those that follow them.
+
+    Any of the others is right. But if all rows had the same ones, the rest would be nobody's neighbor.
+    """
+    indices, k = graph.indices, graph.indices.shape[1]
+    rows = np.flatnonzero(graph.distances[:, -1] == 0.0)
+    if len(rows) <= k:
+        return graph
+    groups = KnownRows(points[rows]).groups
+    order = np.argsort(groups, kind="stable")
+    sizes = np.bincount(groups)[groups[order]]
+    first = np.searchsorted(groups[order], groups[order])
+    place = np.arange(len(rows)) - first
+    many = sizes > k
+    following = first[many, None] + (place[many, None] + np.arange(1, k + 1)) % sizes[many, None]
+    indices[rows[order[many]]] = rows[order[following]]
+    return graph
+
+
+def nearest_of_matrix(distances: NDArray[np.floating], n_neighbors: int) -> NeighborGraph:
+    """Return the nearest neighbors of rows of which all distances are given."""
+    n = len(distances)
+    own = np.arange(n, dtype=np.int32)
+    nearest = Nearest(own, n, n_neighbors, np.float64)
+    size = max(1, DISTANCES_AT_ONCE // n)
+    for first in range(0, n, size):
+        nearest.offer(distances[first : first + size].astype(np.float64, order="C"), own, own[first : first + size])
+    values, indices, counts = nearest.found(Workers())
+    if counts.min() < n_neighbors:
+        check_distances(distances)
+    graph = NeighborGraph(np.ascontiguousarray(indices), np.ascontiguousarray(values))
+    in_order(graph.distances, graph.indices, own, n, Workers())
+    return graph
+
+
+def distances_of_all(X: Any, metric: Metric, params: dict[str, Any], workers: Workers) -> NDArray[np.float64]:
+    """Return the distances of all pairs of rows, under a metric and parameters as `resolve` returns them.
+
+    The distances of few rows are scikit-learn's, to the last bit.
+    """
+    space = direct_space_of(X, metric, params)
+    if isinstance(space, DirectSpace) and (callable(metric) or space.n <= FEW_ROWS):  # computes each pair once
+        found = pairwise_distances(space.points, metric=space.metric, **space.params)
+        distances = np.array(found, dtype=np.float64)
+    else:
+        distances = np.empty((space.n, space.n))
+        columns, everything = space.operand(space.points, left=False), np.arange(space.n, dtype=np.int32)
+
+        def fill(start: int, stop: int) -> None:
+            points = space.points[start:stop]
+            indices = np.broadcast_to(everything, (stop - start, space.n))
+            values = space.values(space.operand(points), columns)
+            distances[start:stop] = space.distances(values, points, indices, Workers())
+
+        workers.run_blocks(unchecked(fill), space.n, max(1, _block_size(space) ** 2 // space.n))
+    np.fill_diagonal(distances, 0.0)  # some metrics are not 0 from a row of zeros to itself
+    check_distances(distances)
+    return distances
+
+
+def in_order_of_rows(distances: NDArray[np.float64], n_neighbors: int | None = None) -> NeighborGraph:
+    """Return the nearest of all rows of the fit, those at equal distances by index."""
+    indices = np.argsort(distances, axis=1, kind="stable")[:, :n_neighbors]
+    return NeighborGraph(np.ascontiguousarray(indices), np.take_along_axis(distances, indices, 1))
