@@ -189,14 +189,44 @@ def test_a_bandwidth_has_a_unit_and_rows_beyond_it_are_named(estimator, storage,
         estimator(affinities=FixedBandwidth(n_neighbors=9)).fit(storage(1e300 * X))
 
 
-@pytest.mark.parametrize("distance", [0.0, 1.0])
-def test_ties_make_hubs_and_hubs_do_not_make_it_diverge(estimator, distance):
-    # Of equally distant neighbors a user's search may take the first: every row gets the same ones.
-    first = np.array([[j for j in range(92) if j != i][:91] for i in range(500)])
-    graph = csr_array((np.full(first.size, distance), first.ravel(), np.arange(0, first.size + 1, 91)), (500, 500))
-    model = estimator(max_iter=300, random_state=0, metric="precomputed", init="random").fit(graph)
+@pytest.mark.parametrize("rows", [np.ones((500, 2)), np.eye(500), np.zeros((500, 1))])
+def test_ties_make_no_hubs(estimator, rows):
+    # Of equally distant neighbors each row gets those that follow it.
+    model = estimator(max_iter=300, random_state=0).fit(rows)
+    assert np.ptp(np.bincount(model.affinities_.indices, minlength=500)) == 0
+    assert np.ptp(model.embedding_) < 1e3
+
+
+def test_hubs_do_not_make_it_diverge(estimator):
+    # A search of the user's that takes the first of equally distant neighbors gives every row the same ones.
+    hubs = np.arange(92) + (np.arange(92) >= np.minimum(np.arange(500), 92)[:, None])
+    graph = csr_array((np.ones(92 * 500), hubs.ravel(), np.arange(0, 92 * 501, 92)), shape=(500, 500))
+    model = estimator(metric="precomputed", init="random", max_iter=300, random_state=0).fit(graph)
     assert np.bincount(model.affinities_.indices).max() > 400
     assert np.ptp(model.embedding_) < 1e3
+
+
+@pytest.mark.parametrize("neighbors", ["exact", "clustered"])
+@pytest.mark.parametrize("n_columns", [6, 9])
+@pytest.mark.parametrize("metric", ["euclidean", "cosine", "manhattan", "jaccard"])
+@pytest.mark.parametrize("storage", [np.asarray, csr_array])
+@pytest.mark.parametrize("perplexity", [3.0, 30.0])
+def test_every_row_is_a_neighbor_of_some(estimator, perplexity, storage, metric, n_columns, neighbors):
+    X = storage(np.repeat(np.eye(n_columns)[:6], [100, 50, 30, 10, 5, 2], axis=0))
+    parameters = {"metric": metric, "neighbors": neighbors, "perplexity": perplexity, "init": "random"}
+    model = estimator(method="barnes_hut", max_iter=1, random_state=0, **parameters).fit(X)
+    assert model.affinities_.sum(axis=0).min() > 1e-6
+
+
+@pytest.mark.parametrize("neighbors", ["exact", "clustered"])
+def test_no_row_is_thrown_out(estimator, neighbors):
+    # A row that is nobody's neighbor would be attracted by none under SNE, and thrown out of the map.
+    X = np.repeat(np.eye(6), [100, 50, 30, 10, 5, 2], axis=0)
+    Y = estimator(neighbors=neighbors, init="random", random_state=0).fit_transform(X)
+    kinds = np.argmax(X, axis=1)
+    centers = np.array([np.median(Y[kinds == kind], axis=0) for kind in range(6)])
+    apart = np.linalg.norm(centers[:, None] - centers, axis=-1).max()
+    assert np.linalg.norm(Y - centers[kinds], axis=1).max() < 0.5 * apart  # over four starts at most 0.05
 
 
 def read_only(X):
