@@ -207,11 +207,10 @@ def test_hubs_do_not_make_it_diverge(estimator):
 
 
 @pytest.mark.parametrize("neighbors", ["exact", "clustered"])
-@pytest.mark.parametrize("n_columns", [6, 9])
+@pytest.mark.parametrize(("n_columns", "perplexity"), [(6, 30.0), (9, 3.0)])
 @pytest.mark.parametrize("metric", ["euclidean", "cosine", "manhattan", "jaccard"])
 @pytest.mark.parametrize("storage", [np.asarray, csr_array])
-@pytest.mark.parametrize("perplexity", [3.0, 30.0])
-def test_every_row_is_a_neighbor_of_some(estimator, perplexity, storage, metric, n_columns, neighbors):
+def test_every_row_is_a_neighbor_of_some(estimator, storage, metric, n_columns, perplexity, neighbors):
     X = storage(np.repeat(np.eye(n_columns)[:6], [100, 50, 30, 10, 5, 2], axis=0))
     parameters = {"metric": metric, "neighbors": neighbors, "perplexity": perplexity, "init": "random"}
     model = estimator(method="barnes_hut", max_iter=1, random_state=0, **parameters).fit(X)
