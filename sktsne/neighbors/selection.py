@@ -168,9 +168,9 @@ def in_order(
 def pair_distances(
     new: NDArray[np.floating], X: NDArray[np.floating], indices: NDArray[np.int32], workers: Workers
 ) -> NDArray[np.float64]:
-    """Return the Euclidean distances from rows of ``new`` to the rows ``indices`` of X, of shape (m, k), by differences.
+    """Return the Euclidean distances from rows of ``new`` to the rows ``indices`` of X, by differences.
 
-    The distance of a pair depends on nothing else, to the last bit.
+    They have the shape of ``indices``. The distance of a pair depends on nothing else, to the last bit.
     """
     distances = np.empty(indices.shape)
     routine = choose("neighbors", "pair_distances", pair_distances_reference, _named(new.dtype), _named(X.dtype))
