@@ -114,7 +114,7 @@ class TransformerSearch:
     >>> from sklearn.neighbors import KNeighborsTransformer
     >>> from sktsne.neighbors import TransformerSearch
     >>> from sktsne.parallel import Workers
-    >>> search = TransformerSearch(KNeighborsTransformer(), n_neighbors=2)
+    >>> search = TransformerSearch(KNeighborsTransformer(n_neighbors=2), n_neighbors=2)
     >>> search.fit(np.array([[0.0], [1.0], [3.0], [7.0]]), Workers()).indices.tolist()
     [[1, 2], [0, 2], [1, 0], [2, 1]]
     >>> search.neighbors_of(np.array([[6.0]]), Workers()).indices.tolist()
