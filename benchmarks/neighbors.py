@@ -4,10 +4,10 @@
     python benchmarks/neighbors.py --mnist mnist.npz --before ../sktsne-before --cases mnist jaccard
 
 Every measurement is a process of its own, which fits `SNE` for one iteration and reads ``timings_["neighbors"]``, or for
-"genes" and "fit" the seconds of a whole fit. The versions take turns, ``--repeats`` times; the table has medians, and the
-ratio to this version's. ``--before`` is the folder of another version, installed or built in place. The recall is
-that of 500 rows, by distance: of neighbors at equal distances any is right. openTSNE measures with its defaults for
-the metric, in processes that have compiled pynndescent before.
+"genes" takes the seconds of a whole fit of `TSNE`. The versions take turns, ``--repeats`` times; the table has medians,
+and the ratio to this version's. ``--before`` is the folder of another version, built in place. The recall is that of 500
+rows, by distance: of neighbors at equal distances any is right. ``--opentsne`` measures openTSNE's affinities with its
+defaults for the metric, in processes that have compiled pynndescent before.
 """
 
 from __future__ import annotations
@@ -174,7 +174,9 @@ def main() -> None:
     parser.add_argument("--mnist", type=Path, help="npz file with X (n, 784) and y; else openml.org is asked")
     parser.add_argument("--before", type=Path, help="folder of another version of sktsne")
     parser.add_argument("--opentsne", action="store_true", help="measure openTSNE, too")
-    parser.add_argument("--cases", nargs="+", choices=list(CASES), default=[case for case in CASES if case != "deformed"])
+    parser.add_argument(
+        "--cases", nargs="+", choices=list(CASES), default=[case for case in CASES if case != "deformed"]
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)

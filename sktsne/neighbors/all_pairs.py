@@ -110,7 +110,7 @@ def nearest_in_all(
 
 
 def resolved(space: Any, graph: NeighborGraph, own: NDArray[np.int32], points: Any, workers: Workers) -> NeighborGraph:
-    """Return the graph of points ``own`` with neighbors by differences, of those whose neighbors float64 does not rank."""
+    """Return the graph of points ``own``, with neighbors by differences where products in float64 do not rank them."""
     if not space.rounds:
         return graph
     farthest = graph.distances[:, -1]
@@ -125,7 +125,8 @@ def resolved(space: Any, graph: NeighborGraph, own: NDArray[np.int32], points: A
             columns = np.arange(first, min(first + size, space.n), dtype=np.int32)
             pairs = np.ascontiguousarray(np.broadcast_to(columns, (len(some), len(columns))))
             nearest.offer(space.exactly(points[some], pairs, Workers()), columns)
-        distances, indices = map(np.ascontiguousarray, nearest.found(Workers())[:2])
+        values, places, _ = nearest.found(Workers())
+        distances, indices = values.astype(np.float64, order="C"), np.ascontiguousarray(places)
         in_order(distances, indices, own[some], space.n, Workers())
         graph.indices[some], graph.distances[some] = indices, distances
 
@@ -174,7 +175,7 @@ def in_turn(graph: NeighborGraph, points: Any) -> NeighborGraph:
     return graph
 
 
-def nearest_of_matrix(distances: NDArray[np.floating], n_neighbors: int) -> NeighborGraph:
+def nearest_of_matrix(distances: NDArray[np.floating], n_neighbors: int, workers: Workers) -> NeighborGraph:
     """Return the nearest neighbors of rows of which all distances are given."""
     n = len(distances)
     own = np.arange(n, dtype=np.int32)
@@ -182,12 +183,12 @@ def nearest_of_matrix(distances: NDArray[np.floating], n_neighbors: int) -> Neig
     size = max(1, DISTANCES_AT_ONCE // n)
     for first in range(0, n, size):
         nearest.offer(distances[first : first + size].astype(np.float64, order="C"), own, own[first : first + size])
-    values, indices, counts = nearest.found(Workers())
+    values, indices, counts = nearest.found(workers)
     if counts.min() < n_neighbors:
         check_distances(distances)
-    graph = NeighborGraph(np.ascontiguousarray(indices), np.ascontiguousarray(values))
-    in_order(graph.distances, graph.indices, own, n, Workers())
-    return graph
+    smallest, indices = values.astype(np.float64, order="C"), np.ascontiguousarray(indices)
+    in_order(smallest, indices, own, n, workers)
+    return NeighborGraph(indices, smallest)
 
 
 def distances_of_all(X: Any, metric: Metric, params: dict[str, Any], workers: Workers) -> NDArray[np.float64]:

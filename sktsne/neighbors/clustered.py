@@ -213,8 +213,9 @@ def single(X: Any) -> Any:
 
 def _unresolved(space: Any, farthest: NDArray[np.float64], points: Any) -> NDArray[np.bool_]:
     """Return for which points float32 does not rank the neighbors well, of which the farthest is that far."""
-    bound: NDArray[np.float64] = UNRESOLVED * space.rounding(points, np.float32)
-    return (farthest > 0.0) & (space.squared(farthest) <= bound)
+    bound = UNRESOLVED * space.rounding(points, np.float32)
+    unresolved: NDArray[np.bool_] = (farthest > 0.0) & (space.squared(farthest) <= bound)
+    return unresolved
 
 
 class Lists:
@@ -258,7 +259,8 @@ class Lists:
 
 
 def _scores(X: Any, centers: NDArray[np.float32]) -> NDArray[np.floating]:
-    return 0.5 * np.einsum("ij,ij->i", centers, centers) - X @ centers.T
+    scores: NDArray[np.floating] = 0.5 * np.einsum("ij,ij->i", centers, centers) - X @ centers.T
+    return scores
 
 
 def _assigned(coordinates: Any, n: int, centers: NDArray[np.float32], workers: Workers) -> NDArray[np.int32]:

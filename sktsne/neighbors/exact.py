@@ -168,7 +168,8 @@ class ExactSearch(Searching):
         with computing(*self._given):
             n, n_columns = map(int, X.shape)
             if n <= FEW_ROWS and n * n * n_columns <= FEW_TERMS and not issparse(X):
-                return nearest_of_matrix(distances_of_all(X, self._metric, self._params, workers), self._n_neighbors)
+                distances = distances_of_all(X, self._metric, self._params, workers)
+                return nearest_of_matrix(distances, self._n_neighbors, workers)
             if self._in_tree:
                 return self._fit_in_tree(workers)
             return neighbors_of_all(self._space, self._n_neighbors, workers)

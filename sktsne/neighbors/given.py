@@ -82,7 +82,7 @@ class GivenDistances:
                 raise ValueError("X must be dense: a sparse one has not the distances of all pairs.")
             return np.asarray(X, dtype=np.float64)
         check_number("n_neighbors", k, Integral, 1, X.shape[0] - 1)
-        return nearest_of_graph(X, k) if issparse(X) else nearest_of_matrix(X, k)
+        return nearest_of_graph(X, k) if issparse(X) else nearest_of_matrix(X, k, workers)
 
     def neighbors_of(self, rows: Any, workers: Workers) -> NeighborGraph:
         """Return the nearest rows of the fit; see :class:`NeighborSearch`."""

@@ -157,7 +157,7 @@ class _Squares(Caching):
         """Return distances: from the values, or by differences where the values have too few digits."""
         if values.dtype == np.float32:
             return self.exactly(points, indices, workers)
-        distances = np.maximum(values, 0.0)
+        distances: NDArray[np.float64] = np.maximum(values, 0.0)
         near = distances <= CANCELLATION * (self._known_lengths(points)[:, None] + self.squares[indices])
         if self._angular:
             distances /= 2.0
@@ -550,7 +550,7 @@ def space_of(X: Any, metric: Metric, params: dict[str, Any]) -> Any:
 
 
 def direct_space_of(X: Any, metric: Metric, params: dict[str, Any]) -> Any:
-    """Return the space of the rows that computes distances of dense rows by differences, so that all keep their digits."""
+    """Return the space of the rows that takes differences of dense rows, so that all distances keep their digits."""
     space = space_of(X, metric, params)
     if not isinstance(space, EuclideanSpace):
         return space
@@ -568,4 +568,5 @@ def _root(n_columns: int, metric: str, V: Any = None, VI: Any = None, **others: 
     values, vectors = np.linalg.eigh((weights + weights.T) / 2.0)
     if values[0] < -1e-12 * max(values[-1], 0.0) or values[-1] <= 0.0:
         return None  # squares of some distances are negative
-    return vectors * np.sqrt(np.maximum(values, 0.0))
+    root: NDArray[np.float64] = vectors * np.sqrt(np.maximum(values, 0.0))
+    return root
