@@ -34,7 +34,9 @@ from .contract import NeighborGraph
 from .exact import SPARE, ExactSearch, Searching, computing
 from .selection import Nearest, pair_distances
 
-RECALL = 0.99
+# On MNIST the map's 10-NN accuracy is 0.9759 with all neighbors, 0.9758 at this recall, 0.9755 at 0.995, 0.9751 at 0.99
+# and 0.9746 at 0.98; the search takes 1.6 s here, and 1.3 s at 0.98.
+RECALL = 0.997
 SAMPLE = 500
 ERRORS_ABOVE = 3.0  # standard errors by which the sample's recall must exceed RECALL
 TIES = 1e-6  # relative differences of distances up to which neighbors are equally near
@@ -58,7 +60,7 @@ MANY = 0.02
 
 
 class ClusteredSearch(Searching):
-    """Finds at least 99 % of the nearest neighbors, on average over the rows.
+    """Finds at least 99.7 % of the nearest neighbors, on average over the rows.
 
     Where lists would not save time, as for noise in many columns, all pairs are compared.
 
