@@ -11,6 +11,7 @@ where it is 0.99 with the rows' own.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -36,24 +37,25 @@ from .selection import Nearest, pair_distances
 
 # On MNIST the map's 10-NN accuracy is 0.9759 with all neighbors, 0.9758 at this recall, 0.9755 at 0.995, 0.9751 at 0.99
 # and 0.9746 at 0.98; the search takes 1.6 s here, and 1.3 s at 0.98.
-RECALL = 0.997
-SAMPLE = 500
-ERRORS_ABOVE = 3.0  # standard errors by which the sample's recall must exceed RECALL
+RECALL = 0.995
+SAMPLE = 1000
+ERRORS_ABOVE = 2.0  # standard errors by which the sample's recall must exceed RECALL
 TIES = 1e-6  # relative differences of distances up to which neighbors are equally near
 
-# LISTS · √n lists, whose centers are means of some ROWS_PER_LIST rows each.
-LISTS = 2.0
+# LISTS · n**GROWTH lists: more of them have fewer members that are probed in vain, and take more time to rank. Their
+# centers are means of some ROWS_PER_LIST rows each.
+LISTS, GROWTH = 0.07, 0.8
 ROWS_PER_LIST = 32
-ITERATIONS = 6
+ITERATIONS = 4
 SEED = 0
 # Probes that have a larger part of the rows than this take longer than all pairs do.
 LARGEST_PART = 0.4
 # The bound on the numbers of all centers together, which sparse rows with many columns exceed.
 CENTERS = 2**26
 
-ROWS_AT_ONCE, LEAST_ROWS, MEMBERS_AT_ONCE = 8192, 256, 2048
-TERMS_AT_ONCE = 2**33  # pairs times columns of a block of rows: Ctrl-C has to wait for one to end
-ASSIGNED_AT_ONCE = 4096
+ROWS_AT_ONCE, LEAST_ROWS, MEMBERS_AT_ONCE = 4096, 256, 2048
+TERMS_AT_ONCE = 2**34  # pairs times columns of a block of rows: Ctrl-C has to wait for one to end
+SCORED_AT_ONCE = 512  # rows, whose scores for all lists stay in the cache
 # Float32 does not rank the neighbors of a row that are all within so many times its rounding: they are sought again in
 # float64. Where more than a part of the sample has such neighbors, the whole search is in float64.
 MANY = 0.02
@@ -116,9 +118,9 @@ class ClusteredSearch(Searching):
         def block(start: int, stop: int) -> None:
             rows = lists.members[start:stop]
             points = space.points[rows]
-            scores = lists.scores(single(space.coordinates(points)))
             nearest = Nearest(rows, n, k, self._dtype)
-            self._search(points, nearest, lists.probes(scores, k + 1), lists.of_rows[rows])
+            probes = lists.probes(single(space.coordinates(points)), lists.scores, k + 1)
+            self._search(points, nearest, probes, lists.of_rows[rows])
             graph = finished(space, *nearest.found(Workers()), rows, points, Workers())
             indices[rows], distances[rows] = graph
 
@@ -186,7 +188,8 @@ class ClusteredSearch(Searching):
         def block(start: int, stop: int) -> None:
             part = points[start:stop]
             nearest = Nearest(np.full(stop - start, -1, dtype=np.int32), self._space.n, n_candidates, self._dtype)
-            self._search(part, nearest, lists.probes(self._exact_scores(part), n_candidates))
+            probes = lists.probes(self._space.coordinates(part), lists.exact_scores, n_candidates)
+            self._search(part, nearest, probes)
             values[start:stop], indices[start:stop], _ = nearest.found(Workers())
 
         workers.run_blocks(unchecked(block), m, max(LEAST_ROWS, min(ROWS_AT_ONCE, -(-m // LEAST_BLOCKS))))
@@ -195,17 +198,9 @@ class ClusteredSearch(Searching):
     def _all_candidates(self, point: Any) -> NDArray[np.int32]:
         lists = self._lists
         assert lists is not None
-        probed = lists.probes(self._exact_scores(point), min(self._space.n, self._n_neighbors + SPARE))[1]
+        wanted = min(self._space.n, self._n_neighbors + SPARE)
+        probed = lists.probes(self._space.coordinates(point), lists.exact_scores, wanted)[1]
         return np.concatenate([lists.members[lists.bounds[i] : lists.bounds[i + 1]] for i in probed])
-
-    def _exact_scores(self, points: Any) -> NDArray[np.floating]:
-        """Return what orders the lists for new rows, to the last bit as if each were alone."""
-        lists, X = self._lists, self._space.coordinates(points)
-        assert lists is not None
-        if issparse(X):
-            return lists.scores(X)
-        everything = np.broadcast_to(np.arange(len(lists.centers), dtype=np.int32), (len(X), len(lists.centers)))
-        return pair_distances(np.ascontiguousarray(X), lists.centers, np.ascontiguousarray(everything), Workers())
 
 
 def single(X: Any) -> Any:
@@ -243,17 +238,31 @@ class Lists:
         """Return for rows of coordinates numbers that are the lower the nearer a center is."""
         return _scores(X, self.centers)
 
-    def probes(self, scores: NDArray[np.floating], wanted: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Return the lists to be searched for rows with those scores, as pairs of row and list.
+    def exact_scores(self, X: Any) -> NDArray[np.floating]:
+        """Return such numbers, for each row to the last bit as if it were alone."""
+        if issparse(X):
+            return self.scores(X)
+        everything = np.tile(np.arange(len(self.centers), dtype=np.int32), (len(X), 1))
+        return pair_distances(np.ascontiguousarray(X), self.centers, everything, Workers())
+
+    def probes(
+        self, X: Any, scores: Callable[[Any], NDArray[np.floating]], wanted: int
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Return the lists to be searched for rows of coordinates, as pairs of row and list, by their scores.
 
         They have at least ``wanted`` members.
         """
-        n_lists, n_probes = len(self.centers), self.n_probes
-        rows, found = np.arange(len(scores), dtype=np.int32), []
+        n_lists, n_probes, found = len(self.centers), self.n_probes, []
+        rows, columns = np.arange(X.shape[0], dtype=np.int32), np.arange(n_lists, dtype=np.int32)
         while len(rows):
-            nearest = Nearest(np.full(len(rows), -1, dtype=np.int32), n_lists, n_probes, scores.dtype)
-            nearest.offer(np.ascontiguousarray(scores[rows]), np.arange(n_lists, dtype=np.int32))
-            lists = nearest.found(Workers())[1]
+            blocks = range(0, len(rows), SCORED_AT_ONCE)
+            parts = []
+            for first in blocks:
+                part = scores(X[rows[first : first + SCORED_AT_ONCE]])
+                nearest = Nearest(np.full(len(part), -1, dtype=np.int32), n_lists, n_probes, part.dtype)
+                nearest.offer(part, columns)
+                parts.append(nearest.found(Workers())[1])
+            lists = np.concatenate(parts)
             enough = self.sizes[lists].sum(axis=1) >= wanted
             found.append((np.repeat(rows[enough], n_probes), lists[enough].ravel()))
             rows, n_probes = rows[~enough], min(2 * n_probes, n_lists)
@@ -261,8 +270,8 @@ class Lists:
 
 
 def _scores(X: Any, centers: NDArray[np.float32]) -> NDArray[np.floating]:
-    scores: NDArray[np.floating] = 0.5 * np.einsum("ij,ij->i", centers, centers) - X @ centers.T
-    return scores
+    scores: NDArray[np.floating] = X @ centers.T
+    return np.subtract(0.5 * np.einsum("ij,ij->i", centers, centers), scores, out=scores)
 
 
 def _assigned(coordinates: Any, n: int, centers: NDArray[np.float32], workers: Workers) -> NDArray[np.int32]:
@@ -272,7 +281,7 @@ def _assigned(coordinates: Any, n: int, centers: NDArray[np.float32], workers: W
     def block(start: int, stop: int) -> None:
         assigned[start:stop] = np.argmin(_scores(coordinates(start, stop), centers), axis=1)
 
-    workers.run_blocks(block, n, ASSIGNED_AT_ONCE)
+    workers.run_blocks(block, n, SCORED_AT_ONCE)
     return assigned
 
 
@@ -297,7 +306,7 @@ def divided(space: Any, n_neighbors: int, workers: Workers) -> tuple[Lists | Non
     There are no lists where they would not save time.
     """
     n, k = space.n, n_neighbors
-    n_lists = int(LISTS * np.sqrt(n))
+    n_lists = int(LISTS * n**GROWTH)
     rng = np.random.default_rng(SEED)
     sample = np.sort(rng.choice(n, min(n, SAMPLE), replace=False)).astype(np.int32)
     points = space.points[sample]
