@@ -90,19 +90,20 @@ def neighbors_of_all(space: Any, n_neighbors: int, workers: Workers, dtype: Any 
 
 
 def nearest_in_all(
-    space: Any, points: Any, own: NDArray[np.int32], n_neighbors: int, workers: Workers
-) -> tuple[NDArray[np.float64], NDArray[np.int32], NDArray[np.int32]]:
+    space: Any, points: Any, own: NDArray[np.int32], n_neighbors: int, workers: Workers, dtype: Any = np.float64
+) -> tuple[NDArray[np.floating], NDArray[np.int32], NDArray[np.int32]]:
     """Return what `Nearest` finds for points whose numbers in the fit are ``own``, or -1, among all rows."""
     m, size = len(own), _block_size(space)
-    values, indices = np.empty((m, n_neighbors)), np.empty((m, n_neighbors), dtype=np.int32)
+    values, indices = np.empty((m, n_neighbors), dtype), np.empty((m, n_neighbors), dtype=np.int32)
     counts = np.empty(m, dtype=np.int32)
 
     def block(start: int, stop: int) -> None:
-        rows = space.operand(points[start:stop])
-        nearest = Nearest(own[start:stop], space.n, n_neighbors, np.float64)
+        rows = space.operand(points[start:stop], True, dtype)
+        nearest = Nearest(own[start:stop], space.n, n_neighbors, dtype)
         for first in range(0, space.n, size):
             columns = np.arange(first, min(first + size, space.n), dtype=np.int32)
-            nearest.offer(space.values(rows, space.operand(space.points[first : first + size], False)), columns)
+            others = space.operand(space.points[first : first + size], False, dtype)
+            nearest.offer(space.values(rows, others), columns)
         values[start:stop], indices[start:stop], counts[start:stop] = nearest.found(Workers())
 
     workers.run_blocks(unchecked(block), m, max(LEAST_BLOCK, min(size, -(-m // LEAST_BLOCKS))))
