@@ -6,8 +6,8 @@
 Every measurement is a process of its own, which fits `SNE` for one iteration and reads ``timings_["neighbors"]``, or
 for "genes" takes the seconds of a whole fit of `TSNE`. The versions take turns, ``--repeats`` times; the table has
 medians, and the ratio to this version's. ``--before`` is the folder of another version, built in place. The recall is
-that of 500 rows, by distance: of neighbors at equal distances any is right. ``--opentsne`` measures openTSNE's affinities with its
-defaults for the metric, in processes that have compiled pynndescent before.
+that of 500 rows, by distance: of neighbors at equal distances any is right. ``--opentsne`` measures openTSNE's
+affinities with its defaults for the metric, in processes that have compiled pynndescent before.
 """
 
 from __future__ import annotations

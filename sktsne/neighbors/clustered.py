@@ -35,7 +35,7 @@ from .contract import NeighborGraph
 from .exact import SPARE, ExactSearch, Searching, computing
 from .selection import Nearest, pair_distances
 
-RECALL = 0.995
+RECALL = 0.996
 SAMPLE = 1000
 ERRORS_ABOVE = 2.0  # standard errors by which the sample's recall must exceed RECALL
 TIES = 1e-6  # relative differences of distances up to which neighbors are equally near
@@ -60,7 +60,7 @@ MANY = 0.02
 
 
 class ClusteredSearch(Searching):
-    """Finds at least 99.5 % of the nearest neighbors, on average over the rows.
+    """Finds at least 99.6 % of the nearest neighbors, on average over the rows.
 
     Where lists would not save time, as for noise in many columns, all pairs are compared.
 
@@ -301,7 +301,7 @@ def _centers(space: Any, n_lists: int, rng: np.random.Generator, workers: Worker
 
 
 def _near_each_other(centers: NDArray[np.float32]) -> NDArray[np.intp]:
-    """Return an order of centers in which those that follow one another are near: rows of a block share their probes."""
+    """Return an order of centers in which neighbors are near to each other: rows of a block then share their probes."""
     parts = [np.arange(len(centers))]
     while len(parts[0]) > 2:
         halves = []
