@@ -35,6 +35,8 @@ from .contract import NeighborGraph
 from .exact import SPARE, ExactSearch, Searching, computing
 from .selection import Nearest, pair_distances
 
+# The recall that the sample must have: so that of all rows exceeds the promised 0.99 by far. On MNIST, the map's 10-NN
+# accuracy is 0.9759 as with all neighbors, 0.9755 at 0.995, 0.9751 at 0.99 and 0.9746 at 0.98.
 RECALL = 0.996
 SAMPLE = 1000
 ERRORS_ABOVE = 2.0  # standard errors by which the sample's recall must exceed RECALL
@@ -60,7 +62,7 @@ MANY = 0.02
 
 
 class ClusteredSearch(Searching):
-    """Finds at least 99.6 % of the nearest neighbors, on average over the rows.
+    """Finds at least 99 % of the nearest neighbors, on average over the rows.
 
     Where lists would not save time, as for noise in many columns, all pairs are compared.
 

@@ -107,7 +107,7 @@ class _Squares(Caching):
         self.n, self.n_columns = map(int, X.shape)
         self._X, self._metric = X, metric
         self._angular = metric in ("cosine", "correlation")
-        self.rounds, self.single = True, not issparse(X)
+        self.rounds, self.single, self._shift = True, not issparse(X), 0.0
 
     @cached_property
     def points(self) -> Any:
@@ -157,7 +157,7 @@ class _Squares(Caching):
         """Return distances: from the values, or by differences where the values have too few digits."""
         if values.dtype == np.float32:
             return self.exactly(points, indices, workers)
-        distances: NDArray[np.float64] = np.maximum(values, 0.0)
+        distances: NDArray[np.float64] = np.maximum(values + self._shift, 0.0)
         near = distances <= CANCELLATION * (self._known_lengths(points)[:, None] + self.squares[indices])
         if self._angular:
             distances /= 2.0
@@ -309,6 +309,10 @@ class SparseSpace(_Squares):
         One of the Euclidean metrics that sparse rows may have.
     """
 
+    def __init__(self, X: Any, metric: str) -> None:
+        super().__init__(X, metric)
+        self._shift = 2.0 if self._angular else 0.0  # |x|² + |y|², which no pass over the values has to add
+
     def points_of(self, rows: Any) -> Any:
         """Return rows after the map; see `Space`."""
         rows = csr_array(rows, dtype=np.float64)
@@ -352,16 +356,16 @@ class SparseSpace(_Squares):
 
     def operand(self, points: Any, left: bool = True, dtype: Any = np.float64) -> _Sparse:
         """Return points with their squares and means; see `Space`."""
-        return _Sparse(points, self._lengths(points), self._means(points))
+        return _Sparse(-2.0 * points if left else points, self._lengths(points), self._means(points))
 
     def values(self, a: _Sparse, b: _Sparse) -> NDArray[np.floating]:
-        """Return the squared distances; see `Space`."""
+        """Return the squared distances, less `_shift`; see `Space`."""
         values: NDArray[np.float64] = (a.rows @ b.rows.T).toarray()
         if self._metric == "correlation":
-            values -= np.outer(a.means, b.means)
-        values *= -2.0
-        values += a.squares[:, None]
-        values += b.squares
+            values += np.outer(2.0 * a.means, b.means)
+        if not self._angular:
+            values += a.squares[:, None]
+            values += b.squares
         return values
 
 
