@@ -20,7 +20,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.random import sample_without_replacement
 from sklearn.utils.validation import check_is_fitted
 
-from ._checks import are_single, as_csr, as_input
+from ._checks import are_single, as_csr, as_input, check_counted
 
 # Rows of an array that are read and placed at once.
 ROWS_AT_ONCE = 2**16
@@ -205,6 +205,7 @@ def _indexable(X: Any) -> Any:
     if issparse(X):
         as_csr("X", X)  # SciPy's conversion and its indexing trust the indices
         return X.tocsr()
+    check_counted("X", X)
     X = as_input("X", X)
     return X if hasattr(X, "shape") else np.asarray(X)
 

@@ -23,7 +23,9 @@ from .spaces import DirectSpace, direct_space_of
 # Rows and columns of a block of pairs, and the most terms in one, of products and of other metrics: Ctrl-C has to wait
 # for a block to end.
 BLOCK, LEAST_BLOCK, TERMS_OF_PRODUCTS, TERMS_OF_OTHERS = 1024, 32, 2**32, 2**26
-LEAST_BLOCKS = 4  # of which threads take one after the other
+# The least number of blocks, which threads take one after the other, of some rows and of all: their memory is in
+# proportion to that of the neighbors.
+LEAST_BLOCKS, BLOCKS = 4, 8
 STRIP = 8  # blocks beside one another that share their rows
 # From this many columns on, the products of half of the pairs and copies of them take less time than those of all.
 COLUMNS_TO_TRANSPOSE = 128
@@ -50,8 +52,8 @@ def _block_size(space: Any) -> int:
     if callable(getattr(space, "metric", None)):
         return LEAST_BLOCK
     most = TERMS_OF_OTHERS if isinstance(space, DirectSpace) else TERMS_OF_PRODUCTS
-    fits = math.isqrt(most // max(1, terms))
-    return max(LEAST_BLOCK, min(BLOCK, fits - fits % LEAST_BLOCK))
+    fits = min(BLOCK, math.isqrt(most // max(1, terms)), space.n // BLOCKS)
+    return int(max(LEAST_BLOCK, fits - fits % LEAST_BLOCK))
 
 
 def neighbors_of_all(space: Any, n_neighbors: int, workers: Workers, dtype: Any = np.float64) -> NeighborGraph:
@@ -145,15 +147,19 @@ def finished(
     workers: Workers,
 ) -> NeighborGraph:
     """Return the graph of points ``own`` of a space from what `Nearest` found, with distances, sorted by these."""
-    k = indices.shape[1]
-    if (short := np.flatnonzero(counts < k)).size:  # only NaN is no candidate
-        row = int(own[short[0]])
-        raise_for_distance(math.nan, row, 0 if row else 1)
+    check_counts(counts, indices.shape[1], own)
     indices = np.ascontiguousarray(indices)
     distances = space.distances(values, points, indices, workers)
     check_distances(distances, indices)
     in_order(distances, indices, own, space.n, workers)
     return NeighborGraph(indices, distances)
+
+
+def check_counts(counts: NDArray[np.int32], n_neighbors: int, own: NDArray[np.int32]) -> None:
+    """Raise a ValueError if a row has found fewer neighbors than there are: only NaN is no candidate."""
+    if (short := np.flatnonzero(counts < n_neighbors)).size:
+        row = int(own[short[0]])
+        raise_for_distance(math.nan, row, 0 if row else 1)
 
 
 def in_turn(graph: NeighborGraph, points: Any) -> NeighborGraph:

@@ -42,9 +42,9 @@ SAMPLE = 1000
 ERRORS_ABOVE = 2.0  # standard errors by which the sample's recall must exceed RECALL
 TIES = 1e-6  # relative differences of distances up to which neighbors are equally near
 
-# LISTS · n**GROWTH lists: more of them have fewer members that are probed in vain, and take more time to rank. Their
-# centers are means of some ROWS_PER_LIST rows each.
-LISTS, GROWTH = 0.07, 0.8
+# There are LISTS · n**GROWTH lists, and at least LEAST_LISTS · √n: more of them have fewer members that are probed in
+# vain, and take more time to rank. Their centers are means of some ROWS_PER_LIST rows each.
+LISTS, GROWTH, LEAST_LISTS = 0.07, 0.8, 2.0
 ROWS_PER_LIST = 32
 ITERATIONS = 4
 SEED = 0
@@ -180,20 +180,21 @@ class ClusteredSearch(Searching):
 
     def _candidates(
         self, points: Any, n_candidates: int, workers: Workers
-    ) -> tuple[NDArray[np.floating], NDArray[np.int32]]:
+    ) -> tuple[NDArray[np.floating], NDArray[np.int32], NDArray[np.int32]]:
         lists, m = self._lists, points.shape[0]
         assert lists is not None
         values, indices = np.empty((m, n_candidates), self._dtype), np.empty((m, n_candidates), dtype=np.int32)
+        counts = np.empty(m, dtype=np.int32)
 
         def block(start: int, stop: int) -> None:
             part = points[start:stop]
             nearest = Nearest(np.full(stop - start, -1, dtype=np.int32), self._space.n, n_candidates, self._dtype)
             probes = lists.probes(self._space.coordinates(part), lists.exact_scores, n_candidates)
             self._search(part, nearest, probes)
-            values[start:stop], indices[start:stop], _ = nearest.found(Workers())
+            values[start:stop], indices[start:stop], counts[start:stop] = nearest.found(Workers())
 
         workers.run_blocks(unchecked(block), m, max(LEAST_ROWS, min(ROWS_AT_ONCE, -(-m // LEAST_BLOCKS))))
-        return values, indices
+        return values, indices, counts
 
     def _all_candidates(self, point: Any) -> NDArray[np.int32]:
         lists = self._lists
@@ -321,7 +322,7 @@ def divided(space: Any, n_neighbors: int, workers: Workers) -> tuple[Lists | Non
     There are no lists where they would not save time.
     """
     n, k = space.n, n_neighbors
-    n_lists = int(LISTS * n**GROWTH)
+    n_lists = int(max(LISTS * n**GROWTH, LEAST_LISTS * n**0.5))
     rng = np.random.default_rng(SEED)
     sample = np.sort(rng.choice(n, min(n, SAMPLE), replace=False)).astype(np.int32)
     points = space.points[sample]

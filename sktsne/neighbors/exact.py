@@ -25,6 +25,7 @@ from .._process import sklearn_on_threads
 from ..parallel import Workers
 from .all_pairs import (
     FEW_ROWS,
+    check_counts,
     distances_of_all,
     in_order_of_rows,
     in_turn,
@@ -108,8 +109,8 @@ class Searching(Caching):
 
     def _candidates(
         self, points: Any, n_candidates: int, workers: Workers
-    ) -> tuple[NDArray[np.floating], NDArray[np.int32]]:
-        """Return values and indices of the nearest rows of the fit, those at equal values by index."""
+    ) -> tuple[NDArray[np.floating], NDArray[np.int32], NDArray[np.int32]]:
+        """Return what `Nearest` finds of the nearest rows of the fit."""
         raise NotImplementedError
 
     # The type of the values of candidates.
@@ -123,8 +124,8 @@ class Searching(Caching):
         """Return the nearest rows of the fit to points, which are rows after the map of the space."""
         space, k = self._space, self._n_neighbors
         spare = SPARE if space.rounds else 0
-        values, indices = self._candidates(points, min(space.n, k + spare), workers)
-        indices = np.ascontiguousarray(indices)
+        values, indices, counts = self._candidates(points, min(space.n, k + spare), workers)
+        check_counts(counts, indices.shape[1], np.arange(len(indices), dtype=np.int32))
         distances = space.exactly(points, indices, workers) if space.rounds else np.ascontiguousarray(values)
         in_order(distances, indices, np.full(len(indices), -1, dtype=np.int32), space.n, workers)
         if space.rounds and indices.shape[1] < space.n:
@@ -233,9 +234,9 @@ class ExactSearch(Searching):
 
     def _candidates(
         self, points: Any, n_candidates: int, workers: Workers
-    ) -> tuple[NDArray[np.floating], NDArray[np.int32]]:
+    ) -> tuple[NDArray[np.floating], NDArray[np.int32], NDArray[np.int32]]:
         own = np.full(points.shape[0], -1, dtype=np.int32)
-        return nearest_in_all(self._space, points, own, n_candidates, workers)[:2]
+        return nearest_in_all(self._space, points, own, n_candidates, workers)
 
 
 class AllPairs(Searching):
