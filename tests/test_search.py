@@ -16,6 +16,7 @@ from sktsne.conditioning import Conditioning
 from sktsne.neighbors import (
     METRICS,
     AllPairs,
+    ClusteredSearch,
     ExactSearch,
     GivenDistances,
     TransformerSearch,
@@ -301,3 +302,38 @@ class TestTransformerSearch:
         search.fit(np.arange(10.0).reshape(5, 2), Workers())
         with pytest.raises(AttributeError, match=r"neighbors == Fitting\(\) has no transform"):
             search.neighbors_of(np.zeros((3, 2)), Workers())
+
+
+def nan_above_100(a, b):
+    return np.nan if max(a[0], b[0]) > 100.0 else float(np.abs(a - b).sum())
+
+
+@pytest.mark.filterwarnings("ignore:.* encountered in:RuntimeWarning")
+class TestDistancesThatAreNaN:
+    """What was not found must not be taken for a row, whose number would be anything."""
+
+    @pytest.mark.parametrize("search", [ExactSearch, ClusteredSearch])
+    @pytest.mark.parametrize("scale", [1e160, 1e200, 1e300])
+    def test_products_that_overflow(self, search, scale, rng):
+        X = rng.normal(size=(1200, 10))
+        search = search(5, "mahalanobis")
+        search.fit(X * 1e-150, Workers())
+        with pytest.raises(ValueError, match="gives nan for rows 2 and 0"):
+            search.neighbors_of(np.array([1e-150, 1e-150, scale])[:, None] * X[:3], Workers())
+
+    @pytest.mark.parametrize("search", [ExactSearch, ClusteredSearch])
+    @pytest.mark.parametrize("n", [300, 1200])
+    def test_of_a_callable(self, search, n, rng):
+        X = rng.normal(size=(n, 2))
+        search = search(5, nan_above_100)
+        search.fit(X, Workers())
+        X[1, 0] = 101.0
+        with pytest.raises(ValueError, match="gives nan for rows 1 and 0"):
+            search.neighbors_of(X[:3], Workers())
+
+    @pytest.mark.parametrize("search", [ExactSearch(600, "braycurtis"), ClusteredSearch(290, "braycurtis")])
+    def test_more_rows_of_zeros_than_leave_neighbors(self, search, rng):
+        X = rng.uniform(size=(1200, 8))
+        X[rng.permutation(1200)[:700]] = 0.0
+        with pytest.raises(ValueError, match="metric must give distances, finite and not negative, and gives nan"):
+            search.fit(X, Workers())

@@ -107,7 +107,20 @@ def nearest_in_all(
         values[start:stop], indices[start:stop], counts[start:stop] = nearest.found(Workers())
 
     workers.run_blocks(unchecked(block), m, max(LEAST_BLOCK, min(size, -(-m // LEAST_BLOCKS))))
+    check_counts(counts, n_neighbors, own)
     return values, indices, counts
+
+
+def check_counts(counts: NDArray[np.int32], n_neighbors: int, own: NDArray[np.int32] | None = None) -> None:
+    """Raise the error of a distance that is NaN unless `Nearest` found all candidates that were wanted.
+
+    Only NaN is no candidate, and the places of those that were not found hold anything.
+    """
+    if (short := np.flatnonzero(counts < n_neighbors)).size:
+        row = int(short[0])
+        if own is None or own[row] < 0:
+            raise_for_distance(math.nan, row, 0)
+        raise_for_distance(math.nan, int(own[row]), 0 if own[row] else 1)
 
 
 def resolved(space: Any, graph: NeighborGraph, own: NDArray[np.int32], points: Any, workers: Workers) -> NeighborGraph:
@@ -146,9 +159,7 @@ def finished(
 ) -> NeighborGraph:
     """Return the graph of points ``own`` of a space from what `Nearest` found, with distances, sorted by these."""
     k = indices.shape[1]
-    if (short := np.flatnonzero(counts < k)).size:  # only NaN is no candidate
-        row = int(own[short[0]])
-        raise_for_distance(math.nan, row, 0 if row else 1)
+    check_counts(counts, k, own)
     indices = np.ascontiguousarray(indices)
     distances = space.distances(values, points, indices, workers)
     check_distances(distances, indices)

@@ -24,6 +24,7 @@ from ..parallel import Workers
 from .all_pairs import (
     LEAST_BLOCKS,
     UNRESOLVED,
+    check_counts,
     finished,
     in_turn,
     nearest_in_all,
@@ -98,7 +99,7 @@ class ClusteredSearch(Searching):
             if isinstance(self._metric, str) and k < X.shape[0] // 4:
                 self._lists, self._dtype = divided(self._space, k, workers)
             if self._lists is None and self._dtype == np.float64:
-                return self._all_rows.fit(X, workers)
+                return self._all_rows.graph(workers)
             if self._lists is None:
                 graph = neighbors_of_all(self._space, k, workers, self._dtype)
             else:
@@ -184,15 +185,17 @@ class ClusteredSearch(Searching):
         lists, m = self._lists, points.shape[0]
         assert lists is not None
         values, indices = np.empty((m, n_candidates), self._dtype), np.empty((m, n_candidates), dtype=np.int32)
+        counts = np.empty(m, dtype=np.int32)
 
         def block(start: int, stop: int) -> None:
             part = points[start:stop]
             nearest = Nearest(np.full(stop - start, -1, dtype=np.int32), self._space.n, n_candidates, self._dtype)
             probes = lists.probes(self._space.coordinates(part), lists.exact_scores, n_candidates)
             self._search(part, nearest, probes)
-            values[start:stop], indices[start:stop], _ = nearest.found(Workers())
+            values[start:stop], indices[start:stop], counts[start:stop] = nearest.found(Workers())
 
         workers.run_blocks(unchecked(block), m, max(LEAST_ROWS, min(ROWS_AT_ONCE, -(-m // LEAST_BLOCKS))))
+        check_counts(counts, n_candidates)
         return values, indices
 
     def _all_candidates(self, point: Any) -> NDArray[np.int32]:
@@ -321,7 +324,7 @@ def divided(space: Any, n_neighbors: int, workers: Workers) -> tuple[Lists | Non
     There are no lists where they would not save time.
     """
     n, k = space.n, n_neighbors
-    n_lists = int(LISTS * n**GROWTH)
+    n_lists = max(1, int(LISTS * n**GROWTH))
     rng = np.random.default_rng(SEED)
     sample = np.sort(rng.choice(n, min(n, SAMPLE), replace=False)).astype(np.int32)
     points = space.points[sample]

@@ -82,12 +82,12 @@ class Searching(Caching):
         if X.shape[0] < self._least_rows:
             raise ValueError(f"X has shape {X.shape}, must have at least {self._least_rows} rows.")
         check_number("n_neighbors", self._n_neighbors, Integral, 1, max(1, X.shape[0] - 1))
-        self.__dict__ = self.__getstate__()  # without what was cached of an earlier fit
-        self._X = X
         with errors_that_name(*self._given):
-            self._metric, self._params = resolve(X, *self._given)
-            if isinstance(self._metric, str) and self._metric == "precomputed":
+            metric, params = resolve(X, *self._given)
+            if isinstance(metric, str) and metric == "precomputed":
                 raise ValueError("metric == 'precomputed', must be one of rows: GivenDistances takes distances.")
+        self.__dict__ = self.__getstate__()  # without what was cached of an earlier fit
+        self._X, self._metric, self._params = X, metric, params
         return X
 
     @cached_property
@@ -164,15 +164,19 @@ class ExactSearch(Searching):
     def fit(self, X: Any, workers: Workers) -> NeighborGraph:
         """Return the nearest neighbors of all rows; see :class:`NeighborSearch`."""
         check_type("workers", workers, Workers)
-        X = self.prepare(X)
+        self.prepare(X)
         with computing(*self._given):
-            n, n_columns = map(int, X.shape)
-            if n <= FEW_ROWS and n * n * n_columns <= FEW_TERMS and not issparse(X):
-                distances = distances_of_all(X, self._metric, self._params, workers)
-                return nearest_of_matrix(distances, self._n_neighbors, workers)
-            if self._in_tree:
-                return self._fit_in_tree(workers)
-            return neighbors_of_all(self._space, self._n_neighbors, workers)
+            return self.graph(workers)
+
+    def graph(self, workers: Workers) -> NeighborGraph:
+        """Return the nearest neighbors of all rows that `prepare` has kept."""
+        n, n_columns = map(int, self._X.shape)
+        if n <= FEW_ROWS and n * n * n_columns <= FEW_TERMS and not issparse(self._X):
+            distances = distances_of_all(self._X, self._metric, self._params, workers)
+            return nearest_of_matrix(distances, self._n_neighbors, workers)
+        if self._in_tree:
+            return self._fit_in_tree(workers)
+        return neighbors_of_all(self._space, self._n_neighbors, workers)
 
     @property
     def _in_tree(self) -> bool:

@@ -220,6 +220,9 @@ class EuclideanSpace(_Squares):
         points = np.empty((len(rows), self._root.shape[1]))
         for row, point in zip(rows, points, strict=True):  # a product of many rows would round each differently
             np.matmul(row, self._root, out=point)
+        if not np.isfinite(points).all():
+            row = int(np.argmin(np.isfinite(points).all(axis=1)))
+            raise_for_distance(math.nan, row, 0 if row else min(1, self.n - 1))
         return points
 
     def _directions(self, rows: NDArray[np.floating]) -> NDArray[np.float64]:
