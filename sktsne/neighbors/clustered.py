@@ -56,6 +56,7 @@ CENTERS = 2**26
 
 ROWS_AT_ONCE, LEAST_ROWS, MEMBERS_AT_ONCE = 4096, 256, 2048
 TERMS_AT_ONCE = 2**34  # pairs times columns of a block of rows: Ctrl-C has to wait for one to end
+ROWS_TO_DECIDE = 16  # of a block, one after the other
 SCORED_AT_ONCE = 512  # rows, whose scores for all lists stay in the cache
 # Float32 does not rank the neighbors of a row that are all within so many times its rounding: they are sought again in
 # float64. Where more than a part of the sample has such neighbors, the whole search is in float64.
@@ -198,12 +199,27 @@ class ClusteredSearch(Searching):
         check_counts(counts, n_candidates)
         return values, indices
 
-    def _all_candidates(self, point: Any) -> NDArray[np.int32]:
-        lists = self._lists
+    def _decided(
+        self, points: Any, farthest: NDArray[np.float64], workers: Workers
+    ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+        """Return distances and indices of the nearest in the lists that are probed, by differences."""
+        lists, space, k = self._lists, self._space, self._n_neighbors
         assert lists is not None
-        wanted = min(self._space.n, self._n_neighbors + SPARE)
-        probed = lists.probes(self._space.coordinates(point), lists.exact_scores, wanted)[1]
-        return np.concatenate([lists.members[lists.bounds[i] : lists.bounds[i + 1]] for i in probed])
+        distances, indices = np.empty((len(farthest), k)), np.empty((len(farthest), k), dtype=np.int32)
+
+        def block(start: int, stop: int) -> None:
+            for row in range(start, stop):
+                point = points[row : row + 1]
+                probed = lists.probes(space.coordinates(point), lists.exact_scores, min(space.n, k + SPARE))[1]
+                members = [lists.members[lists.bounds[i] : lists.bounds[i + 1]] for i in probed]
+                every = np.concatenate(members)
+                found = space.exactly(point, every[None], Workers())[0]
+                near = np.flatnonzero(found <= np.partition(found, k - 1)[k - 1])
+                near = near[np.lexsort((every[near], found[near]))[:k]]
+                distances[row], indices[row] = found[near], every[near]
+
+        workers.run_blocks(block, len(farthest), ROWS_TO_DECIDE)
+        return distances, indices
 
 
 def single(X: Any) -> Any:
