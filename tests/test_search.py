@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.metrics import pairwise_distances
 from sklearn.neighbors import KNeighborsTransformer
 
+from sktsne import TSNE
 from sktsne.conditioning import Conditioning
 from sktsne.neighbors import (
     METRICS,
@@ -337,6 +338,13 @@ class TestDistancesThatAreNaN:
         X[rng.permutation(1200)[:700]] = 0.0
         with pytest.raises(ValueError, match="metric must give distances, finite and not negative, and gives nan"):
             search.fit(X, Workers())
+
+    def test_the_row_is_that_of_the_user(self, rng):
+        X = rng.normal(size=(60, 6))
+        model = TSNE(perplexity=5, max_iter=20, metric="correlation").fit(X)
+        rows = np.concatenate([X[:3], rng.normal(size=(4, 6)), np.ones((1, 6))])  # the first are known
+        with pytest.raises(ValueError, match=r"metric == 'correlation'.* gives nan for rows 7 and 0"):
+            model.transform(rows)
 
 
 class TestRowsThatProductsDoNotRank:
