@@ -11,7 +11,7 @@ from scipy.sparse import csr_array, csr_matrix, issparse
 from scipy.spatial.distance import cdist
 
 from sktsne.conditioning import Conditioning
-from sktsne.neighbors import METRICS, ClusteredSearch, ExactSearch, faster_search, resolve, traits_of
+from sktsne.neighbors import METRICS, ClusteredSearch, ExactSearch, clustered, faster_search, resolve, traits_of
 from sktsne.neighbors.clustered import RECALL
 from sktsne.parallel import Workers
 
@@ -83,7 +83,8 @@ class TestRecall:
 
     @pytest.mark.parametrize("metric", [*PRODUCTS, *DIRECT, "minkowski"])
     @pytest.mark.parametrize("storage", [np.asarray, csr_array])
-    def test_of_metrics(self, metric, storage, rng):
+    def test_of_metrics(self, metric, storage, rng, monkeypatch):
+        monkeypatch.setattr(clustered, "LARGEST_PART", 1.0)  # lists, even where all pairs would be faster
         params = {"p": 3} if metric == "minkowski" else None
         if storage is csr_array and not traits_of(metric).sparse:
             pytest.skip("not for sparse rows")
@@ -310,6 +311,28 @@ class TestNewRows:
         for found, wanted in pairs:
             assert_array_equal(found.indices, wanted.indices)
             assert_array_equal(found.distances, wanted.distances)
+
+    def test_a_fit_that_fails_leaves_the_one_before(self, rng):
+        X, new = blobs(rng), blobs(rng, 50)
+        search, _ = fitted(X, 12, "minkowski", {"p": 3})
+        expected = search.neighbors_of(new, Workers())
+        with pytest.raises(ValueError, match="minkowski takes no sparse rows"):
+            search.fit(csr_array(X[:500]), Workers())
+        found = search.neighbors_of(new, Workers())
+        assert_array_equal(found.indices, expected.indices)
+        assert_array_equal(found.distances, expected.distances)
+
+    @pytest.mark.parametrize("n", [5, 8, 12, 24, 27, 28])
+    def test_so_few_rows_that_there_is_less_than_one_list(self, n, rng):
+        X = rng.normal(size=(n, 8))
+        _, graph = fitted(X, 1)
+        assert_allclose(graph.distances, brute_force(X, 1))
+
+    @pytest.mark.filterwarnings("ignore:.* encountered in:RuntimeWarning")
+    @pytest.mark.parametrize("scale", [1e160, 1e300])
+    def test_an_error_names_the_metric_once(self, scale, rng):
+        with pytest.raises(ValueError, match="metric == 'euclidean', metric_params == None: metric must give"):
+            fitted(scale * blobs(rng), 12)
 
 
 @pytest.mark.usefixtures("reference")

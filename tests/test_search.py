@@ -12,10 +12,12 @@ from sklearn.base import BaseEstimator
 from sklearn.metrics import pairwise_distances
 from sklearn.neighbors import KNeighborsTransformer
 
+from sktsne import TSNE
 from sktsne.conditioning import Conditioning
 from sktsne.neighbors import (
     METRICS,
     AllPairs,
+    ClusteredSearch,
     ExactSearch,
     GivenDistances,
     TransformerSearch,
@@ -301,3 +303,97 @@ class TestTransformerSearch:
         search.fit(np.arange(10.0).reshape(5, 2), Workers())
         with pytest.raises(AttributeError, match=r"neighbors == Fitting\(\) has no transform"):
             search.neighbors_of(np.zeros((3, 2)), Workers())
+
+
+def nan_above_100(a, b):
+    return np.nan if max(a[0], b[0]) > 100.0 else float(np.abs(a - b).sum())
+
+
+@pytest.mark.filterwarnings("ignore:.* encountered in:RuntimeWarning")
+class TestDistancesThatAreNaN:
+    """What was not found must not be taken for a row, whose number would be anything."""
+
+    @pytest.mark.parametrize("search", [ExactSearch, ClusteredSearch])
+    @pytest.mark.parametrize("scale", [1e160, 1e200, 1e300])
+    def test_products_that_overflow(self, search, scale, rng):
+        X = rng.normal(size=(1200, 10))
+        search = search(5, "mahalanobis")
+        search.fit(X * 1e-150, Workers())
+        with pytest.raises(ValueError, match="gives nan for rows 2 and 0"):
+            search.neighbors_of(np.array([1e-150, 1e-150, scale])[:, None] * X[:3], Workers())
+
+    @pytest.mark.parametrize("search", [ExactSearch, ClusteredSearch])
+    @pytest.mark.parametrize("n", [300, 1200])
+    def test_of_a_callable(self, search, n, rng):
+        X = rng.normal(size=(n, 2))
+        search = search(5, nan_above_100)
+        search.fit(X, Workers())
+        X[1, 0] = 101.0
+        with pytest.raises(ValueError, match="gives nan for rows 1 and 0"):
+            search.neighbors_of(X[:3], Workers())
+
+    @pytest.mark.parametrize("search", [ExactSearch(600, "braycurtis"), ClusteredSearch(290, "braycurtis")])
+    def test_more_rows_of_zeros_than_leave_neighbors(self, search, rng):
+        X = rng.uniform(size=(1200, 8))
+        X[rng.permutation(1200)[:700]] = 0.0
+        with pytest.raises(ValueError, match="metric must give distances, finite and not negative, and gives nan"):
+            search.fit(X, Workers())
+
+    def test_the_row_is_that_of_the_user(self, rng):
+        X = rng.normal(size=(60, 6))
+        model = TSNE(perplexity=5, max_iter=20, metric="correlation").fit(X)
+        rows = np.concatenate([X[:3], rng.normal(size=(4, 6)), np.ones((1, 6))])  # the first are known
+        with pytest.raises(ValueError, match=r"metric == 'correlation'.* gives nan for rows 7 and 0"):
+            model.transform(rows)
+
+
+class TestRowsThatProductsDoNotRank:
+    """By differences, to those rows that are near but for rounding: to all of them it would take too long."""
+
+    @pytest.mark.parametrize("storage", [np.asarray, csr_array])
+    @pytest.mark.parametrize("kind", ["outlier", "ties", "far"])
+    def test_differences_to_few_rows(self, kind, storage, rng, monkeypatch):
+        X = rng.integers(0, 9, size=(1500, 12)).astype(float) if kind == "ties" else rng.normal(size=(1500, 12))
+        if kind == "outlier":
+            X[7] = 1e9
+        if kind == "far":  # groups of rows that float64 does not tell apart by products
+            X = 1e3 * X[rng.integers(0, 30, 1500)] + 1e-6 * X
+        new = X[20:60] + (kind != "ties") * 1e-7
+        search = ExactSearch(30)
+        search.fit(storage(X), Workers())
+        n_pairs = []
+
+        def counted(points, indices, workers, exactly=search._space.exactly):
+            n_pairs.append(indices.size)
+            return exactly(points, indices, workers)
+
+        monkeypatch.setattr(search._space, "exactly", counted)
+        graph = search.neighbors_of(storage(new), Workers())
+        D = differences(new, X)
+        nearest = np.argsort(D.astype(np.float64), axis=1, kind="stable")[:, :30]
+        assert_array_equal(graph.distances, np.sort(graph.distances, axis=1))
+        expected = np.take_along_axis(D, nearest, 1).astype(np.float64)
+        assert_allclose(graph.distances, expected, rtol=1e-9, atol=1e-12)
+        if kind == "ties":
+            assert_array_equal(graph.indices, nearest)
+        assert sum(n_pairs) < 200 * len(new)
+
+    def test_of_sparse_rows_with_a_large_common_number(self, rng):
+        X = np.maximum(rng.normal(size=(1100, 12)), 0.0)
+        X[:, 3] = 1e8
+        D = differences(X, X).astype(np.float64)
+        np.fill_diagonal(D, np.inf)
+        found = ExactSearch(15).fit(csr_array(X), Workers()).distances
+        assert_allclose(found, np.sort(D, axis=1)[:, :15], rtol=1e-9)
+
+    @pytest.mark.parametrize("n_columns", [1, 3])
+    def test_more_rows_at_equal_distances_than_a_tree_is_asked_for(self, n_columns, rng):
+        X = rng.integers(0, 3, size=(2000, n_columns)).astype(float)
+        search = ExactSearch(5)
+        search.fit(X, Workers())
+        new = np.concatenate([X[:8], X[:8] + 0.25, np.full((1, n_columns), 0.5)])
+        graph = search.neighbors_of(new, Workers())
+        D = cdist(new, X)
+        nearest = np.argsort(D, axis=1, kind="stable")[:, :5]
+        assert_array_equal(graph.indices, nearest)
+        assert_array_equal(graph.distances, np.take_along_axis(D, nearest, 1))

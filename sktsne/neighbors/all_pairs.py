@@ -17,7 +17,7 @@ from ..known_rows import KnownRows
 from ..parallel import Workers
 from .contract import NeighborGraph, check_distances, raise_for_distance
 from .metrics import Metric
-from .selection import Nearest, in_order
+from .selection import Nearest, in_order, ranks
 from .spaces import DirectSpace, direct_space_of
 
 # Rows and columns of a block of pairs, and the most terms in one, of products and of other metrics: Ctrl-C has to wait
@@ -33,6 +33,7 @@ COLUMNS_TO_TRANSPOSE = 128
 FEW_ROWS = 1000
 # Products do not rank the neighbors of a row that are all within so many times their rounding.
 UNRESOLVED = 100.0
+ROWS_BY_DIFFERENCES = 128  # of a block
 DISTANCES_AT_ONCE = 2**22  # of a given matrix
 
 
@@ -109,7 +110,21 @@ def nearest_in_all(
         values[start:stop], indices[start:stop], counts[start:stop] = nearest.found(Workers())
 
     workers.run_blocks(unchecked(block), m, max(LEAST_BLOCK, min(size, -(-m // LEAST_BLOCKS))))
+    check_counts(counts, n_neighbors, own)
     return values, indices, counts
+
+
+def check_counts(counts: NDArray[np.int32], n_neighbors: int, own: NDArray[np.int32] | None = None) -> None:
+    """Raise the error of a distance that is NaN unless `Nearest` found all candidates that were wanted.
+
+    Only NaN is no candidate, and the places of those that were not found hold anything.
+    """
+    if (short := np.flatnonzero(counts < n_neighbors)).size:
+        row = int(short[0])
+        number = -1 if own is None else int(own[row])
+        if number < 0:
+            raise_for_distance(math.nan, row, 0)
+        raise_for_distance(math.nan, number, 0 if number else 1)
 
 
 def resolved(space: Any, graph: NeighborGraph, own: NDArray[np.int32], points: Any, workers: Workers) -> NeighborGraph:
@@ -119,11 +134,17 @@ def resolved(space: Any, graph: NeighborGraph, own: NDArray[np.int32], points: A
     farthest = graph.distances[:, -1]
     rounding = UNRESOLVED * space.rounding(points, within=farthest)
     rows = np.flatnonzero((farthest > 0.0) & (space.squared(farthest) <= rounding))
-    size = _block_size(space)
+    k, size = graph.indices.shape[1], _block_size(space)
+    if issparse(points):
+        some = points[rows]
+        found = nearest_by_differences(space, some, own[rows], farthest[rows], k, workers)
+        graph.distances[rows], graph.indices[rows] = found
+        return graph
 
+    # Differences of dense rows from all take less time than it takes to choose from which to take them.
     def block(start: int, stop: int) -> None:
         some = rows[start:stop]
-        nearest = Nearest(own[some], space.n, graph.indices.shape[1], np.float64)
+        nearest = Nearest(own[some], space.n, k, np.float64)
         for first in range(0, space.n, size):
             columns = np.arange(first, min(first + size, space.n), dtype=np.int32)
             pairs = np.ascontiguousarray(np.broadcast_to(columns, (len(some), len(columns))))
@@ -135,6 +156,39 @@ def resolved(space: Any, graph: NeighborGraph, own: NDArray[np.int32], points: A
 
     workers.run_blocks(unchecked(block), len(rows), max(1, min(size, -(-len(rows) // LEAST_BLOCKS))))
     return graph
+
+
+def nearest_by_differences(
+    space: Any, points: Any, own: NDArray[np.int32], farthest: NDArray[np.float64], n_neighbors: int, workers: Workers
+) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    """Return distances and indices of the nearest of all rows by differences, in a space that rounds, in order.
+
+    ``own`` are the numbers of the points in the fit, or -1, and ``farthest`` are distances, exact but for rounding, up
+    to which each has ``n_neighbors`` neighbors. Differences are taken to the rows that products do not put beyond.
+    """
+    m, size = len(own), _block_size(space)
+    distances, indices = np.empty((m, n_neighbors)), np.empty((m, n_neighbors), dtype=np.int32)
+    limits = space.squared(farthest) + 2.0 * space.rounding(points, within=farthest)
+
+    def block(start: int, stop: int) -> None:
+        left, pairs = space.operand(points[start:stop]), []
+        for first in range(0, space.n, size):
+            right = space.operand(space.points[first : first + size], False)
+            beyond = space.squared_values(space.values(left, right)) > limits[start:stop, None]
+            row, column = np.nonzero(~beyond)
+            pairs.append((row, (column + first).astype(np.int32)))
+        of_rows, others = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
+        ends = np.cumsum(np.bincount(of_rows, minlength=stop - start))
+        others = others[np.argsort(of_rows, kind="stable")]
+        for number, columns in enumerate(np.split(others, ends[:-1]), start):
+            columns = columns[columns != own[number]]
+            found = space.exactly(points[number : number + 1], columns[None], Workers())[0]
+            near = np.flatnonzero(found <= np.partition(found, n_neighbors - 1)[n_neighbors - 1])
+            near = near[np.lexsort((ranks(columns[near], own[number], space.n), found[near]))[:n_neighbors]]
+            distances[number], indices[number] = found[near], columns[near]
+
+    workers.run_blocks(block, m, max(1, min(ROWS_BY_DIFFERENCES, -(-m // LEAST_BLOCKS))))
+    return distances, indices
 
 
 def finished(
@@ -153,13 +207,6 @@ def finished(
     check_distances(distances, indices)
     in_order(distances, indices, own, space.n, workers)
     return NeighborGraph(indices, distances)
-
-
-def check_counts(counts: NDArray[np.int32], n_neighbors: int, own: NDArray[np.int32]) -> None:
-    """Raise a ValueError if a row has found fewer neighbors than there are: only NaN is no candidate."""
-    if (short := np.flatnonzero(counts < n_neighbors)).size:
-        row = int(own[short[0]])
-        raise_for_distance(math.nan, row, 0 if row else 1)
 
 
 def in_turn(graph: NeighborGraph, points: Any) -> NeighborGraph:

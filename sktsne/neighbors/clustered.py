@@ -24,6 +24,7 @@ from ..parallel import Workers
 from .all_pairs import (
     LEAST_BLOCKS,
     UNRESOLVED,
+    check_counts,
     finished,
     in_turn,
     nearest_in_all,
@@ -55,6 +56,7 @@ CENTERS = 2**26
 
 ROWS_AT_ONCE, LEAST_ROWS, MEMBERS_AT_ONCE = 4096, 256, 2048
 TERMS_AT_ONCE = 2**34  # pairs times columns of a block of rows: Ctrl-C has to wait for one to end
+ROWS_TO_DECIDE = 16  # of a block, one after the other
 SCORED_AT_ONCE = 512  # rows, whose scores for all lists stay in the cache
 # Float32 does not rank the neighbors of a row that are all within so many times its rounding: they are sought again in
 # float64. Where more than a part of the sample has such neighbors, the whole search is in float64.
@@ -98,7 +100,7 @@ class ClusteredSearch(Searching):
             if isinstance(self._metric, str) and k < X.shape[0] // 4:
                 self._lists, self._dtype = divided(self._space, k, workers)
             if self._lists is None and self._dtype == np.float64:
-                return self._all_rows.fit(X, workers)
+                return self._all_rows.graph(workers)
             if self._lists is None:
                 graph = neighbors_of_all(self._space, k, workers, self._dtype)
             else:
@@ -180,7 +182,7 @@ class ClusteredSearch(Searching):
 
     def _candidates(
         self, points: Any, n_candidates: int, workers: Workers
-    ) -> tuple[NDArray[np.floating], NDArray[np.int32], NDArray[np.int32]]:
+    ) -> tuple[NDArray[np.floating], NDArray[np.int32]]:
         lists, m = self._lists, points.shape[0]
         assert lists is not None
         values, indices = np.empty((m, n_candidates), self._dtype), np.empty((m, n_candidates), dtype=np.int32)
@@ -194,14 +196,30 @@ class ClusteredSearch(Searching):
             values[start:stop], indices[start:stop], counts[start:stop] = nearest.found(Workers())
 
         workers.run_blocks(unchecked(block), m, max(LEAST_ROWS, min(ROWS_AT_ONCE, -(-m // LEAST_BLOCKS))))
-        return values, indices, counts
+        check_counts(counts, n_candidates)
+        return values, indices
 
-    def _all_candidates(self, point: Any) -> NDArray[np.int32]:
-        lists = self._lists
+    def _decided(
+        self, points: Any, farthest: NDArray[np.float64], workers: Workers
+    ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+        """Return distances and indices of the nearest in the lists that are probed, by differences."""
+        lists, space, k = self._lists, self._space, self._n_neighbors
         assert lists is not None
-        wanted = min(self._space.n, self._n_neighbors + SPARE)
-        probed = lists.probes(self._space.coordinates(point), lists.exact_scores, wanted)[1]
-        return np.concatenate([lists.members[lists.bounds[i] : lists.bounds[i + 1]] for i in probed])
+        distances, indices = np.empty((len(farthest), k)), np.empty((len(farthest), k), dtype=np.int32)
+
+        def block(start: int, stop: int) -> None:
+            for row in range(start, stop):
+                point = points[row : row + 1]
+                probed = lists.probes(space.coordinates(point), lists.exact_scores, min(space.n, k + SPARE))[1]
+                members = [lists.members[lists.bounds[i] : lists.bounds[i + 1]] for i in probed]
+                every = np.concatenate(members)
+                found = space.exactly(point, every[None], Workers())[0]
+                near = np.flatnonzero(found <= np.partition(found, k - 1)[k - 1])
+                near = near[np.lexsort((every[near], found[near]))[:k]]
+                distances[row], indices[row] = found[near], every[near]
+
+        workers.run_blocks(block, len(farthest), ROWS_TO_DECIDE)
+        return distances, indices
 
 
 def single(X: Any) -> Any:

@@ -24,11 +24,12 @@ from .._checks import check_number, check_type
 from .._process import sklearn_on_threads
 from ..parallel import Workers
 from .all_pairs import (
+    DISTANCES_AT_ONCE,
     FEW_ROWS,
-    check_counts,
     distances_of_all,
     in_order_of_rows,
     in_turn,
+    nearest_by_differences,
     nearest_in_all,
     nearest_of_matrix,
     neighbors_of_all,
@@ -83,12 +84,12 @@ class Searching(Caching):
         if X.shape[0] < self._least_rows:
             raise ValueError(f"X has shape {X.shape}, must have at least {self._least_rows} rows.")
         check_number("n_neighbors", self._n_neighbors, Integral, 1, max(1, X.shape[0] - 1))
-        self.__dict__ = self.__getstate__()  # without what was cached of an earlier fit
-        self._X = X
         with errors_that_name(*self._given):
-            self._metric, self._params = resolve(X, *self._given)
-            if isinstance(self._metric, str) and self._metric == "precomputed":
+            metric, params = resolve(X, *self._given)
+            if isinstance(metric, str) and metric == "precomputed":
                 raise ValueError("metric == 'precomputed', must be one of rows: GivenDistances takes distances.")
+        self.__dict__ = self.__getstate__()  # without what was cached of an earlier fit
+        self._X, self._metric, self._params = X, metric, params
         return X
 
     @cached_property
@@ -109,32 +110,33 @@ class Searching(Caching):
 
     def _candidates(
         self, points: Any, n_candidates: int, workers: Workers
-    ) -> tuple[NDArray[np.floating], NDArray[np.int32], NDArray[np.int32]]:
-        """Return what `Nearest` finds of the nearest rows of the fit."""
+    ) -> tuple[NDArray[np.floating], NDArray[np.int32]]:
+        """Return values and indices of the nearest rows of the fit, in no order."""
         raise NotImplementedError
 
     # The type of the values of candidates.
     _dtype: Any = np.float64
 
-    def _all_candidates(self, point: Any) -> NDArray[np.int32]:
-        """Return, for a row, the numbers of all rows among which neighbors are sought."""
-        return np.arange(self._space.n, dtype=np.int32)
+    def _decided(
+        self, points: Any, farthest: NDArray[np.float64], workers: Workers
+    ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+        """Return distances and indices of the nearest, by differences, which are no farther than ``farthest``."""
+        own = np.full(points.shape[0], -1, dtype=np.int32)
+        return nearest_by_differences(self._space, points, own, farthest, self._n_neighbors, workers)
 
     def nearest_of(self, points: Any, workers: Workers) -> NeighborGraph:
         """Return the nearest rows of the fit to points, which are rows after the map of the space."""
         space, k = self._space, self._n_neighbors
         spare = SPARE if space.rounds else 0
-        values, indices, counts = self._candidates(points, min(space.n, k + spare), workers)
-        check_counts(counts, indices.shape[1], np.arange(len(indices), dtype=np.int32))
+        values, indices = self._candidates(points, min(space.n, k + spare), workers)
         distances = space.exactly(points, indices, workers) if space.rounds else np.ascontiguousarray(values)
         in_order(distances, indices, np.full(len(indices), -1, dtype=np.int32), space.n, workers)
         if space.rounds and indices.shape[1] < space.n:
-            gap = space.squared(distances[:, -1]) - space.squared(distances[:, k - 1])
-            for row in np.flatnonzero(gap <= space.rounding(points, self._dtype)):
-                every = self._all_candidates(points[row : row + 1])
-                found = space.exactly(points[row : row + 1], every[None], workers)[0]
-                nearest = np.lexsort((every, found))[:k]
-                distances[row, :k], indices[row, :k] = found[nearest], every[nearest]
+            farthest = distances[:, -1]
+            gap = space.squared(farthest) - space.squared(distances[:, k - 1])
+            # Rounding may have put off a row that is near, and put forward the last candidate.
+            rows = np.flatnonzero(gap <= 2.0 * space.rounding(points, self._dtype, within=farthest))
+            distances[rows, :k], indices[rows, :k] = self._decided(points[rows], distances[rows, k - 1], workers)
         return NeighborGraph(np.ascontiguousarray(indices[:, :k]), np.ascontiguousarray(distances[:, :k]))
 
 
@@ -165,15 +167,19 @@ class ExactSearch(Searching):
     def fit(self, X: Any, workers: Workers) -> NeighborGraph:
         """Return the nearest neighbors of all rows; see :class:`NeighborSearch`."""
         check_type("workers", workers, Workers)
-        X = self.prepare(X)
+        self.prepare(X)
         with computing(*self._given):
-            n, n_columns = map(int, X.shape)
-            if n <= FEW_ROWS and n * n * n_columns <= FEW_TERMS and not issparse(X):
-                distances = distances_of_all(X, self._metric, self._params, workers)
-                return nearest_of_matrix(distances, self._n_neighbors, workers)
-            if self._in_tree:
-                return self._fit_in_tree(workers)
-            return neighbors_of_all(self._space, self._n_neighbors, workers)
+            return self.graph(workers)
+
+    def graph(self, workers: Workers) -> NeighborGraph:
+        """Return the nearest neighbors of all rows that `prepare` has kept."""
+        n, n_columns = map(int, self._X.shape)
+        if n <= FEW_ROWS and n * n * n_columns <= FEW_TERMS and not issparse(self._X):
+            distances = distances_of_all(self._X, self._metric, self._params, workers)
+            return nearest_of_matrix(distances, self._n_neighbors, workers)
+        if self._in_tree:
+            return self._fit_in_tree(workers)
+        return neighbors_of_all(self._space, self._n_neighbors, workers)
 
     @property
     def _in_tree(self) -> bool:
@@ -225,18 +231,25 @@ class ExactSearch(Searching):
         if not self._in_tree:
             return super().nearest_of(points, workers)
         n, k = self._X.shape[0], self._n_neighbors
-        distances, indices = self._kneighbors(points, min(n, k + 1), workers)
-        # Which of equally distant rows a tree keeps is open.
-        for row in np.flatnonzero(distances[:, -1] <= distances[:, k - 1]) if k < n else ():
-            found, every = self._kneighbors(points[row : row + 1], n, Workers())
-            distances[row, :k], indices[row, :k] = found[0, :k], every[0, :k]
+        wanted = min(n, k + 1)
+        distances, indices = self._kneighbors(points, wanted, workers)
+        # Which of equally distant rows a tree keeps is open, until a row that is farther is found.
+        rows = np.flatnonzero(distances[:, -1] <= distances[:, k - 1])
+        while len(rows) and wanted < n:
+            wanted, open_rows = min(n, 2 * wanted), []
+            step = max(1, DISTANCES_AT_ONCE // wanted)
+            for some in (rows[first : first + step] for first in range(0, len(rows), step)):
+                found, every = self._kneighbors(points[some], wanted, workers)
+                distances[some, :k], indices[some, :k] = found[:, :k], every[:, :k]
+                open_rows.append(some[found[:, -1] <= found[:, k - 1]])
+            rows = np.concatenate(open_rows)
         return NeighborGraph(np.ascontiguousarray(indices[:, :k]), np.ascontiguousarray(distances[:, :k]))
 
     def _candidates(
         self, points: Any, n_candidates: int, workers: Workers
-    ) -> tuple[NDArray[np.floating], NDArray[np.int32], NDArray[np.int32]]:
+    ) -> tuple[NDArray[np.floating], NDArray[np.int32]]:
         own = np.full(points.shape[0], -1, dtype=np.int32)
-        return nearest_in_all(self._space, points, own, n_candidates, workers)
+        return nearest_in_all(self._space, points, own, n_candidates, workers)[:2]
 
 
 class AllPairs(Searching):

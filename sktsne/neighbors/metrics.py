@@ -14,6 +14,7 @@ from scipy.sparse import issparse
 from sklearn.neighbors import VALID_METRICS
 
 from .._process import one_blas_thread
+from .._row_errors import RowError
 
 Metric = str | Callable[[ArrayLike, ArrayLike], float]
 
@@ -138,4 +139,7 @@ def errors_that_name(metric: Metric, metric_params: dict[str, Any] | None) -> It
     except (TypeError, ValueError) as error:
         if not isinstance(metric, str) or (metric == "precomputed" and not metric_params):
             raise
-        raise ValueError(f"metric == {metric!r}, metric_params == {metric_params!r}: {error}") from error
+        source = f"metric == {metric!r}, metric_params == {metric_params!r}: "
+        if isinstance(error, RowError):  # of a block, perhaps: who called knows the user's number of its row
+            raise RowError(source + error.message, error.row) from error
+        raise ValueError(f"{source}{error}") from error

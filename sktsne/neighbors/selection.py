@@ -22,7 +22,7 @@ NUMBERS_AT_ONCE = 2**18  # of differences of rows, which stay in the cache
 COST_OF_ORDER = 32  # elementary operations for each candidate that is put in order
 
 
-def _ranks(indices: NDArray[np.int32], own: Any, n: int) -> NDArray[np.int64]:
+def ranks(indices: NDArray[np.int32], own: Any, n: int) -> NDArray[np.int64]:
     """Return how far candidates follow a row, which decides among equals; -1 is before all."""
     following: NDArray[np.int64] = np.subtract(indices, own, dtype=np.int64)
     return np.where(following >= 0, following, following + n)
@@ -45,7 +45,7 @@ def offer_reference(
         offered = (columns != own[row]) & ~np.isnan(values[i])
         candidates = np.concatenate([best[row, : counts[row]], values[i, offered]])
         places = np.concatenate([indices[row, : counts[row]], columns[offered]])
-        first = np.lexsort((_ranks(places, own[row], n), candidates))[:k]
+        first = np.lexsort((ranks(places, own[row], n), candidates))[:k]
         counts[row] = len(first)
         best[row, : len(first)], indices[row, : len(first)] = candidates[first], places[first]
 
@@ -63,7 +63,7 @@ def select_nearest_reference(
     """Bring the first k candidates of rows ``start`` to ``stop`` to the front, and forget the others."""
     for row in range(start, stop):
         count = counts[row]
-        first = np.lexsort((_ranks(indices[row, :count], own[row], n), best[row, :count]))[:k]
+        first = np.lexsort((ranks(indices[row, :count], own[row], n), best[row, :count]))[:k]
         best[row, : len(first)], indices[row, : len(first)] = best[row, first], indices[row, first]
         counts[row] = len(first)
 
@@ -78,7 +78,7 @@ def sort_neighbors_reference(
 ) -> None:
     """Sort the neighbors of rows ``start`` to ``stop`` by their distances, and those at equal distances in turn."""
     rows = slice(start, stop)
-    order = np.lexsort((_ranks(indices[rows], own[rows, None], n), distances[rows]), axis=1)
+    order = np.lexsort((ranks(indices[rows], own[rows, None], n), distances[rows]), axis=1)
     distances[rows] = np.take_along_axis(distances[rows], order, 1)
     indices[rows] = np.take_along_axis(indices[rows], order, 1)
 

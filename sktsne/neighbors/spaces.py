@@ -151,6 +151,11 @@ class _Squares(Caching):
         """Return what distances are in the measure of `rounding`."""
         return distances if self._angular or self._metric == "sqeuclidean" else distances**2
 
+    def squared_values(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the squares that values in float64 stand for, in the measure of `rounding`."""
+        values += self._shift
+        return np.divide(values, 2.0, out=values) if self._angular else values
+
     def distances(
         self, values: NDArray[np.floating], points: Any, indices: NDArray[np.int32], workers: Workers
     ) -> NDArray[np.float64]:
@@ -164,7 +169,7 @@ class _Squares(Caching):
         elif self._metric != "sqeuclidean":
             np.sqrt(distances, out=distances)
         own, place = np.nonzero(near)
-        step = max(1, NUMBERS_AT_ONCE // self.n_columns)
+        step = max(1, NUMBERS_AT_ONCE // self._terms)
         for first in range(0, len(own), step):
             i, j = own[first : first + step], place[first : first + step]
             distances[i, j] = self.exactly(points[i], indices[i, j][:, None], workers)[:, 0]
@@ -175,6 +180,11 @@ class _Squares(Caching):
         """A power of two by which lengths are divided, because float32 has a short range."""
         scaled = not self._angular and self._longest > 0.0
         return float(np.ldexp(1.0, np.frexp(self._longest)[1])) if scaled else 1.0
+
+    @cached_property
+    def _terms(self) -> int:
+        """The numbers of a point: of a sparse one, those that are not 0."""
+        return max(1, self.points.nnz // self.n if issparse(self.points) else self.n_columns)
 
     @cached_property
     def _longest(self) -> float:
@@ -220,6 +230,9 @@ class EuclideanSpace(_Squares):
         points = np.empty((len(rows), self._root.shape[1]))
         for row, point in zip(rows, points, strict=True):  # a product of many rows would round each differently
             np.matmul(row, self._root, out=point)
+        if not np.isfinite(points).all():
+            row = int(np.argmin(np.isfinite(points).all(axis=1)))
+            raise_for_distance(math.nan, row, 0 if row else min(1, self.n - 1))
         return points
 
     def _directions(self, rows: NDArray[np.floating]) -> NDArray[np.float64]:
