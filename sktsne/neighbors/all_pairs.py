@@ -21,8 +21,8 @@ from .selection import Nearest, in_order, ranks
 from .spaces import DirectSpace, direct_space_of
 
 # Rows and columns of a block of pairs, and the most terms in one, of products and of other metrics: Ctrl-C has to wait
-# for a block to end.
-BLOCK, LEAST_BLOCK, TERMS_OF_PRODUCTS, TERMS_OF_OTHERS = 1024, 32, 2**32, 2**26
+# for a block to end. No power of two: transposing such a block takes four times as long.
+BLOCK, LEAST_BLOCK, TERMS_OF_PRODUCTS, TERMS_OF_OTHERS = 992, 32, 2**32, 2**26
 # The least number of blocks, which threads take one after the other, of some rows and of all: their memory is in
 # proportion to that of the neighbors.
 LEAST_BLOCKS, BLOCKS = 4, 8
