@@ -23,6 +23,8 @@ from .spaces import DirectSpace, direct_space_of
 # Rows and columns of a block of pairs, and the most terms in one, of products and of other metrics: Ctrl-C has to wait
 # for a block to end.
 BLOCK, LEAST_BLOCK, TERMS_OF_PRODUCTS, TERMS_OF_OTHERS = 1024, 32, 2**32, 2**26
+TERMS_OF_A_POWER = 8  # that take as long as one of "minkowski"
+CALLS = 2**14  # of a function
 LEAST_BLOCKS = 4  # of which threads take one after the other
 STRIP = 8  # blocks beside one another that share their rows
 # From this many columns on, the products of half of the pairs and copies of them take less time than those of all.
@@ -45,13 +47,19 @@ def unchecked(function: Callable[[int, int], Any]) -> Callable[[int, int], Any]:
     return call
 
 
+def terms_of(space: Any) -> int:
+    """Return the terms of a pair of rows, in units of what a difference or a product costs."""
+    terms = int(space.points.nnz // space.n if issparse(space.points) else space.n_columns)
+    metric = getattr(space, "metric", None)
+    return max(1, terms * (TERMS_OF_A_POWER if isinstance(metric, str) and metric == "minkowski" else 1))
+
+
 def _block_size(space: Any) -> int:
     """Return how many rows and columns a block of pairs has."""
-    terms = space.points.nnz // space.n if issparse(space.points) else space.n_columns
     if callable(getattr(space, "metric", None)):
         return LEAST_BLOCK
     most = TERMS_OF_OTHERS if isinstance(space, DirectSpace) else TERMS_OF_PRODUCTS
-    fits = math.isqrt(most // max(1, terms))
+    fits = math.isqrt(most // terms_of(space))
     return max(LEAST_BLOCK, min(BLOCK, fits - fits % LEAST_BLOCK))
 
 
@@ -107,7 +115,11 @@ def nearest_in_all(
             nearest.offer(space.values(rows, others), columns)
         values[start:stop], indices[start:stop], counts[start:stop] = nearest.found(Workers())
 
-    workers.run_blocks(unchecked(block), m, max(LEAST_BLOCK, min(size, -(-m // LEAST_BLOCKS))))
+    n_rows = max(LEAST_BLOCK, min(size, -(-m // LEAST_BLOCKS)))
+    if isinstance(space, DirectSpace):
+        fits = CALLS if callable(space.metric) else TERMS_OF_OTHERS // terms_of(space)
+        n_rows = max(1, min(n_rows, fits // space.n))
+    workers.run_blocks(unchecked(block), m, n_rows)
     check_counts(counts, n_neighbors, own)
     return values, indices, counts
 
