@@ -23,7 +23,7 @@ from .spaces import DirectSpace, direct_space_of
 # Rows and columns of a block of pairs, and the most terms in one, of products and of other metrics: Ctrl-C has to wait
 # for a block to end.
 BLOCK, LEAST_BLOCK, TERMS_OF_PRODUCTS, TERMS_OF_OTHERS = 1024, 32, 2**32, 2**26
-TERMS_OF_A_POWER = 8  # that take as long as one of "minkowski"
+TERMS_OF_A_POWER = 32  # that take as long as one of "minkowski"
 CALLS = 2**14  # of a function
 LEAST_BLOCKS = 4  # of which threads take one after the other
 STRIP = 8  # blocks beside one another that share their rows
