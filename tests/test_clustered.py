@@ -13,6 +13,7 @@ from scipy.spatial.distance import cdist
 from sktsne.conditioning import Conditioning
 from sktsne.neighbors import METRICS, ClusteredSearch, ExactSearch, clustered, faster_search, resolve, traits_of
 from sktsne.neighbors.clustered import RECALL
+from sktsne.neighbors.spaces import DirectSpace
 from sktsne.parallel import Workers
 
 MAKERS = [
@@ -347,6 +348,32 @@ class TestReference:
         for found, expected in zip(after, before, strict=True):
             assert_array_equal(found.indices, expected.indices)
             assert_allclose(found.distances, expected.distances, rtol=1e-14)
+
+
+@pytest.mark.parametrize("search", [ClusteredSearch, ExactSearch])
+@pytest.mark.parametrize(("metric", "params", "cost"), [("minkowski", {"p": 3}, 35.0), ("canberra", None, 1.5)])
+def test_a_block_takes_less_than_a_second(search, metric, params, cost, rng, monkeypatch):
+    """Ctrl-C waits for the blocks that threads have begun; ``cost`` is that of a term, in nanoseconds."""
+    X = 1.0 + np.abs(blobs(rng, 2500, 50))
+    search = search(30, metric, params)
+    times, run_blocks = [], Workers.run_blocks
+
+    def pretended(space, a, b):
+        times[-1] += 1e-9 * cost * len(a) * len(b) * a.shape[1]
+        return np.square(a[:, :1] - b[:, 0])
+
+    def counted(workers, function, n_rows, size):
+        def block(start, stop):
+            times.append(0.0)
+            return function(start, stop)
+
+        return run_blocks(workers, block, n_rows, size)
+
+    monkeypatch.setattr(DirectSpace, "values", pretended)
+    monkeypatch.setattr(Workers, "run_blocks", counted)
+    search.fit(X, Workers())
+    search.neighbors_of(X, Workers())
+    assert max(times) < 1.0
 
 
 class TestFasterSearch:

@@ -363,6 +363,12 @@ def test_sparse_rows_have_the_dense_rows_neighbors(metric, rng):
         ("minkowski", {"p": -1}, r"metric == 'minkowski', metric_params == \{'p': -1\}: p must be a number above 0"),
         ("p", {"p": "3"}, r"metric == 'p', metric_params == \{'p': '3'\}: p must be a number above 0"),
         ("haversine", None, "metric == 'haversine', metric_params == None: .*2 dim"),
+        (
+            "mahalanobis",
+            {"VI": np.eye(3, 4)},
+            r"(?s)metric == 'mahalanobis'.*VI has shape \(3, 4\), must have \(4, 4\)",
+        ),
+        ("mahalanobis", {"V": np.eye(3)}, r"(?s)metric == 'mahalanobis'.*VI has shape \(3, 3\), must have \(4, 4\)"),
         ("correlation", None, r"metric == 'correlation'.* finite and not negative, and gives nan for rows \d+ and \d+"),
         (lambda a, b: -1.0, None, r"metric must give distances, .* gives -1\.0 for rows \d+ and \d+"),
         (lambda a, b: np.inf, None, r"metric must give distances, .* gives inf for rows \d+ and \d+"),

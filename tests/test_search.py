@@ -397,3 +397,9 @@ class TestRowsThatProductsDoNotRank:
         nearest = np.argsort(D, axis=1, kind="stable")[:, :5]
         assert_array_equal(graph.indices, nearest)
         assert_array_equal(graph.distances, np.take_along_axis(D, nearest, 1))
+
+    def test_a_metric_that_scikit_learn_takes_by_products(self, rng):
+        X = rng.integers(0, 5, size=(1200, 9)) * rng.normal(size=(1200, 9))
+        search = ExactSearch(5, "nan_euclidean", {"missing_values": 0})
+        search.fit(X, Workers())
+        assert_same_in_every_batch(search, X[:300] + 0.01, rng)

@@ -23,6 +23,8 @@ from .spaces import DirectSpace, direct_space_of
 # Rows and columns of a block of pairs, and the most terms in one, of products and of other metrics: Ctrl-C has to wait
 # for a block to end. No power of two: transposing such a block takes four times as long.
 BLOCK, LEAST_BLOCK, TERMS_OF_PRODUCTS, TERMS_OF_OTHERS = 992, 32, 2**32, 2**26
+TERMS_OF_A_POWER = 32  # that take as long as one of "minkowski"
+CALLS = 2**14  # of a function
 # The least number of blocks, which threads take one after the other, of some rows and of all: their memory is in
 # proportion to that of the neighbors.
 LEAST_BLOCKS, BLOCKS = 4, 8
@@ -47,13 +49,19 @@ def unchecked(function: Callable[[int, int], Any]) -> Callable[[int, int], Any]:
     return call
 
 
+def terms_of(space: Any) -> int:
+    """Return the terms of a pair of rows, in units of what a difference or a product costs."""
+    terms = int(space.points.nnz // space.n if issparse(space.points) else space.n_columns)
+    metric = getattr(space, "metric", None)
+    return max(1, terms * (TERMS_OF_A_POWER if isinstance(metric, str) and metric == "minkowski" else 1))
+
+
 def _block_size(space: Any) -> int:
     """Return how many rows and columns a block of pairs has."""
-    terms = space.points.nnz // space.n if issparse(space.points) else space.n_columns
     if callable(getattr(space, "metric", None)):
         return LEAST_BLOCK
     most = TERMS_OF_OTHERS if isinstance(space, DirectSpace) else TERMS_OF_PRODUCTS
-    fits = min(BLOCK, math.isqrt(most // max(1, terms)), space.n // BLOCKS)
+    fits = min(BLOCK, math.isqrt(most // terms_of(space)), space.n // BLOCKS)
     return int(max(LEAST_BLOCK, fits - fits % LEAST_BLOCK))
 
 
@@ -109,7 +117,11 @@ def nearest_in_all(
             nearest.offer(space.values(rows, others), columns)
         values[start:stop], indices[start:stop], counts[start:stop] = nearest.found(Workers())
 
-    workers.run_blocks(unchecked(block), m, max(LEAST_BLOCK, min(size, -(-m // LEAST_BLOCKS))))
+    n_rows = max(LEAST_BLOCK, min(size, -(-m // LEAST_BLOCKS)))
+    if isinstance(space, DirectSpace):
+        fits = CALLS if callable(space.metric) else TERMS_OF_OTHERS // terms_of(space)
+        n_rows = max(1, min(n_rows, fits // space.n))
+    workers.run_blocks(unchecked(block), m, n_rows)
     check_counts(counts, n_neighbors, own)
     return values, indices, counts
 

@@ -30,11 +30,13 @@ from .all_pairs import (
     nearest_in_all,
     neighbors_of_all,
     resolved,
+    terms_of,
     unchecked,
 )
 from .contract import NeighborGraph
 from .exact import SPARE, ExactSearch, Searching, computing
 from .selection import Nearest, pair_distances
+from .spaces import DirectSpace
 
 # The recall that the sample must have: so that of all rows exceeds the promised 0.99 by far. On MNIST, the map's 10-NN
 # accuracy is 0.9759 as with all neighbors, 0.9755 at 0.995, 0.9751 at 0.99 and 0.9746 at 0.98.
@@ -56,6 +58,7 @@ CENTERS = 2**26
 
 ROWS_AT_ONCE, LEAST_ROWS, MEMBERS_AT_ONCE = 4096, 256, 2048
 TERMS_AT_ONCE = 2**34  # pairs times columns of a block of rows: Ctrl-C has to wait for one to end
+OTHERS_AT_ONCE, LEAST_OTHERS = 2**27, 32  # the same where values are not products, which take longer
 ROWS_TO_DECIDE = 16  # of a block, one after the other
 SCORED_AT_ONCE = 512  # rows, whose scores for all lists stay in the cache
 # Float32 does not rank the neighbors of a row that are all within so many times its rounding: they are sought again in
@@ -126,9 +129,16 @@ class ClusteredSearch(Searching):
             graph = finished(space, *nearest.found(Workers()), rows, points, Workers())
             indices[rows], distances[rows] = graph
 
-        fits = int(TERMS_AT_ONCE / (lists.n_probed * space.n_columns))
-        workers.run_blocks(unchecked(block), n, max(LEAST_ROWS, min(ROWS_AT_ONCE, fits, -(-n // LEAST_BLOCKS))))
+        workers.run_blocks(unchecked(block), n, self._rows_at_once(n))
         return NeighborGraph(indices, distances)
+
+    def _rows_at_once(self, n_rows: int) -> int:
+        """Return how many rows, of so many in all, a block has."""
+        assert self._lists is not None
+        direct = isinstance(self._space, DirectSpace)
+        most, least = (OTHERS_AT_ONCE, LEAST_OTHERS) if direct else (TERMS_AT_ONCE, LEAST_ROWS)
+        fits = int(most / (self._lists.n_probed * terms_of(self._space)))
+        return max(least, min(ROWS_AT_ONCE, fits, -(-n_rows // LEAST_BLOCKS)))
 
     def _search(
         self,
@@ -195,7 +205,7 @@ class ClusteredSearch(Searching):
             self._search(part, nearest, probes)
             values[start:stop], indices[start:stop], counts[start:stop] = nearest.found(Workers())
 
-        workers.run_blocks(unchecked(block), m, max(LEAST_ROWS, min(ROWS_AT_ONCE, -(-m // LEAST_BLOCKS))))
+        workers.run_blocks(unchecked(block), m, self._rows_at_once(m))
         check_counts(counts, n_candidates)
         return values, indices
 

@@ -45,7 +45,8 @@ SPARE = 8
 # Up to this many columns a tree beats matrix products. For 20,000 rows the tree takes a fourth of their time with 3
 # columns, at most their time with 6, and two to four times as long with 10.
 TREE_FEATURES = 6
-ROWS_IN_TREE = 512  # for which a tree is searched in one call, between two of which Ctrl-C is heard
+# For so many rows and neighbors a tree is searched in one call, between two of which Ctrl-C is heard.
+ROWS_IN_TREE, NEIGHBORS_IN_TREE = 512, 2**19
 # Up to this many terms of all distances, a matrix of them costs nothing, and they are scikit-learn's to the last bit.
 FEW_TERMS = 2**25
 
@@ -213,7 +214,7 @@ class ExactSearch(Searching):
             some = np.asarray(rows[start:stop], dtype=np.float64)
             distances[start:stop], indices[start:stop] = tree.kneighbors(some, n_neighbors)
 
-        workers.run_blocks(unchecked(block), n, ROWS_IN_TREE)
+        workers.run_blocks(unchecked(block), n, max(1, min(ROWS_IN_TREE, NEIGHBORS_IN_TREE // n_neighbors)))
         in_order(distances, indices, np.full(n, -1, dtype=np.int32), self._X.shape[0], workers)
         return distances, indices
 

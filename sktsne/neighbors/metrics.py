@@ -128,6 +128,8 @@ def resolve(X: Any, metric: Metric, metric_params: dict[str, Any] | None) -> tup
         with one_blas_thread():
             covariance = np.cov(X.T, dtype=np.float64) if given is None else given
             params["VI"] = np.linalg.pinv(np.atleast_2d(covariance))
+    if metric == "mahalanobis" and params["VI"].shape != (X.shape[1], X.shape[1]):  # SciPy would read beyond its end
+        raise ValueError(f"VI has shape {params['VI'].shape}, must have {(X.shape[1], X.shape[1])}.")
     return metric, params
 
 

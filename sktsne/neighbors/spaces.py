@@ -537,6 +537,9 @@ class DirectSpace(Caching):
 
     def values(self, a: Any, b: Any) -> NDArray[np.floating]:
         """Return the distances; see `Space`."""
+        if isinstance(self.metric, str) and self.metric == "nan_euclidean":  # products, rounded as the batch is long
+            rows = [pairwise_distances(a[i : i + 1], b, metric=self.metric, **self.params) for i in range(len(a))]
+            return np.concatenate(rows, dtype=np.float64)
         return np.ascontiguousarray(pairwise_distances(a, b, metric=self.metric, **self.params), dtype=np.float64)
 
     def distances(
