@@ -58,7 +58,7 @@ CENTERS = 2**26
 
 ROWS_AT_ONCE, LEAST_ROWS, MEMBERS_AT_ONCE = 4096, 256, 2048
 TERMS_AT_ONCE = 2**34  # pairs times columns of a block of rows: Ctrl-C has to wait for one to end
-OTHERS_AT_ONCE, LEAST_OTHERS = 2**27, 32  # the same where values are not products, which take longer
+OTHERS_AT_ONCE, LEAST_OTHERS = 2**28, 32  # the same where values are not products, which take longer
 ROWS_TO_DECIDE = 16  # of a block, one after the other
 SCORED_AT_ONCE = 512  # rows, whose scores for all lists stay in the cache
 # Float32 does not rank the neighbors of a row that are all within so many times its rounding: they are sought again in

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse
+from scipy.spatial.distance import cdist
 from sklearn.metrics import pairwise_distances
 
 from .._caching import Caching
@@ -38,6 +39,11 @@ NUMBERS_AT_ONCE = 2**16  # of rows in float64, on the way to another type: they 
 # The bound on coordinates, in units of the largest of the fit: their squares fit into float32, and rows beyond are
 # equally far from all.
 FARTHEST = 1e15
+# Metrics that scikit-learn has from SciPy, with their names there.
+BY_SCIPY = {
+    **dict.fromkeys(("manhattan", "cityblock", "l1"), "cityblock"),
+    **{name: name for name in ("chebyshev", "minkowski", "canberra", "braycurtis")},
+}
 ROWS_OF_MEDIAN = 1000
 
 
@@ -537,6 +543,9 @@ class DirectSpace(Caching):
 
     def values(self, a: Any, b: Any) -> NDArray[np.floating]:
         """Return the distances; see `Space`."""
+        if isinstance(self.metric, str) and self.metric in BY_SCIPY and not issparse(a):
+            # What scikit-learn calls, whose checks take longer than many a block.
+            return np.asarray(cdist(a, b, BY_SCIPY[self.metric], **self.params))
         if isinstance(self.metric, str) and self.metric == "nan_euclidean":  # products, rounded as the batch is long
             rows = [pairwise_distances(a[i : i + 1], b, metric=self.metric, **self.params) for i in range(len(a))]
             return np.concatenate(rows, dtype=np.float64)
