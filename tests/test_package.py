@@ -67,6 +67,12 @@ def test_each_promise_has_tests_that_there_are():
             assert not test or test in there[file], name
 
 
+def test_every_folder_of_modules_is_installed():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    folders = {".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "sktsne").rglob("*.py")}
+    assert set(project["tool"]["setuptools"]["packages"]) == folders
+
+
 def test_the_numbers_of_tests_are_not_stale(request):
     text = (ROOT / "docs" / "promises.rst").read_text(encoding="utf-8")
     rows = re.findall(r"     - ([\d,]+)\n     - ``pytest --collect-only -q (\S+)``", text)
