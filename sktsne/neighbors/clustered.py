@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse
 
-from .._checks import check_type
 from ..parallel import Workers
 from .all_pairs import (
     LEAST_BLOCKS,
@@ -34,7 +33,7 @@ from .all_pairs import (
     unchecked,
 )
 from .contract import NeighborGraph
-from .exact import SPARE, ExactSearch, Searching, computing
+from .exact import SPARE, ExactSearch
 from .selection import Nearest, pair_distances
 from .spaces import DirectSpace
 
@@ -66,7 +65,7 @@ SCORED_AT_ONCE = 512  # rows, whose scores for all lists stay in the cache
 MANY = 0.02
 
 
-class ClusteredSearch(Searching):
+class ClusteredSearch(ExactSearch):
     """Finds at least 99 % of the nearest neighbors, on average over the rows.
 
     Where lists would not save time, as for noise in many columns, all pairs are compared.
@@ -93,28 +92,26 @@ class ClusteredSearch(Searching):
     array([0, 1, 2, 3, 4], dtype=int32)
     """
 
-    def fit(self, X: Any, workers: Workers) -> NeighborGraph:
-        """Return the nearest neighbors of all rows; see :class:`NeighborSearch`."""
-        check_type("workers", workers, Workers)
-        X, k = self.prepare(X), self._n_neighbors
-        with computing(*self._given):
-            self._lists: Lists | None = None
-            self._dtype: Any = np.float64
-            if isinstance(self._metric, str) and k < X.shape[0] // 4:
-                self._lists, self._dtype = divided(self._space, k, workers)
-            if self._lists is None and self._dtype == np.float64:
-                return self._all_rows.graph(workers)
-            if self._lists is None:
-                graph = neighbors_of_all(self._space, k, workers, self._dtype)
-            else:
-                graph = self._fit_in_lists(self._lists, workers)
-            return in_turn(self._resolved(graph, workers), self._space.points)
+    _lists: Lists | None = None
 
-    @cached_property
-    def _all_rows(self) -> ExactSearch:
-        search = ExactSearch(self._n_neighbors, *self._given)
-        search.prepare(self._X)
-        return search
+    def _graph(self, workers: Workers) -> NeighborGraph:
+        space, k = self._space, self._n_neighbors
+        self._lists, self._dtype = None, np.float64
+        dtype: Any = np.float64
+        if isinstance(self._metric, str) and k < space.n // 4:
+            self._lists, dtype = divided(space, k, workers)
+        if self._lists is not None:
+            self._dtype = dtype
+            graph = self._fit_in_lists(self._lists, workers)
+        elif dtype == np.float64:
+            return super()._graph(workers)
+        else:
+            graph = neighbors_of_all(space, k, workers, dtype)
+        return in_turn(self._resolved(graph, dtype, workers), space.points)
+
+    @property
+    def _in_tree(self) -> bool:
+        return self._lists is None and super()._in_tree
 
     def _fit_in_lists(self, lists: Lists, workers: Workers) -> NeighborGraph:
         space, n, k = self._space, self._space.n, self._n_neighbors
@@ -171,10 +168,10 @@ class ClusteredSearch(Searching):
         assert self._lists is not None
         return self._space.operand(self._space.points[self._lists.members], False, self._dtype)
 
-    def _resolved(self, graph: NeighborGraph, workers: Workers) -> NeighborGraph:
-        """Return the graph with neighbors in float64 of the rows whose neighbors float32 does not rank."""
+    def _resolved(self, graph: NeighborGraph, dtype: Any, workers: Workers) -> NeighborGraph:
+        """Return the graph with neighbors in float64 of the rows whose neighbors ``dtype`` does not rank."""
         space, points = self._space, self._space.points
-        if self._dtype == np.float64:
+        if dtype == np.float64:
             return resolved(space, graph, np.arange(space.n, dtype=np.int32), points, workers)
         rows = np.flatnonzero(_unresolved(space, graph.distances[:, -1], points)).astype(np.int32)
         if len(rows):
@@ -184,17 +181,12 @@ class ClusteredSearch(Searching):
             graph.indices[rows], graph.distances[rows] = again
         return graph
 
-    def nearest_of(self, points: Any, workers: Workers) -> NeighborGraph:
-        """Return the nearest rows of the fit to points, which are rows after the map of the space."""
-        if self._lists is None:
-            return self._all_rows.nearest_of(points, workers)
-        return super().nearest_of(points, workers)
-
     def _candidates(
         self, points: Any, n_candidates: int, workers: Workers
     ) -> tuple[NDArray[np.floating], NDArray[np.int32]]:
         lists, m = self._lists, points.shape[0]
-        assert lists is not None
+        if lists is None:
+            return super()._candidates(points, n_candidates, workers)
         values, indices = np.empty((m, n_candidates), self._dtype), np.empty((m, n_candidates), dtype=np.int32)
         counts = np.empty(m, dtype=np.int32)
 
@@ -214,7 +206,8 @@ class ClusteredSearch(Searching):
     ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
         """Return distances and indices of the nearest in the lists that are probed, by differences."""
         lists, space, k = self._lists, self._space, self._n_neighbors
-        assert lists is not None
+        if lists is None:
+            return super()._decided(points, farthest, workers)
         distances, indices = np.empty((len(farthest), k)), np.empty((len(farthest), k), dtype=np.int32)
 
         def block(start: int, stop: int) -> None:

@@ -79,8 +79,8 @@ class Searching(Caching):
 
     _least_rows = 2
 
-    def prepare(self, X: Any) -> Any:
-        """Keep the rows of a fit, and return them."""
+    def _prepare(self, X: Any) -> None:
+        """Keep the rows of a fit, and the metric."""
         X = as_rows("X", X)
         if X.shape[0] < self._least_rows:
             raise ValueError(f"X has shape {X.shape}, must have at least {self._least_rows} rows.")
@@ -91,11 +91,21 @@ class Searching(Caching):
                 raise ValueError("metric == 'precomputed', must be one of rows: GivenDistances takes distances.")
         self.__dict__ = self.__getstate__()  # without what was cached of an earlier fit
         self._X, self._metric, self._params = X, metric, params
-        return X
 
     @cached_property
     def _space(self) -> Any:
         return space_of(self._X, self._metric, self._params)
+
+    def fit(self, X: Any, workers: Workers) -> Any:
+        """Return the nearest neighbors of all rows, or all distances; see :class:`NeighborSearch`."""
+        check_type("workers", workers, Workers)
+        self._prepare(X)
+        with computing(*self._given):
+            return self._graph(workers)
+
+    def _graph(self, workers: Workers) -> Any:
+        """Return what `fit` does, of the rows that are kept."""
+        raise NotImplementedError
 
     def neighbors_of(self, rows: Any, workers: Workers) -> NeighborGraph:
         """Return the nearest rows of the fit; see :class:`NeighborSearch`."""
@@ -105,7 +115,7 @@ class Searching(Caching):
         rows = as_rows("rows", rows, like=self._X)
         with computing(*self._given):
             points = self._space.points_of(rows)
-            graph = self.nearest_of(points, workers)
+            graph = self._nearest_of(points, workers)
         check_distances(graph.distances, graph.indices)
         return graph
 
@@ -125,7 +135,7 @@ class Searching(Caching):
         own = np.full(points.shape[0], -1, dtype=np.int32)
         return nearest_by_differences(self._space, points, own, farthest, self._n_neighbors, workers)
 
-    def nearest_of(self, points: Any, workers: Workers) -> NeighborGraph:
+    def _nearest_of(self, points: Any, workers: Workers) -> NeighborGraph:
         """Return the nearest rows of the fit to points, which are rows after the map of the space."""
         space, k = self._space, self._n_neighbors
         spare = SPARE if space.rounds else 0
@@ -165,15 +175,7 @@ class ExactSearch(Searching):
     [[3, 2]]
     """
 
-    def fit(self, X: Any, workers: Workers) -> NeighborGraph:
-        """Return the nearest neighbors of all rows; see :class:`NeighborSearch`."""
-        check_type("workers", workers, Workers)
-        self.prepare(X)
-        with computing(*self._given):
-            return self.graph(workers)
-
-    def graph(self, workers: Workers) -> NeighborGraph:
-        """Return the nearest neighbors of all rows that `prepare` has kept."""
+    def _graph(self, workers: Workers) -> NeighborGraph:
         n, n_columns = map(int, self._X.shape)
         if n <= FEW_ROWS and n * n * n_columns <= FEW_TERMS and not issparse(self._X):
             distances = distances_of_all(self._X, self._metric, self._params, workers)
@@ -227,10 +229,10 @@ class ExactSearch(Searching):
         check_distances(distances, indices)
         return in_turn(NeighborGraph(indices, distances), self._X)
 
-    def nearest_of(self, points: Any, workers: Workers) -> NeighborGraph:
+    def _nearest_of(self, points: Any, workers: Workers) -> NeighborGraph:
         """Return the nearest rows of the fit to points, which are rows after the map of the space."""
         if not self._in_tree:
-            return super().nearest_of(points, workers)
+            return super()._nearest_of(points, workers)
         n, k = self._X.shape[0], self._n_neighbors
         wanted = min(n, k + 1)
         distances, indices = self._kneighbors(points, wanted, workers)
@@ -282,18 +284,14 @@ class AllPairs(Searching):
     def __init__(self, metric: Metric = "euclidean", metric_params: dict[str, Any] | None = None) -> None:
         super().__init__(1, metric, metric_params)
 
-    def fit(self, X: Any, workers: Workers) -> NDArray[np.float64]:
-        """Return all distances; see :class:`NeighborSearch`."""
-        check_type("workers", workers, Workers)
-        X = self.prepare(X)
-        with computing(*self._given):
-            return distances_of_all(X, self._metric, self._params, workers)
+    def _graph(self, workers: Workers) -> NDArray[np.float64]:
+        return distances_of_all(self._X, self._metric, self._params, workers)
 
     @cached_property
     def _space(self) -> Any:
         return direct_space_of(self._X, self._metric, self._params)
 
-    def nearest_of(self, points: Any, workers: Workers) -> NeighborGraph:
+    def _nearest_of(self, points: Any, workers: Workers) -> NeighborGraph:
         """Return all rows of the fit, from near to far."""
         space = self._space
         columns, everything = space.operand(space.points, left=False), np.arange(space.n, dtype=np.int32)[None]
