@@ -342,7 +342,7 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
             return random_start(n_samples, self.n_components, random_state)
 
     def _recognized(self, X: Any) -> tuple[State, NDArray[np.intp]] | None:
-        """Return where an earlier fit of the same rows ended or was interrupted, and the order of its points."""
+        """Keep what knows the rows X again; return where an earlier fit of them ended, and the order of its points."""
         self._known_rows = KnownRows(X, explicit_zeros=self._input_kind.distances)
         found = None
         if self.checkpoint is not None:

@@ -15,15 +15,14 @@ from sklearn.metrics import pairwise_distances
 
 from ..known_rows import KnownRows
 from ..parallel import Workers
-from .contract import NeighborGraph, check_distances, raise_for_distance
+from .contract import NeighborGraph, check_distances, raise_for_distance, raise_without_distances
 from .metrics import Metric
 from .selection import Nearest, in_order, ranks
-from .spaces import DirectSpace, direct_space_of
+from .spaces import direct_space_of
 
 # Rows and columns of a block of pairs, and the most terms in one, of products and of other metrics: Ctrl-C has to wait
 # for a block to end. No power of two: transposing such a block takes four times as long.
 BLOCK, LEAST_BLOCK, TERMS_OF_PRODUCTS, TERMS_OF_OTHERS = 992, 32, 2**32, 2**26
-TERMS_OF_A_POWER = 32  # that take as long as one of "minkowski"
 CALLS = 2**14  # of a function
 # The least number of blocks, which threads take one after the other, of some rows and of all: their memory is in
 # proportion to that of the neighbors.
@@ -49,19 +48,12 @@ def unchecked(function: Callable[[int, int], Any]) -> Callable[[int, int], Any]:
     return call
 
 
-def terms_of(space: Any) -> int:
-    """Return the terms of a pair of rows, in units of what a difference or a product costs."""
-    terms = int(space.points.nnz // space.n if issparse(space.points) else space.n_columns)
-    metric = getattr(space, "metric", None)
-    return max(1, terms * (TERMS_OF_A_POWER if isinstance(metric, str) and metric == "minkowski" else 1))
-
-
 def _block_size(space: Any) -> int:
     """Return how many rows and columns a block of pairs has."""
-    if callable(getattr(space, "metric", None)):
+    if space.calls:
         return LEAST_BLOCK
-    most = TERMS_OF_OTHERS if isinstance(space, DirectSpace) else TERMS_OF_PRODUCTS
-    fits = min(BLOCK, math.isqrt(most // terms_of(space)), space.n // BLOCKS)
+    most = TERMS_OF_OTHERS if space.direct else TERMS_OF_PRODUCTS
+    fits = min(BLOCK, math.isqrt(most // space.terms), space.n // BLOCKS)
     return int(max(LEAST_BLOCK, fits - fits % LEAST_BLOCK))
 
 
@@ -75,7 +67,7 @@ def neighbors_of_all(space: Any, n_neighbors: int, workers: Workers, dtype: Any 
     nearest = Nearest(own, n, n_neighbors, dtype)
     blocks = [own[first : first + size] for first in range(0, n, size)]
     locks = [Lock() for _ in blocks]
-    twice = issparse(points) or isinstance(space, DirectSpace) or space.n_columns >= COLUMNS_TO_TRANSPOSE
+    twice = issparse(points) or space.direct or space.n_columns >= COLUMNS_TO_TRANSPOSE
     numbers = range(len(blocks))
     strips = [(i, numbers[j : j + STRIP]) for i in numbers for j in numbers[i if twice else 0 :: STRIP]]
 
@@ -94,7 +86,7 @@ def neighbors_of_all(space: Any, n_neighbors: int, workers: Workers, dtype: Any 
                     with locks[j]:
                         nearest.offer(values, blocks[i], blocks[j])
 
-    threads = Workers() if callable(getattr(space, "metric", None)) else workers
+    threads = Workers() if space.calls else workers
     threads.run_blocks(unchecked(fill), len(strips), 1)
     graph = finished(space, *nearest.found(workers), own, points, workers)
     return in_turn(resolved(space, graph, own, points, workers) if dtype == np.float64 else graph, points)
@@ -118,8 +110,8 @@ def nearest_in_all(
         values[start:stop], indices[start:stop], counts[start:stop] = nearest.found(Workers())
 
     n_rows = max(LEAST_BLOCK, min(size, -(-m // LEAST_BLOCKS)))
-    if isinstance(space, DirectSpace):
-        fits = CALLS if callable(space.metric) else TERMS_OF_OTHERS // terms_of(space)
+    if space.direct:
+        fits = CALLS if space.calls else TERMS_OF_OTHERS // space.terms
         n_rows = max(1, min(n_rows, fits // space.n))
     workers.run_blocks(unchecked(block), m, n_rows)
     check_counts(counts, n_neighbors, own)
@@ -136,7 +128,7 @@ def check_counts(counts: NDArray[np.int32], n_neighbors: int, own: NDArray[np.in
         number = -1 if own is None else int(own[row])
         if number < 0:
             raise_for_distance(math.nan, row, 0)
-        raise_for_distance(math.nan, number, 0 if number else 1)
+        raise_without_distances(number, 2)
 
 
 def resolved(space: Any, graph: NeighborGraph, own: NDArray[np.int32], points: Any, workers: Workers) -> NeighborGraph:
@@ -193,14 +185,21 @@ def nearest_by_differences(
         ends = np.cumsum(np.bincount(of_rows, minlength=stop - start))
         others = others[np.argsort(of_rows, kind="stable")]
         for number, columns in enumerate(np.split(others, ends[:-1]), start):
-            columns = columns[columns != own[number]]
-            found = space.exactly(points[number : number + 1], columns[None], Workers())[0]
-            near = np.flatnonzero(found <= np.partition(found, n_neighbors - 1)[n_neighbors - 1])
-            near = near[np.lexsort((ranks(columns[near], own[number], space.n), found[near]))[:n_neighbors]]
-            distances[number], indices[number] = found[near], columns[near]
+            point, columns = points[number : number + 1], columns[columns != own[number]]
+            distances[number], indices[number] = nearest_of_these(space, point, own[number], columns, n_neighbors)
 
     workers.run_blocks(block, m, max(1, min(ROWS_BY_DIFFERENCES, -(-m // LEAST_BLOCKS))))
     return distances, indices
+
+
+def nearest_of_these(
+    space: Any, point: Any, own: Any, columns: NDArray[np.int32], n_neighbors: int
+) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    """Return distances and indices of the nearest of some rows to a point by differences, in order."""
+    found = space.exactly(point, columns[None], Workers())[0]
+    near = np.flatnonzero(found <= np.partition(found, n_neighbors - 1)[n_neighbors - 1])
+    near = near[np.lexsort((ranks(columns[near], own, space.n), found[near]))[:n_neighbors]]
+    return found[near], columns[near]
 
 
 def finished(
@@ -263,7 +262,7 @@ def distances_of_all(X: Any, metric: Metric, params: dict[str, Any], workers: Wo
     The distances of few rows are scikit-learn's, to the last bit.
     """
     space = direct_space_of(X, metric, params)
-    if isinstance(space, DirectSpace) and (callable(metric) or space.n <= FEW_ROWS):  # computes each pair once
+    if space.direct and (space.calls or space.n <= FEW_ROWS):  # computes each pair once
         found = pairwise_distances(space.points, metric=space.metric, **space.params)
         distances = np.array(found, dtype=np.float64)
     else:

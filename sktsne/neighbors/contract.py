@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -110,6 +111,11 @@ def check_distances(distances: NDArray[np.floating], indices: NDArray[np.integer
         return
     row, place = np.argwhere(~np.isfinite(distances) | (distances < -1e-9))[0]
     raise_for_distance(distances[row, place], row, place if indices is None else indices[row, place])
+
+
+def raise_without_distances(row: int, n: int) -> None:
+    """Raise the error that a metric gives one of n rows a distance to none of the others."""
+    raise_for_distance(math.nan, row, 0 if row else min(1, n - 1))
 
 
 def raise_for_distance(distance: float, row: int, other: int) -> None:

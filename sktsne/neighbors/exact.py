@@ -37,7 +37,7 @@ from .all_pairs import (
 )
 from .contract import NeighborGraph, as_rows, check_distances
 from .metrics import Metric, errors_that_name, resolve, traits_of
-from .selection import in_order
+from .selection import in_order, no_numbers
 from .spaces import direct_space_of, space_of
 
 # Candidates in addition to the neighbors.
@@ -132,7 +132,7 @@ class Searching(Caching):
         self, points: Any, farthest: NDArray[np.float64], workers: Workers
     ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
         """Return distances and indices of the nearest, by differences, which are no farther than ``farthest``."""
-        own = np.full(points.shape[0], -1, dtype=np.int32)
+        own = no_numbers(points.shape[0])
         return nearest_by_differences(self._space, points, own, farthest, self._n_neighbors, workers)
 
     def _nearest_of(self, points: Any, workers: Workers) -> NeighborGraph:
@@ -141,7 +141,7 @@ class Searching(Caching):
         spare = SPARE if space.rounds else 0
         values, indices = self._candidates(points, min(space.n, k + spare), workers)
         distances = space.exactly(points, indices, workers) if space.rounds else np.ascontiguousarray(values)
-        in_order(distances, indices, np.full(len(indices), -1, dtype=np.int32), space.n, workers)
+        in_order(distances, indices, no_numbers(len(indices)), space.n, workers)
         if space.rounds and indices.shape[1] < space.n:
             farthest = distances[:, -1]
             gap = space.squared(farthest) - space.squared(distances[:, k - 1])
@@ -217,7 +217,7 @@ class ExactSearch(Searching):
             distances[start:stop], indices[start:stop] = tree.kneighbors(some, n_neighbors)
 
         workers.run_blocks(unchecked(block), n, max(1, min(ROWS_IN_TREE, NEIGHBORS_IN_TREE // n_neighbors)))
-        in_order(distances, indices, np.full(n, -1, dtype=np.int32), self._X.shape[0], workers)
+        in_order(distances, indices, no_numbers(n), self._X.shape[0], workers)
         return distances, indices
 
     def _fit_in_tree(self, workers: Workers) -> NeighborGraph:
@@ -251,8 +251,7 @@ class ExactSearch(Searching):
     def _candidates(
         self, points: Any, n_candidates: int, workers: Workers
     ) -> tuple[NDArray[np.floating], NDArray[np.int32]]:
-        own = np.full(points.shape[0], -1, dtype=np.int32)
-        return nearest_in_all(self._space, points, own, n_candidates, workers)[:2]
+        return nearest_in_all(self._space, points, no_numbers(points.shape[0]), n_candidates, workers)[:2]
 
 
 class AllPairs(Searching):

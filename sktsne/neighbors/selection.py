@@ -28,6 +28,11 @@ def ranks(indices: NDArray[np.int32], own: Any, n: int) -> NDArray[np.int64]:
     return np.where(following >= 0, following, following + n)
 
 
+def no_numbers(n: int) -> NDArray[np.int32]:
+    """Return the numbers of rows that are none of the candidates."""
+    return np.full(n, -1, dtype=np.int32)
+
+
 def offer_reference(
     values: NDArray[np.floating],
     columns: NDArray[np.int32],

@@ -28,7 +28,7 @@ from sklearn.metrics import pairwise_distances
 
 from .._caching import Caching
 from ..parallel import Workers
-from .contract import raise_for_distance
+from .contract import raise_without_distances
 from .metrics import Metric, traits_of
 from .selection import pair_distances
 
@@ -45,13 +45,16 @@ BY_SCIPY = {
     **{name: name for name in ("chebyshev", "minkowski", "canberra", "braycurtis")},
 }
 ROWS_OF_MEDIAN = 1000
+TERMS_OF_A_POWER = 32  # that take as long as one of "minkowski"
 
 
 class Space(Protocol):
     """The rows of a fit under a metric.
 
-    ``n`` and ``n_columns`` are the shape of the rows, ``rounds`` tells whether a value depends on the block, by
-    rounding, and ``single`` whether float32 makes values faster; where it does not, they are float64.
+    ``n`` and ``n_columns`` are the shape of the rows. ``rounds`` tells whether a value depends on the block, by
+    rounding, ``single`` whether float32 makes values faster (where it does not, they are float64), ``direct`` whether
+    values are computed pair by pair, not by products, and ``calls`` whether a function of Python computes them, which
+    runs one at a time. ``terms`` are those of a pair, in units of what a difference or a product costs.
 
     Examples
     --------
@@ -67,6 +70,9 @@ class Space(Protocol):
     n_columns: int
     rounds: bool
     single: bool
+    direct: bool
+    calls: bool
+    terms: int
     points: Any
 
     def points_of(self, rows: Any) -> Any:
@@ -106,14 +112,14 @@ def _squared_lengths(X: Any) -> NDArray[np.float64]:
     return squares
 
 
-class _Squares(Caching):
-    """What spaces of squared Euclidean distances share: how distances follow from these."""
+class _Rows(Caching):
+    """What spaces share: the rows of the fit; and what holds of those whose values are distances, without rounding."""
 
-    def __init__(self, X: Any, metric: str) -> None:
+    rounds = single = direct = calls = False
+
+    def __init__(self, X: Any) -> None:
         self.n, self.n_columns = map(int, X.shape)
-        self._X, self._metric = X, metric
-        self._angular = metric in ("cosine", "correlation")
-        self.rounds, self.single, self._shift = True, not issparse(X), 0.0
+        self._X = X
 
     @cached_property
     def points(self) -> Any:
@@ -122,6 +128,27 @@ class _Squares(Caching):
 
     def points_of(self, rows: Any) -> Any:
         raise NotImplementedError
+
+    @cached_property
+    def terms(self) -> int:
+        """The terms of a pair: of sparse rows, those that are not 0."""
+        return max(1, int(self.points.nnz // self.n if issparse(self.points) else self.n_columns))
+
+    def distances(
+        self, values: NDArray[np.floating], points: Any, indices: NDArray[np.int32], workers: Workers
+    ) -> NDArray[np.float64]:
+        """Return the values; see `Space`."""
+        return np.ascontiguousarray(values)
+
+
+class _Squares(_Rows):
+    """What spaces of squared Euclidean distances share: how distances follow from these."""
+
+    def __init__(self, X: Any, metric: str) -> None:
+        super().__init__(X)
+        self._metric = metric
+        self._angular = metric in ("cosine", "correlation")
+        self.rounds, self.single, self._shift = True, not issparse(X), 0.0
 
     def _pairs(self, points: Any, indices: NDArray[np.int32], workers: Workers) -> NDArray[np.float64]:
         raise NotImplementedError
@@ -175,7 +202,7 @@ class _Squares(Caching):
         elif self._metric != "sqeuclidean":
             np.sqrt(distances, out=distances)
         own, place = np.nonzero(near)
-        step = max(1, NUMBERS_AT_ONCE // self._terms)
+        step = max(1, NUMBERS_AT_ONCE // self.terms)
         for first in range(0, len(own), step):
             i, j = own[first : first + step], place[first : first + step]
             distances[i, j] = self.exactly(points[i], indices[i, j][:, None], workers)[:, 0]
@@ -186,11 +213,6 @@ class _Squares(Caching):
         """A power of two by which lengths are divided, because float32 has a short range."""
         scaled = not self._angular and self._longest > 0.0
         return float(np.ldexp(1.0, np.frexp(self._longest)[1])) if scaled else 1.0
-
-    @cached_property
-    def _terms(self) -> int:
-        """The numbers of a point: of a sparse one, those that are not 0."""
-        return max(1, self.points.nnz // self.n if issparse(self.points) else self.n_columns)
 
     @cached_property
     def _longest(self) -> float:
@@ -238,7 +260,7 @@ class EuclideanSpace(_Squares):
             np.matmul(row, self._root, out=point)
         if not np.isfinite(points).all():
             row = int(np.argmin(np.isfinite(points).all(axis=1)))
-            raise_for_distance(math.nan, row, 0 if row else min(1, self.n - 1))
+            raise_without_distances(row, self.n)
         return points
 
     def _directions(self, rows: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -252,7 +274,7 @@ class EuclideanSpace(_Squares):
                 constant = np.flatnonzero((part == part[:, :1]).all(axis=1))
                 if len(constant):  # has no correlation with anything
                     row = first + int(constant[0])
-                    raise_for_distance(math.nan, row, 0 if row else min(1, self.n - 1))
+                    raise_without_distances(row, self.n)
                 part -= part.mean(axis=1, keepdims=True)
             lengths = np.sqrt(_squared_lengths(part))[:, None]
             np.divide(part, np.where(lengths > 0.0, lengths, 1.0), out=points[first : first + step])
@@ -345,7 +367,7 @@ class SparseSpace(_Squares):
             constant = (rows.max(axis=1).toarray() == rows.min(axis=1).toarray()).ravel()
             if constant.any():  # has no correlation with anything
                 row = int(np.argmax(constant))
-                raise_for_distance(math.nan, row, 0 if row else min(1, self.n - 1))
+                raise_without_distances(row, self.n)
             squares -= sums**2 / p
         return _divided(rows, np.sqrt(squares))
 
@@ -431,7 +453,7 @@ COUNTED: dict[str, Callable[[Count, Count, Count, Count, int], Count]] = {
 }
 
 
-class CountSpace(Caching):
+class CountSpace(_Rows):
     """Rows that are true and false, whose distances follow from counts: exact, whatever else is in a block.
 
     Parameters
@@ -443,14 +465,8 @@ class CountSpace(Caching):
     """
 
     def __init__(self, X: Any, metric: str) -> None:
-        self.n, self.n_columns = map(int, X.shape)
-        self._X, self._metric = X, metric
-        self.rounds = self.single = False
-
-    @cached_property
-    def points(self) -> Any:
-        """The rows of the fit."""
-        return self.points_of(self._X)
+        super().__init__(X)
+        self._metric = metric
 
     def points_of(self, rows: Any) -> Any:
         """Return rows as numbers; see `Space`."""
@@ -482,14 +498,8 @@ class CountSpace(Caching):
         x, y = a.counts[:, None], b.counts
         return COUNTED[self._metric](x + y - 2.0 * s, s, x, y, self.n_columns)
 
-    def distances(
-        self, values: NDArray[np.floating], points: Any, indices: NDArray[np.int32], workers: Workers
-    ) -> NDArray[np.float64]:
-        """Return the values; see `Space`."""
-        return np.ascontiguousarray(values)
 
-
-class DirectSpace(Caching):
+class DirectSpace(_Rows):
     """Rows under any metric that scikit-learn has; also exact, whatever else is in a block.
 
     Parameters
@@ -503,14 +513,14 @@ class DirectSpace(Caching):
     """
 
     def __init__(self, X: Any, metric: Metric, params: dict[str, Any]) -> None:
-        self.n, self.n_columns = map(int, X.shape)
-        self._X, self.metric, self.params = X, metric, params
-        self.rounds = self.single = False
+        super().__init__(X)
+        self.metric, self.params = metric, params
+        self.direct, self.calls = True, callable(metric)
 
     @cached_property
-    def points(self) -> Any:
-        """The rows of the fit."""
-        return self.points_of(self._X)
+    def terms(self) -> int:
+        """The terms of a pair, which take longer where they are powers."""
+        return super().terms * (TERMS_OF_A_POWER if self.metric == "minkowski" and not self.calls else 1)
 
     @cached_property
     def _frame(self) -> tuple[NDArray[np.float64] | None, float]:
@@ -550,12 +560,6 @@ class DirectSpace(Caching):
             rows = [pairwise_distances(a[i : i + 1], b, metric=self.metric, **self.params) for i in range(len(a))]
             return np.concatenate(rows, dtype=np.float64)
         return np.ascontiguousarray(pairwise_distances(a, b, metric=self.metric, **self.params), dtype=np.float64)
-
-    def distances(
-        self, values: NDArray[np.floating], points: Any, indices: NDArray[np.int32], workers: Workers
-    ) -> NDArray[np.float64]:
-        """Return the values; see `Space`."""
-        return np.ascontiguousarray(values)
 
 
 def space_of(X: Any, metric: Metric, params: dict[str, Any]) -> Any:
