@@ -19,6 +19,8 @@ from ..parallel import Workers
 # row takes time in proportion to all of its places.
 PLACES = 96
 NUMBERS_AT_ONCE = 2**18  # of differences of rows, which stay in the cache
+# Rows and members of a list whose products the compiled loop computes together; also in the compiled loop.
+ROWS_TOGETHER, MEMBERS_TOGETHER = 128, 512
 COST_OF_ORDER = 32  # elementary operations for each candidate that is put in order
 
 
@@ -53,6 +55,34 @@ def offer_reference(
         first = np.lexsort((ranks(places, own[row], n), candidates))[:k]
         counts[row] = len(first)
         best[row, : len(first)], indices[row, : len(first)] = candidates[first], places[first]
+
+
+def offer_lists_reference(
+    left: NDArray[np.floating],
+    right: NDArray[np.floating],
+    members: NDArray[np.int32],
+    bounds: NDArray[np.intp],
+    rows: NDArray[np.int32],
+    ends: NDArray[np.intp],
+    own: NDArray[np.int32],
+    n: int,
+    k: int,
+    best: NDArray[np.floating],
+    indices: NDArray[np.int32],
+    counts: NDArray[np.int32],
+    limits: NDArray[np.floating],
+    scratch: NDArray[np.floating],
+) -> None:
+    """Offer each list's members to the rows that probe the list, with the products of their operands as values.
+
+    List i has the ``members`` from ``bounds[i]`` to ``bounds[i + 1]``, whose operands are these rows of ``right``. The
+    ``rows`` from ``ends[i]`` to ``ends[i + 1]`` probe list i, and their operands are rows of ``left``.
+    """
+    for number in np.flatnonzero(np.diff(ends)):
+        some = rows[ends[number] : ends[number + 1]]
+        some_members = slice(bounds[number], bounds[number + 1])
+        values = left[some] @ right[some_members].T
+        offer_reference(values, members[some_members], some, own, n, k, best, indices, counts, limits)
 
 
 def select_nearest_reference(
@@ -141,6 +171,7 @@ class Nearest:
         self._limits = np.full(len(own), np.inf, dtype=dtype)
         self._rows = np.arange(len(own), dtype=np.int32)
         self._offer = choose("neighbors", "offer", offer_reference, _named(dtype))
+        self._offer_lists = choose("neighbors", "offer_lists", offer_lists_reference, _named(dtype))
         self._select = choose("neighbors", "select_nearest", select_nearest_reference, _named(dtype))
 
     def offer(
@@ -154,6 +185,25 @@ class Nearest:
         self._offer(
             values, columns, rows, self._own, self._n, self._k, self._best, self._indices, self._counts, self._limits
         )
+
+    def offer_lists(
+        self,
+        left: NDArray[np.floating],
+        right: NDArray[np.floating],
+        members: NDArray[np.int32],
+        bounds: NDArray[np.intp],
+        rows: NDArray[np.int32],
+        ends: NDArray[np.intp],
+    ) -> None:
+        """Offer the members of lists to the rows that probe these; see `offer_lists_reference`.
+
+        All lists in one call, because between calls all threads would wait for Python's lock.
+        """
+        scratch = np.empty(ROWS_TOGETHER * (left.shape[1] + MEMBERS_TOGETHER), dtype=left.dtype)
+        self._offer_lists(
+            left, right, members, bounds, rows, ends, self._own, self._n, self._k, self._best, self._indices,
+            self._counts, self._limits, scratch,
+        )  # fmt: skip
 
     def found(self, workers: Workers) -> tuple[NDArray[np.floating], NDArray[np.int32], NDArray[np.int32]]:
         """Return values and indices of the nearest, in no order, and how many each row has, at most k."""

@@ -51,7 +51,8 @@ TERMS_OF_A_POWER = 32  # that take as long as one of "minkowski"
 class Space(Protocol):
     """The rows of a fit under a metric.
 
-    ``n`` and ``n_columns`` are the shape of the rows. ``rounds`` tells whether a value depends on the block, by
+    ``n`` and ``n_columns`` are the shape of the rows. ``products`` tells whether operands are arrays and values their
+    products ``a @ b.T``, ``rounds`` whether a value depends on the block, by
     rounding, ``single`` whether float32 makes values faster (where it does not, they are float64), ``direct`` whether
     values are computed pair by pair, not by products, and ``calls`` whether a function of Python computes them, which
     runs one at a time. ``terms`` are those of a pair, in units of what a difference or a product costs.
@@ -72,6 +73,7 @@ class Space(Protocol):
     single: bool
     direct: bool
     calls: bool
+    products: bool
     terms: int
     points: Any
 
@@ -115,7 +117,7 @@ def _squared_lengths(X: Any) -> NDArray[np.float64]:
 class _Rows(Caching):
     """What spaces share: the rows of the fit; and what holds of those whose values are distances, without rounding."""
 
-    rounds = single = direct = calls = False
+    rounds = single = direct = calls = products = False
 
     def __init__(self, X: Any) -> None:
         self.n, self.n_columns = map(int, X.shape)
@@ -243,6 +245,7 @@ class EuclideanSpace(_Squares):
 
     def __init__(self, X: NDArray[np.floating], metric: str, root: NDArray[np.float64] | None = None) -> None:
         super().__init__(X, metric)
+        self.products = True
         self._root = root
         self._middle = _center(X) if root is not None else None
 
