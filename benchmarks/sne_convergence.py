@@ -1,8 +1,8 @@
-"""How far a default fit of SNE gets on digits: the norm of its gradient at the start and at the end.
+"""The norm of SNE's gradient at the start and at the end of a default fit of digits.
 
     python benchmarks/sne_convergence.py
 
-Time, cost and accuracy of the same fit are ``compare.py --libraries sktsne-SNE``.
+``compare.py --libraries sktsne-SNE`` measures time, cost and accuracy of the same fit.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sktsne.similarities import Gaussian
 def main() -> None:
     X, _ = load_digits(return_X_y=True)
     model = SNE(random_state=0).fit(X)
-    # One step that moves nothing.
+    # A fit of one step that moves nothing returns the start.
     start = SNE(random_state=0, max_iter=1, learning_rate=1e-300).fit(X).embedding_
     similarity = Gaussian()
     with Workers(effective_n_threads(None)) as workers:
