@@ -120,8 +120,8 @@ def _circumstances(files: dict[str, dict[str, Any]]) -> Iterator[str]:
         what = content["circumstances"]
         versions = ", ".join(f"{package} {version}" for package, version in what["versions"].items())
         yield (
-            f"``{name}.json`` was measured on {what['date']} at commit {what['commit']}, on the machine {what['machine']}, with "
-            f"{versions}, by the command\n"
+            f"``{name}.json`` was measured on {what['date']} at commit {what['commit']}. The machine was "
+            f"{what['machine']}. The versions were {versions}. The command was\n"
         )
         yield f".. code-block:: bash\n\n   {what['command']}\n"
 
@@ -147,7 +147,7 @@ def readme_table() -> str:
         {content["circumstances"]["machine"] for content in files.values() if content.get("data") in README_ROWS}
     )
     source = (
-        f"Each number is the median of {' or '.join(counts)} of the library, with {most} threads on the machine "
+        f"Each number is the median of {' or '.join(counts)} of the library, with {most} threads on this machine: "
         f"{' and '.join(machines)}."
     )
     return "\n".join([markdown(lines), source, "", *_placement_sentences(files), ""])
