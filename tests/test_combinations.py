@@ -420,10 +420,10 @@ Each row of the tables is a set of options, and each column is a ``method``. A c
 components in this order:
 
 ✓
-    The map was computed and checked. It is finite, and its cost is below the cost of the start and agrees with
-    exact sums. The gradient equals finite differences of the exact cost: in double precision for "exact", for a callable,
-    and for "auto", which is exact for so few rows; within 1 % of the repulsive force for "fft", or 2 % below one degree of
-    freedom; and within 3 % for "barnes_hut", or in single precision with ``angle=0``.
+    The map was computed and checked. It is finite, and its cost is below the cost of the start and agrees with exact
+    sums. The gradient agrees with finite differences of the exact cost: in double precision for "exact", for a callable
+    and for "auto", which is exact for so few rows; within 1 % of the repulsive force for "fft", or 2 % below one degree
+    of freedom; within 3 % for "barnes_hut", and in single precision with ``angle=0``.
 a number
     The combination raised the error with this number in the list at the end of the page.
 
