@@ -114,7 +114,7 @@ def main() -> None:
                 )
             print(
                 f"{name}, {title}: cost {ours:.4f}; openTSNE {theirs:.4f} ({100 * (ours / theirs - 1):+.2f} %), with "
-                f"the finer mesh {finer:.4f} ({100 * (ours / finer - 1):+.2f} %); P differs by {difference:.1e}",
+                f"the finer mesh {finer:.4f} ({100 * (ours / finer - 1):+.2f} %); affinities differ by {difference:.1e}",
                 flush=True,
             )
 

@@ -26,8 +26,8 @@ def main() -> None:
     with Workers(effective_n_threads(None)) as workers:
         objective = ConditionalKL(model.affinities_, similarity, ExactKernel(similarity, workers), workers)
         first, last = (float(np.linalg.norm(objective(Y)[0])) for Y in (start, model.embedding_))
-    print(f"SNE, digits, all defaults: {model.n_iter_ + 1} iterations")
-    print(f"gradient norm {first:.2e} at the start, {last:.2e} at the end: {first / last:.1e} to one")
+    print(f"SNE of digits, with all defaults, ended after {model.n_iter_ + 1} iterations.")
+    print(f"The norm of the gradient is {first:.2e} at the start and {last:.2e} at the end.")
 
 
 if __name__ == "__main__":
