@@ -113,8 +113,9 @@ def main() -> None:
                     )
                 )
             print(
-                f"{name}, {title}: cost {ours:.4f}; openTSNE {theirs:.4f} ({100 * (ours / theirs - 1):+.2f} %), with "
-                f"the finer mesh {finer:.4f} ({100 * (ours / finer - 1):+.2f} %); affinities differ by {difference:.1e}",
+                f"{name}, {title}: cost {ours:.4f}; openTSNE {theirs:.4f} ({100 * (ours / theirs - 1):+.2f} %), "
+                f"and with the finer mesh {finer:.4f} ({100 * (ours / finer - 1):+.2f} %); the affinities differ by "
+                f"{difference:.1e}",
                 flush=True,
             )
 
