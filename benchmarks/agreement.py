@@ -1,12 +1,13 @@
-"""The same affinities, start and schedule in sktsne and openTSNE: the costs of the two maps, judged alike.
+"""The costs of sktsne's and openTSNE's maps from the same affinities, start and schedule.
 
     python benchmarks/agreement.py --mnist mnist.npz --n 5000
 
-Affinities over exact neighbors, computed by each library; both then minimize openTSNE's, from one PCA start, with 250
-iterations at exaggeration 12 and momentum 0.5 and 250 at the late exaggeration and momentum 0.8. openTSNE leaves the
-factor 4 out of its gradient, and its learning rates are four times as large for the same steps. The cost is that of the
-true affinities with exact sums over all pairs. Each library uses its FFT kernel: openTSNE with the mesh that it has by
-default, and with one of half the spacing, as its forces have an error of some 3 % by default.
+Each library computes affinities over exact neighbors, and the script prints how much these differ. Both libraries then
+minimize the cost of openTSNE's affinities from one PCA start: 250 iterations at exaggeration 12 and momentum 0.5, then
+250 iterations at the late exaggeration and momentum 0.8. openTSNE leaves the factor 4 out of its gradient, so that the
+same steps need a learning rate four times as large. The cost is the cost of the true affinities, with exact sums over
+all pairs. Each library uses its FFT kernel. openTSNE uses its default mesh, whose forces have an error of about 3 %,
+and then a mesh of half the spacing.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ EARLY = 12.0
 
 
 class Setting(NamedTuple):
-    """Affinities as either library names them, and what both optimizations share."""
+    """Affinities, as each library names them, and the settings that both optimizations share."""
 
     theirs: Any
     ours: dict[str, Any]
@@ -58,7 +59,7 @@ SETTINGS = {
 
 
 def opentsnes_map(setting: Setting, affinities: Any, start: NDArray, threads: int, interval: float) -> NDArray:
-    """Return openTSNE's map, with three nodes of its mesh to an interval."""
+    """Return openTSNE's map, made with three nodes of its mesh in each interval of this length."""
     embedding = openTSNE.TSNEEmbedding(
         start.copy(),
         affinities,
@@ -75,7 +76,7 @@ def opentsnes_map(setting: Setting, affinities: Any, start: NDArray, threads: in
 
 
 def our_map(setting: Setting, P: Any, start: NDArray, threads: int) -> NDArray:
-    """Return sktsne's map."""
+    """Return sktsne's map, made with the same schedule."""
     Y = start
     for exaggeration, momentum in ((EARLY, 0.5), (setting.exaggeration, 0.8)):
         Y = TSNE(
@@ -88,7 +89,7 @@ def our_map(setting: Setting, P: Any, start: NDArray, threads: int) -> NDArray:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mnist", type=Path, help="npz file with X (n, 784) and y; default: digits")
+    parser.add_argument("--mnist", type=Path, help="NPZ file with X (n, 784) and y; default: digits")
     parser.add_argument("--n", type=int, nargs="+", default=[5000], help="numbers of rows of MNIST")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
@@ -112,8 +113,9 @@ def main() -> None:
                     )
                 )
             print(
-                f"{name}, {title}: cost {ours:.4f}; openTSNE {theirs:.4f} ({100 * (ours / theirs - 1):+.2f} %), with "
-                f"the finer mesh {finer:.4f} ({100 * (ours / finer - 1):+.2f} %); P differs by {difference:.1e}",
+                f"{name}, {title}: cost {ours:.4f}; openTSNE {theirs:.4f} ({100 * (ours / theirs - 1):+.2f} %), "
+                f"and with the finer mesh {finer:.4f} ({100 * (ours / finer - 1):+.2f} %); the affinities differ by "
+                f"{difference:.1e}",
                 flush=True,
             )
 

@@ -1,15 +1,15 @@
-"""sktsne against openTSNE and scikit-learn: time, memory and quality, with every library's defaults.
+"""Time, memory and quality of sktsne, openTSNE and scikit-learn, each with its defaults.
 
     python benchmarks/compare.py --data mnist --n 10000 70000 --threads 2 --repeats 3
 
-Every fit runs in a process of its own, on the same file and the same number of threads; within a repeat the libraries
-take turns, and the number of the repeat is the random state. Before that each library is started once on few rows,
-which is not counted, so that no one pays for reading files from the disk. All maps are judged afterwards, by
-``evaluate.py``. The progress that is printed costs next to nothing (see ``fit.py``).
+Every fit runs in a process of its own, on the same file and with the same number of threads. Within a repeat, the
+libraries take turns; the number of the repeat is the random state. Before the first repeat, each library is started
+once on few rows, and this fit is not counted, so that no fit pays for reading the library's files from the disk.
+``evaluate.py`` judges all maps afterwards. Printing the progress takes hardly any time (see ``fit.py``).
 
-The folder of the output gets the table (NAME.md), all measurements (NAME.json, or ``--results``), plots of them
-(NAME-seconds.png, NAME-memory.png, NAME-cost.png, and NAME-threads.png for several numbers of threads), and under
-"data" and "maps" what went in and came out of the fits. ``page.py`` makes the documentation's page from such results.
+The folder of ``--output`` receives the table (NAME.md), all measurements (NAME.json, or the file of ``--results``),
+plots (NAME-seconds.png, NAME-memory.png, NAME-cost.png, and NAME-threads.png for several numbers of threads), the rows
+(in "data") and the maps (in "maps"). ``page.py`` makes the documentation's page from such measurements.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ WARM_UP_ROWS = 200
 def measure_all(
     libraries: list[str], files: dict[int, Path], maps: Path, repeats: int, threads: list[int]
 ) -> tuple[list[dict[str, Any]], int]:
-    """Return what was measured, and the number of fits that failed."""
+    """Return the measurements, and the number of fits that failed."""
     maps.mkdir(parents=True, exist_ok=True)
     few = maps / "warm-up.npy"
     np.save(few, np.load(min(files.items())[1])[:WARM_UP_ROWS])
@@ -52,7 +52,7 @@ def measure_all(
 
 
 def attempt(name: str, file: Path, embedding: Path, seed: int, threads: int) -> dict[str, Any] | None:
-    """Return what was measured, or None after a failure: the other libraries go on."""
+    """Return the measurements of a fit, or None if it failed, so that the other libraries go on."""
     try:
         fit = measure(name, file, embedding, seed, threads)
     except RuntimeError as error:
@@ -65,7 +65,7 @@ def attempt(name: str, file: Path, embedding: Path, seed: int, threads: int) -> 
 
 
 def judge_all(fits: list[dict[str, Any]], files: dict[int, Path], maps: Path, labels: NDArray) -> None:
-    """Add the quality of its map to every fit."""
+    """Add to every fit the quality of its map."""
     for n, file in files.items():
         X = np.load(file)
         conditional = cached_affinities(X, file.parent)
@@ -78,15 +78,15 @@ def judge_all(fits: list[dict[str, Any]], files: dict[int, Path], maps: Path, la
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", choices=list(DEFAULT_SIZES), default="digits")
-    parser.add_argument("--n", type=int, nargs="+", help="numbers of rows: the first n are taken")
-    parser.add_argument("--mnist", type=Path, help="npz file with X (n, 784) and y; default: fetched from openml.org")
+    parser.add_argument("--n", type=int, nargs="+", help="numbers of rows: each fit takes the first n")
+    parser.add_argument("--mnist", type=Path, help="NPZ file with X (n, 784) and y; default: MNIST from openml.org")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, nargs="+", default=[os.cpu_count() or 1])
     parser.add_argument(
         "--libraries", nargs="+", choices=list(LIBRARIES), default=["sktsne", "openTSNE", "scikit-learn"]
     )
     parser.add_argument("--output", type=Path, default=Path("build", "benchmarks"))
-    parser.add_argument("--results", type=Path, help="file of the measurements; default: NAME.json in the output")
+    parser.add_argument("--results", type=Path, help="file of the measurements; default: NAME.json in --output")
     return parser.parse_args()
 
 
@@ -97,7 +97,7 @@ def main() -> None:
     files, labels = prepare(name, sizes, output / "data", arguments.mnist)
     maps, results = output / "maps", arguments.results or output / f"{name}.json"
     fits, failed = measure_all(arguments.libraries, files, maps, arguments.repeats, arguments.threads)
-    save(results, {"data": name, "fits": fits})  # before the maps are judged, too: the fits may have taken hours
+    save(results, {"data": name, "fits": fits})  # also before maps are judged: fits may have taken hours
     judge_all(fits, files, maps, labels)
     save(results, {"data": name, "fits": fits})
     if fits:

@@ -1,14 +1,14 @@
-"""Where one kernel becomes faster than another: time of an iteration against the number of rows.
+"""The time of an iteration with each kernel, to find the number of rows from which another kernel is faster.
 
     python benchmarks/crossover.py --threads 2
     python benchmarks/crossover.py --mnist mnist.npz --n 300 1000 3000 10000 --dof 1 inf --threads 2
     python benchmarks/crossover.py --reference
 
-Fits of digits, or of the first rows of MNIST (reduced to 50 dimensions), for as many iterations with every kernel as
-``--iterations`` says: a map grows while it is fitted, and with it the mesh. Times are milliseconds an iteration with
-everything that it takes, medians of ``--repeats``, the kernels taking turns; what "auto" chooses is marked. Sums over
-all pairs are left out above ``--exact-up-to`` rows. ``--reference`` measures the NumPy references in place of the
-compiled routines.
+The script fits digits, or the first rows of MNIST (reduced to 50 dimensions), with every kernel for ``--iterations``
+iterations. Whole fits are measured because a map grows during a fit, and the mesh grows with it. The script prints the
+milliseconds of a whole iteration, as the median of ``--repeats`` fits in which the kernels take turns, and marks the
+kernel that "auto" chooses. Sums over all pairs are left out above ``--exact-up-to`` rows. ``--reference`` measures the
+NumPy references in place of the compiled routines.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sktsne.kernels import KERNELS
 
 
 def compare(X: NDArray, estimator: Any, d: int, options: dict[str, Any], exact: bool, repeats: int) -> str:
-    """Return a line with the time of each kernel that serves so many components."""
+    """Return a line with the time of each kernel that serves ``d`` components."""
     kernels = {
         name: kernel
         for name, kernel in KERNELS.items()
@@ -48,10 +48,10 @@ def compare(X: NDArray, estimator: Any, d: int, options: dict[str, Any], exact: 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mnist", type=Path, help="npz file with X (n, 784) and y; default: digits")
+    parser.add_argument("--mnist", type=Path, help="NPZ file with X (n, 784) and y; default: digits")
     parser.add_argument("--n", type=int, nargs="+", default=[300, 1000, 2000, 4000], help="numbers of rows of MNIST")
     parser.add_argument("--d", type=int, nargs="+", default=[1, 2, 3], help="numbers of components")
-    parser.add_argument("--dof", type=float, nargs="+", default=[1.0, math.inf], help="for inf, SNE is fitted")
+    parser.add_argument("--dof", type=float, nargs="+", default=[1.0, math.inf], help="degrees of freedom; inf: SNE")
     parser.add_argument("--iterations", type=int, default=300)
     parser.add_argument("--exact-up-to", type=int, default=4000)
     parser.add_argument("--threads", type=int, default=2)

@@ -1,7 +1,7 @@
-"""The data of the benchmarks: digits, MNIST, and as many deformed digits of MNIST as one asks for.
+"""The data of the benchmarks: digits, MNIST, and any number of deformed digits of MNIST.
 
-MNIST is reduced to 50 dimensions by a PCA of all of its 70,000 images, and stored in float32. A deformed digit is one
-of them, turned, shifted and bent at random, and projected onto the same 50 directions.
+MNIST is reduced to 50 dimensions by a PCA of all its 70,000 images, and stored in float32. A deformed digit is an image
+of MNIST that is turned, shifted and bent at random, and then projected onto the same 50 directions.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from sklearn.decomposition import PCA
 
 SIDE = 28
 COMPONENTS = 50
-# The random deformation: degrees and pixels at most, and the root mean square of the bending in pixels. The bending is
-# uniform noise, smoothed by a Gaussian (Simard et al. 2003, with their standard deviation of 4 pixels).
+# The random deformation: the largest rotation in degrees, the largest shift in pixels, and the root mean square of the
+# bending in pixels. The bending is uniform noise, smoothed by a Gaussian (Simard et al. 2003) with their standard
+# deviation of 4 pixels.
 ROTATION, SHIFT, BENDING, SMOOTHNESS = 10.0, 1.5, 0.5, 4.0
-# Images deformed at once. Each batch has a random state of its own, so that a longer file begins like a shorter one.
+# The number of images that are deformed at once. Each batch has a random state of its own, so that a longer file begins
+# like a shorter file.
 BATCH = 1000
 
 DEFAULT_SIZES = {"digits": 1797, "mnist": 70_000, "deformed": 100_000}
@@ -47,7 +49,7 @@ def prepare(
 
 
 def load_mnist(path: Path | None = None) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Return images (70000, 784) and labels of an npz file with ``X`` and ``y``, or without a path of openml.org."""
+    """Return images (70000, 784) and labels of an NPZ file with ``X`` and ``y``, or, without a path, of openml.org."""
     if path is not None:
         with np.load(path) as arrays:
             return arrays["X"], arrays["y"]
@@ -56,20 +58,20 @@ def load_mnist(path: Path | None = None) -> tuple[NDArray[np.uint8], NDArray[np.
 
 
 def reduction(images: NDArray[np.uint8]) -> PCA:
-    """Return the PCA of the images, fitted."""
+    """Return a PCA that is fitted to the images."""
     return PCA(COMPONENTS, random_state=0).fit(images.astype(np.float32))
 
 
 def write_deformed(
     path: Path, n: int, images: NDArray[np.uint8], labels: NDArray[np.uint8], seed: int = 0
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Write n deformed images, reduced, to an npy file; return it, mapped, and their labels."""
+    """Write n deformed and reduced images to an NPY file; return its memory map, and the labels of the images."""
     pca = reduction(images)
     rows = np.lib.format.open_memmap(path, "w+", np.float32, (n, COMPONENTS))
     new_labels = np.empty(n, dtype=labels.dtype)
     for batch, start in enumerate(range(0, n, BATCH)):
         random = np.random.default_rng([seed, batch])
-        # The whole batch even if only a part of it is wanted, which would otherwise depend on n.
+        # A part of a batch would depend on n, so that the whole batch is always made.
         chosen = random.integers(len(images), size=BATCH)
         deformed = deform(images[chosen].reshape(-1, SIDE, SIDE), random).reshape(BATCH, -1)
         stop = min(n, start + BATCH)
@@ -80,7 +82,7 @@ def write_deformed(
 
 
 def deform(images: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.float32]:
-    """Return the images, of shape (b, 28, 28), each turned, shifted and bent."""
+    """Return the images, of shape (b, 28, 28), each turned, shifted and bent at random."""
     b = len(images)
     angles = np.radians(random.uniform(-ROTATION, ROTATION, (b, 1, 1))).astype(np.float32)
     shifts = random.uniform(-SHIFT, SHIFT, (2, b, 1, 1)).astype(np.float32)
@@ -96,10 +98,10 @@ def deform(images: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np
 
 
 def _smoothing() -> NDArray[np.float32]:
-    """Return the matrix that smooths noise, uniform in -1 to 1, along an axis: symmetric, of Gaussians."""
+    """Return the symmetric matrix of Gaussians that smooths noise, uniform from -1 to 1, along an axis."""
     offsets = np.arange(SIDE)[:, None] - np.arange(SIDE)
     gaussians = np.exp(-0.5 * (offsets / SMOOTHNESS) ** 2)
-    # Over both axes, the variance 1/3 of the noise becomes (Σ g²)² / 3; in the middle it is to be BENDING².
+    # Smoothing along both axes turns the variance 1/3 of the noise into (Σ g²)² / 3, in the middle to be BENDING².
     squares = np.sum(gaussians[SIDE // 2] ** 2)
     return (gaussians * np.sqrt(np.sqrt(3.0) * BENDING / squares)).astype(np.float32)
 
@@ -107,7 +109,7 @@ def _smoothing() -> NDArray[np.float32]:
 def _interpolate(
     images: NDArray[np.uint8], rows: NDArray[np.float32], columns: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Return the images at other places, bilinearly; zero outside."""
+    """Return the images at other places, interpolated bilinearly, and zero outside."""
     width = SIDE + 2
     padded = np.zeros((len(images), width, width), dtype=np.float32)
     padded[:, 1:-1, 1:-1] = images

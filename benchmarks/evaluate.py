@@ -1,9 +1,9 @@
-"""One evaluator for the maps of every library, in float64 and of nobody's code but NumPy's, SciPy's and scikit-learn's.
+"""The evaluator that judges the maps of all libraries, in float64, with NumPy, SciPy and scikit-learn only.
 
-Sums over all pairs go through a few rows at once, in bounded memory. Above 100,000 rows the normalization is estimated,
-from 10,000 rows against all: the same rows for every map of a data set. Above 5,000 rows trustworthiness is that of
-5,000 rows among themselves. The exact neighbors of a million rows take most of an hour on two cores, once: the
-affinities are kept in a file.
+Sums over all pairs take a few rows at a time, so that memory is bounded. Above 100,000 rows, the normalization is
+estimated from 10,000 rows against all rows, which are the same for every map of a data set. Above 5,000 rows, the
+trustworthiness is that of a sample of 5,000 rows among themselves. The exact neighbors of a million rows take most of
+an hour on two cores; the affinities are kept in a file, so that this happens only once.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ from sklearn.manifold import trustworthiness
 from sklearn.model_selection import cross_val_score
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
-# Rows above which the normalization is estimated, and from how many; rows that trustworthiness looks at.
+# The number of rows above which the normalization is estimated, the number of rows that estimate it, and the largest
+# number of rows in the trustworthiness.
 MAX_ALL_PAIRS, NORMALIZATION_ROWS, TRUSTWORTHINESS_ROWS = 100_000, 10_000, 5_000
-# Elements of a temporary: it stays in the cache.
+# The number of elements of a temporary array, which then stays in the cache.
 BLOCK = 2**18
 
 
 def conditional_affinities(X: NDArray, perplexity: float = 30.0) -> csr_array:
-    """Return p_{j|i} over the 3 * perplexity + 1 nearest neighbors, the precisions found by plain bisection."""
+    """Return p_{j|i} over the 3 * perplexity + 1 nearest neighbors, with precisions that plain bisection finds."""
     n, k = len(X), min(len(X) - 1, int(3 * perplexity + 1))
     distances, indices = NearestNeighbors(n_neighbors=k, n_jobs=-1).fit(X.astype(np.float64)).kneighbors()
     P = np.concatenate(_in_blocks(lambda rows: _with_perplexity(distances[rows], perplexity), n, k))
@@ -38,7 +39,7 @@ def conditional_affinities(X: NDArray, perplexity: float = 30.0) -> csr_array:
 
 
 def cached_affinities(X: NDArray, folder: Path) -> csr_array:
-    """Return the `conditional_affinities` of X, from a file of the folder if they have been computed before."""
+    """Return the `conditional_affinities` of X, from a file in the folder if an earlier call computed them."""
     file = folder / f"affinities-{len(X)}-{zlib.crc32(np.ascontiguousarray(X)):08x}.npz"
     if not file.exists():
         save_npz(file, conditional_affinities(X), compressed=False)
@@ -46,7 +47,7 @@ def cached_affinities(X: NDArray, folder: Path) -> csr_array:
 
 
 def judge(conditional: csr_array, X: NDArray, labels: NDArray, Y: NDArray, objective: str) -> dict[str, float]:
-    """Return all that is said of a map, the cost being that of the objective "t-SNE" or "SNE"."""
+    """Return the measures of a map, with the cost of the objective "t-SNE" or "SNE"."""
     cost = sne_cost if objective == "SNE" else tsne_cost
     return {
         "cost": cost(conditional, Y),
@@ -59,7 +60,7 @@ def tsne_cost(conditional: csr_array, Y: NDArray) -> float:
     """Return the cost of t-SNE with all pairs in the normalization."""
     n, Y = len(Y), np.asarray(Y, dtype=np.float64)
     p = (conditional + conditional.T).data / (2 * n)
-    # A pair's distance is the same in both directions, so the conditional affinities will do for the attraction.
+    # A pair has the same distance in both directions, so that the conditional affinities give the same sum as p.
     attraction = _attraction(conditional, Y, np.log1p) / n
     rows = _sampled_rows(n, MAX_ALL_PAIRS, NORMALIZATION_ROWS)
     Z = n * np.mean(_of_distances(Y, rows, lambda r2: np.sum(1.0 / (1.0 + r2), axis=1)))
@@ -81,13 +82,13 @@ def neighbor_accuracy(Y: NDArray, labels: NDArray) -> float:
 
 
 def sampled_trustworthiness(X: NDArray, Y: NDArray) -> float:
-    """Return the trustworthiness of 10 neighbors, where there are many rows of a sample: neighbors in the sample."""
+    """Return the trustworthiness of 10 neighbors, of a sample with its own neighbors if there are many rows."""
     rows = _sampled_rows(len(X), TRUSTWORTHINESS_ROWS, TRUSTWORTHINESS_ROWS)
     return float(trustworthiness(X[rows].astype(np.float64), Y[rows].astype(np.float64), n_neighbors=10))
 
 
 def _with_perplexity(distances: NDArray, perplexity: float) -> NDArray:
-    """Return probabilities that fall with the distances' squares and have the perplexity, row by row."""
+    """Return, row by row, Gaussian probabilities of the distances that have the perplexity."""
     D = distances**2 - distances[:, :1] ** 2
     low, high = np.full((len(D), 1), -60.0), np.full((len(D), 1), 60.0)
     for _ in range(60):
@@ -100,7 +101,7 @@ def _with_perplexity(distances: NDArray, perplexity: float) -> NDArray:
 
 
 def _attraction(P: csr_array, Y: NDArray, of_square: Callable[[NDArray], NDArray]) -> float:
-    """Return the sum of p times a function of the squared distance."""
+    """Return the sum over all pairs of p times a function of the squared distance."""
 
     def of_rows(rows: slice) -> float:
         entries = slice(P.indptr[rows.start], P.indptr[rows.stop])
@@ -112,7 +113,7 @@ def _attraction(P: csr_array, Y: NDArray, of_square: Callable[[NDArray], NDArray
 
 
 def _of_distances(Y: NDArray, rows: NDArray, function: Callable[[NDArray], NDArray]) -> NDArray:
-    """Apply a function of rows of squared distances, that to the point itself being infinite."""
+    """Apply a function to rows of squared distances, in which the distance of a point to itself is infinite."""
 
     def of_block(block: slice) -> NDArray:
         r2 = cdist(Y[rows[block]], Y, "sqeuclidean")
@@ -128,12 +129,12 @@ def _log_sum_exp_of_negative(r2: NDArray) -> NDArray:
 
 
 def _in_blocks(function: Callable[[slice], object], n: int, width: int) -> list:
-    """Return the function's results for blocks of n rows, in their order; threads share the blocks."""
+    """Return the results of a function for blocks of n rows, in the order of the blocks, which threads share."""
     size = max(1, BLOCK // max(1, width))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(function, (slice(start, min(n, start + size)) for start in range(0, n, size))))
 
 
 def _sampled_rows(n: int, largest: int, sample: int) -> NDArray[np.intp]:
-    """Return all rows if there are at most ``largest``, a random sample, always the same, otherwise."""
+    """Return all rows if there are at most ``largest``, and otherwise a random sample that is always the same."""
     return np.arange(n) if n <= largest else np.random.default_rng(0).choice(n, sample, replace=False)

@@ -1,12 +1,12 @@
-"""The FFT kernel's relative error of the repulsive force against its spacing, on final maps.
+"""The relative error of the FFT kernel's repulsive force for several spacings of its mesh, on final maps.
 
     python benchmarks/fft_error.py
     python benchmarks/fft_error.py --mnist mnist.npz --n 2000 10000 70000
 
-The first takes maps of digits, the second of the first rows of MNIST, reduced to 50 dimensions; the exact forces take
-time that grows with the square of n. For t-SNE the force is the gradient of the potential, for SNE the sum of its two
-terms. Above 20,000 points the error is that of 5,000 of them, drawn at random. Times are medians of ten evaluations
-for all points, with as many threads as there are cores.
+The first command takes maps of digits, and the second command takes maps of the first rows of MNIST, reduced to 50
+dimensions. For t-SNE the force is the gradient of the potential, and for SNE it is the sum of its two terms. Above
+20,000 points, the error is that of 5,000 points drawn at random, because the time of exact forces grows with the square
+of n. Times are medians of ten evaluations for all points, with as many threads as there are cores.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MAX_ALL_POINTS, SAMPLE = 20_000, 5_000
 
 
 def repulsion(kernel: GradientKernel, Y: NDArray, similarity: Similarity) -> NDArray:
-    """Return the repulsive part of the gradient: of SNE for the Gaussian, of t-SNE without its factor otherwise."""
+    """Return the repulsive part of the gradient: of SNE for the Gaussian, and else of t-SNE without its factor."""
     kernel.set_points(Y)
     phi, gradient = kernel.potential()
     if isinstance(similarity, Gaussian):
@@ -41,16 +41,16 @@ def repulsion(kernel: GradientKernel, Y: NDArray, similarity: Similarity) -> NDA
 
 
 def repulsion_at(rows: NDArray, kernel: GradientKernel, Y: NDArray, similarity: Similarity) -> NDArray:
-    """Return rows of the `repulsion`; the term of a point itself, which ``at`` takes in, has no gradient."""
+    """Return rows of the `repulsion`. Reading ``at`` a point includes the point itself, whose term has no gradient."""
     kernel.set_points(Y)
     if isinstance(similarity, Gaussian):
-        phi, gradient = kernel.potential()  # of all points: they are the charges of the second term
+        phi, gradient = kernel.potential()  # of all points, because their inverses are the charges of the second term
         return gradient[rows] / phi[rows, None] + kernel.potential(1.0 / phi, Y[rows])[1]
     return kernel.potential(None, Y[rows])[1]
 
 
 def sweep(name: str, Y: NDArray, similarity: Similarity, workers: Workers) -> None:
-    """Print error and time for every spacing."""
+    """Print the error and the time for every spacing."""
     n = len(Y)
     rows = np.arange(n) if n <= MAX_ALL_POINTS else np.random.default_rng(0).choice(n, SAMPLE, replace=False)
     exact = repulsion_at(rows, ExactKernel(similarity, workers), Y, similarity)
@@ -67,7 +67,7 @@ def sweep(name: str, Y: NDArray, similarity: Similarity, workers: Workers) -> No
 
 
 def data_sets(mnist: Path | None, sizes: list[int]) -> Iterator[tuple[str, NDArray]]:
-    """Yield names and rows."""
+    """Yield the name and the rows of each data set."""
     if mnist is None:
         yield "digits", load_digits(return_X_y=True)[0]
         return
@@ -79,7 +79,7 @@ def data_sets(mnist: Path | None, sizes: list[int]) -> Iterator[tuple[str, NDArr
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mnist", type=Path, help="npz file with X (n, 784) and y; default: digits")
+    parser.add_argument("--mnist", type=Path, help="NPZ file with X (n, 784) and y; default: digits")
     parser.add_argument("--n", type=int, nargs="+", default=[2000, 10_000], help="numbers of rows of MNIST")
     arguments = parser.parse_args()
     with Workers(effective_n_threads(None)) as workers:

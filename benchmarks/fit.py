@@ -1,11 +1,12 @@
 """One fit of one library in a process of its own; ``measure`` runs this file as the child and reads what it prints.
 
-Threads are given by environment variables, which OpenMP and the BLAS libraries read when they are first imported, and
-by ``n_jobs``. The libraries print their progress: sktsne and scikit-learn have computed the cost that they print in any
-case, openTSNE computes it for the print, in 15 of 750 iterations.
+The number of threads is given by ``n_jobs`` and by environment variables, which OpenMP and the BLAS libraries read when
+they are first imported. The libraries print their progress. This costs sktsne and scikit-learn hardly any time, because
+they compute the printed cost in any case; openTSNE computes the cost for the print, in 15 of 750 iterations.
 
-Measure on an idle machine: threads that wait for each other at OpenMP barriers lose far more to another process than
-its share of the cores. What others used meanwhile is recorded, where the system tells.
+Measure on an idle machine. Another process takes far more time from threads that wait for each other at OpenMP barriers
+than its share of the cores. Where the system provides the numbers, the measurements include the time that other
+processes used.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 
 
 def measure(name: str, rows: Path, embedding: Path, seed: int, threads: int) -> dict[str, Any]:
-    """Fit the library to a file of rows and return what was measured; the map goes to the file ``embedding``.
+    """Fit the library to a file of rows, write the map to the file ``embedding``, and return the measurements.
 
-    "cold_start" is the time from the start of the process to the end of the fit, "trajectory" has pairs of seconds
-    since the start of the fit and the cost that the library reports then, without exaggeration, "others" is the number
-    of cores that other processes kept busy, on average.
+    "cold_start" is the time from the start of the process to the end of the fit. "trajectory" has pairs of the seconds
+    since the start of the fit and the cost without exaggeration that the library reports at that time. "others" is the
+    average number of cores that other processes kept busy.
     """
     environment = os.environ | {variable: str(threads) for variable in THREAD_VARIABLES} | {"PYTHONUNBUFFERED": "1"}
     command = [sys.executable, __file__, name, str(rows), str(embedding), str(seed), str(threads)]
@@ -55,7 +56,7 @@ def measure(name: str, rows: Path, embedding: Path, seed: int, threads: int) -> 
         raise RuntimeError(f"{name}: the process of the fit ended with status {process.returncode}")
     library = LIBRARIES[name]
     stages, trajectory = library.read(lines, facts)
-    # SNE's cost is a sum over the rows, and grows with their number.
+    # The cost of SNE is a sum over the rows, and grows with the number of rows.
     unit = facts["n"] if library.objective == "SNE" else 1
     reports = [*trajectory, (facts["seconds"], facts["reported_cost"])]
     return facts | {
@@ -71,7 +72,7 @@ def measure(name: str, rows: Path, embedding: Path, seed: int, threads: int) -> 
 
 
 def busy_elsewhere() -> float | None:
-    """Return the seconds that cores have spent on other things than this process and its children, or None."""
+    """Return the seconds that cores have spent on other processes, or None where the system does not provide them."""
     statistics = Path("/proc/stat")
     if not statistics.exists():
         return None
@@ -82,9 +83,9 @@ def busy_elsewhere() -> float | None:
 
 
 def peak_memory() -> int | None:
-    """Return the largest resident memory of this process in bytes, or None where the system does not tell.
+    """Return the largest resident memory of this process in bytes, or None where the system does not provide it.
 
-    On Linux ``ru_maxrss`` would not do: it outlives exec, so that of a child starts with what its parent had used.
+    On Linux ``ru_maxrss`` would be too large, because it survives exec: a child begins with the value of its parent.
     """
     status = Path("/proc/self/status")
     if status.exists() and (peak := re.search(r"VmHWM:\s+(\d+) kB", status.read_text())):

@@ -2,8 +2,8 @@
 
     python benchmarks/grid_search.py
 
-Ten nearest neighbors in the map classify rows that were placed in it by ``transform``. The data are scikit-learn's
-digits, scaled and reduced to 30 principal components within each of the five folds.
+``transform`` places the held-out rows in the map of the other rows, and ten nearest neighbors in the map classify them.
+The data are scikit-learn's digits, scaled and reduced to 30 principal components within each of the five folds.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--estimator", choices=ESTIMATORS, default="TSNE")
     parser.add_argument("--perplexity", type=float, nargs="+", default=[5, 15, 30, 50, 100])
-    parser.add_argument("--n-jobs", type=int, nargs="+", default=[0, 2], help="0 stands for None")
+    parser.add_argument("--n-jobs", type=int, nargs="+", default=[0, 2], help="numbers of processes; 0 stands for None")
     arguments = parser.parse_args()
     X, y = load_digits(return_X_y=True)
     pipeline = Pipeline([

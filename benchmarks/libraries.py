@@ -1,7 +1,7 @@
-"""The libraries that are compared: how each is fitted with its defaults, and how to read what it prints.
+"""The libraries that are compared: how each library is fitted with its defaults, and how its output is read.
 
-The child process of a fit imports this file before it times the import of the library, so nothing here imports more
-than the standard library until a fit is asked for.
+The child process of a fit imports this file before it measures the import of the library. This file therefore imports
+nothing beyond the standard library until a fit begins.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-# A printed line, with the seconds from the start of the fit to its arrival.
+# A printed line, after the seconds from the start of the fit until the line was read.
 Line = tuple[float, str]
 Facts = dict[str, Any]
 Stages = dict[str, float]
@@ -22,9 +22,9 @@ Trajectory = list[tuple[float, float]]
 class Library(NamedTuple):
     """A library, or a variant of one.
 
-    ``fit(X, seed, threads)`` runs in the child, and returns the map and what the estimator tells: "iterations",
-    "reported_cost", and what ``read`` needs. ``read(lines, facts)`` runs in the parent, and returns the seconds of the
-    stages and the costs of the phase without exaggeration, each with its time.
+    ``fit(X, seed, threads)`` runs in the child. It returns the map and facts about the fit: "iterations",
+    "reported_cost", and further facts for ``read``. ``read(lines, facts)`` runs in the parent. It returns the seconds
+    of the stages, and the costs of the iterations without exaggeration, each after its time.
     """
 
     module: str

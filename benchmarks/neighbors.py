@@ -1,13 +1,14 @@
-"""The neighbor search: seconds by metric and kind of rows, beside another version of sktsne or another library.
+"""Time and recall of the search for neighbors, by metric and kind of rows, beside another version or openTSNE.
 
     python benchmarks/neighbors.py --mnist mnist.npz
     python benchmarks/neighbors.py --mnist mnist.npz --before ../sktsne-before --cases mnist jaccard
 
-Every measurement is a process of its own, which fits `SNE` for one iteration and reads ``timings_["neighbors"]``, or
-for "genes" takes the seconds of a whole fit of `TSNE`. The versions take turns, ``--repeats`` times; the table has
-medians, and the ratio to this version's. ``--before`` is the folder of another version, built in place. The recall is
-that of 200 rows, by distance: of neighbors at equal distances any is right. ``--opentsne`` measures openTSNE's
-affinities with its defaults for the metric, in processes that have compiled pynndescent before.
+Every measurement runs in a process of its own, which fits `SNE` for one iteration and reads ``timings_["neighbors"]``.
+For "genes", the process measures a whole fit of `TSNE` instead. The versions take turns, ``--repeats`` times. The
+script prints the medians, and their ratios to the median of this version. ``--before`` is the folder of another version
+that is built in place. The recall is that of 200 rows, judged by distance: of several neighbors at the same distance,
+any is correct. ``--opentsne`` also measures openTSNE's affinities with its defaults for the metric, after pynndescent
+has been compiled in the same process.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse, load_npz, save_npz
 from sklearn.metrics import pairwise_distances
 
-# The name of a case: a function of an npz file of MNIST that makes rows, and parameters of the estimator.
+# A case has a name, a function that makes rows (from an NPZ file of MNIST if it needs one), and parameters of the
+# estimator.
 Rows = Callable[[Path | None], Any]
 
 
@@ -60,7 +62,7 @@ def fingerprints(n: int) -> Rows:
 
 
 def vectors_of_texts(path: Path | None) -> NDArray[np.floating]:
-    """Return rows like embeddings of texts: a hundred topics in 24 dimensions, and noise in 768."""
+    """Return rows that resemble embeddings of texts: a hundred topics in 24 dimensions, and noise in 768 dimensions."""
     rng = np.random.default_rng(0)
     hidden = rng.normal(size=(20_000, 24)) + 2.0 * rng.normal(size=(100, 24))[rng.integers(0, 100, 20_000)]
     return (hidden @ rng.normal(size=(24, 768)) + 1.5 * rng.normal(size=(20_000, 768))).astype(np.float32)
@@ -104,7 +106,7 @@ SAMPLE = 200
 
 
 def measure(case: str, file: Path, threads: int, library: str) -> dict[str, Any]:
-    """Return seconds of the search for neighbors, the recall, and the largest memory of this process in GB."""
+    """Return the seconds of the search for neighbors, its recall, and the peak memory of this process in GB."""
     parameters = CASES[case][1]
     X: Any = csr_array(load_npz(file)) if case == "sparse" else np.load(file, allow_pickle=False)
     begin = time.perf_counter()
@@ -133,7 +135,7 @@ def _opentsne(X: Any, metric: str, threads: int) -> float:
 
 
 def _recall(X: Any, conditional: Any, metric: str) -> float:
-    """Return the part of the nearest neighbors that is among the entries of conditional probabilities."""
+    """Return the fraction of the nearest neighbors for which the conditional probabilities have an entry."""
     rows = np.sort(np.random.default_rng(1).choice(X.shape[0], min(SAMPLE, X.shape[0]), replace=False))
     if metric in ("jaccard", "dice", "hamming"):
         X = X != 0.0
@@ -150,7 +152,7 @@ def _recall(X: Any, conditional: Any, metric: str) -> float:
 
 
 def run(case: str, file: Path, threads: int, library: str, folder: Path | None) -> dict[str, Any]:
-    """Return what a new process measures, of the package in a folder or of the installed one."""
+    """Return the measurements of a new process, which uses the package in a folder or the installed package."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     if folder is not None:
         environment["PYTHONPATH"] = str(folder.resolve())
@@ -162,9 +164,9 @@ def run(case: str, file: Path, threads: int, library: str, folder: Path | None) 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mnist", type=Path, help="npz file with X (n, 784) and y; else openml.org is asked")
+    parser.add_argument("--mnist", type=Path, help="NPZ file with X (n, 784) and y; default: MNIST from openml.org")
     parser.add_argument("--before", type=Path, help="folder of another version of sktsne")
-    parser.add_argument("--opentsne", action="store_true", help="measure openTSNE, too")
+    parser.add_argument("--opentsne", action="store_true", help="also measure openTSNE")
     parser.add_argument(
         "--cases", nargs="+", choices=list(CASES), default=[case for case in CASES if case != "deformed"]
     )
@@ -191,7 +193,7 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         for case in arguments.cases:
             file = Path(folder) / case
-            # The memory of a process counts from that of the one that began it: this one stays small.
+            # The peak memory of a process begins with that of the process that started it: this one stays small.
             making = [sys.executable, __file__, "--make", case, str(file)]
             subprocess.run(making + (["--mnist", str(arguments.mnist)] if arguments.mnist else []), check=True)
             results: dict[str, list[dict[str, Any]]] = {name: [] for name in versions}
@@ -203,7 +205,7 @@ def main() -> None:
 
 
 def report(case: str, results: dict[str, list[dict[str, Any]]]) -> None:
-    """Print the medians of a case, with the ratio to those of this version."""
+    """Print the medians of a case, and their ratios to the median of this version."""
     medians = {name: statistics.median(one["seconds"] for one in those) for name, those in results.items()}
     for name, those in results.items():
         recall, memory = those[-1].get("recall"), those[-1].get("memory")

@@ -1,9 +1,9 @@
-"""The documentation's page of benchmarks and the README's table, from the measurements in ``benchmarks/results``.
+"""The documentation's page of benchmarks and the README's table, made from the measurements in ``benchmarks/results``.
 
     python benchmarks/page.py
 
-writes docs/benchmarks.rst and its plots, as every build of the documentation does, and the table in README.md. Files of
-results are what the scripts were given as ``--results``.
+writes docs/benchmarks.rst and its plots, as every build of the documentation does, and the table in README.md. The
+files in ``benchmarks/results`` are those that the scripts wrote with ``--results``.
 """
 
 from __future__ import annotations
@@ -24,14 +24,17 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PLOTS = Path("generated", "benchmarks")
 DATA = {
-    "mnist": ("MNIST", "The first n of 70,000 images of handwritten digits, reduced to 50 principal components."),
-    "digits": ("Digits", "scikit-learn's 1,797 images of 8 x 8 pixels."),
-    "deformed": ("Deformed MNIST", "Digits of MNIST, turned, shifted and bent at random, 50 principal components."),
+    "mnist": ("MNIST", "The rows are the first n of 70,000 images of digits, reduced to 50 principal components."),
+    "digits": ("Digits", "The rows are scikit-learn's 1,797 images of handwritten digits, with 8 x 8 pixels each."),
+    "deformed": (
+        "Deformed MNIST",
+        "The rows are digits of MNIST, turned, shifted and bent at random, and reduced to 50 principal components.",
+    ),
 }
 CAPTIONS = {
     "seconds": "Seconds of a fit against the number of rows",
-    "cost": "Cost against seconds: lines are what the libraries report, from the end of early exaggeration on, each by "
-    "its own reckoning; dots are the evaluator's cost of the final map",
+    "cost": "Cost against seconds. A line shows the costs that a library reports after early exaggeration, computed in "
+    "its own way; a dot shows the evaluator's cost of the final map",
     "memory": "Peak memory of the process against the number of rows",
     "threads": "Seconds of a fit against the number of threads",
 }
@@ -39,9 +42,9 @@ INTRODUCTION = """\
 Benchmarks
 ==========
 
-sktsne beside openTSNE and scikit-learn, each with its defaults, on the same data with the same number of threads. All
-that follows on this page is made from measurements that the scripts in ``benchmarks`` have written to
-``benchmarks/results``; `How it was measured`_ has machines, versions, dates and commands.
+This page compares sktsne with openTSNE and scikit-learn, each with its defaults, on the same data and with the same
+number of threads. The plots and tables are made from measurements that the scripts in ``benchmarks`` have written to
+``benchmarks/results``. `How it was measured`_ explains the columns, and gives machines, versions, dates and commands.
 """
 # The README shows these numbers of rows of each data set.
 README_ROWS = {"digits": (1797,), "mnist": (10_000, 70_000)}
@@ -88,7 +91,10 @@ def _placements(files: dict[str, dict[str, Any]]) -> Iterator[str]:
             cells = [run["library"], f"{run['rows']:,}", f"{run['n']:,}", f"{statistics.median(run['seconds']):.2f}"]
             lines.append([*cells, f"{run['accuracy']:.4f}"])
     if len(lines) > 1:
-        yield _heading("New points") + "Rows of MNIST placed by ``transform`` in the map of others, medians.\n"
+        yield (
+            _heading("New points")
+            + "``transform`` places rows of MNIST in the map of other rows. Seconds are medians.\n"
+        )
         yield _csv_table(lines)
     lines = [["workers", "rows", "landmarks", "seconds", "rows a second", "peak memory of a worker, MB", "10-NN"]]
     for content in files.values():
@@ -101,7 +107,10 @@ def _placements(files: dict[str, dict[str, Any]]) -> Iterator[str]:
             ]
             lines.append([str(cell) for cell in cells])
     if len(lines) > 1:
-        yield _heading("Data that does not fit") + "Rows of a Dask array, made by the tasks that place them in a map.\n"
+        yield (
+            _heading("Data that does not fit")
+            + "Dask workers place the rows of an array in a map. The tasks also make the rows.\n"
+        )
         yield _csv_table(lines)
 
 
@@ -110,7 +119,10 @@ def _circumstances(files: dict[str, dict[str, Any]]) -> Iterator[str]:
     for name, content in files.items():
         what = content["circumstances"]
         versions = ", ".join(f"{package} {version}" for package, version in what["versions"].items())
-        yield f"``{name}.json``, {what['date']}, commit {what['commit']}; {what['machine']}; {versions}:\n"
+        yield (
+            f"``{name}.json`` was measured on {what['date']} at commit {what['commit']}. The machine was "
+            f"{what['machine']}. The versions were {versions}. The command was\n"
+        )
         yield f".. code-block:: bash\n\n   {what['command']}\n"
 
 
@@ -129,11 +141,15 @@ def readme_table() -> str:
                     values = [f"{median(group, key):.4f}" for key in ("cost", "accuracy", "trustworthiness")]
                     lines.append([title + library, f"{median(group, 'seconds'):.3g}", *values])
                     title = ""
-            counts.append(f"{len(next(g for key, g in by_group.items() if key[:2] == (n, most)))} ({n:,} rows)")
+            count = len(next(g for key, g in by_group.items() if key[:2] == (n, most)))
+            counts.append(f"{count} {'fit' if count == 1 else 'fits'} ({n:,} rows)")
     machines = sorted(
         {content["circumstances"]["machine"] for content in files.values() if content.get("data") in README_ROWS}
     )
-    source = f"Medians of {', '.join(counts)} fits of each library, {most} threads, {' and '.join(machines)}."
+    source = (
+        f"Each number is the median of {' or '.join(counts)} of the library, with {most} threads on this machine: "
+        f"{' and '.join(machines)}."
+    )
     return "\n".join([markdown(lines), source, "", *_placement_sentences(files), ""])
 
 

@@ -1,10 +1,10 @@
-"""New rows in a finished map: seconds of `transform` and accuracy of the placed rows, of sktsne and openTSNE.
+"""Seconds of `transform` for new rows in a finished map, and accuracy of the placed rows, for sktsne and openTSNE.
 
     python benchmarks/placement.py --mnist mnist.npz --threads 2
 
-Each library fits the first 60,000 rows of MNIST (50 components) with its defaults, and places the last 10,000, the
-libraries taking turns, ``--repeats`` times. The accuracy is that of ten nearest neighbors among the map of the fit;
-that of a map of all 70,000 rows is the one to come near to. ``--results`` is a file to keep the measurements in.
+Each library fits the first 60,000 rows of MNIST (50 components) with its defaults, and places the last 10,000 rows. The
+libraries take turns, ``--repeats`` times. The accuracy is that of ten nearest neighbors in the map of the fit; compare
+it with the accuracy in a map of all 70,000 rows. ``--results`` names a file that receives the measurements.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def fit_sktsne(X: NDArray, threads: int) -> Any:
 
 
 def fit_opentsne(X: NDArray, threads: int) -> Any:
-    """Return the map, which transforms, twice."""
+    """Return the map twice, because openTSNE's map has `transform` itself."""
     from openTSNE import TSNE
 
     embedding = TSNE(random_state=0, n_jobs=threads).fit(X)
@@ -44,8 +44,8 @@ LIBRARIES = {"sktsne": fit_sktsne, "openTSNE": fit_opentsne}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mnist", type=Path, required=True, help="npz file with X (n, 784) and y")
-    parser.add_argument("--train", type=int, default=60_000, help="rows of the fit")
+    parser.add_argument("--mnist", type=Path, required=True, help="NPZ file with X (n, 784) and y")
+    parser.add_argument("--train", type=int, default=60_000, help="number of rows of the fit")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--libraries", nargs="+", default=list(LIBRARIES))

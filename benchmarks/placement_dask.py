@@ -1,10 +1,10 @@
-"""Rows of a Dask array in the map of a sample: rows per second and memory, with one worker process and with more.
+"""Rows of a Dask array in the map of a sample: rows per second and memory, with one worker process and with several.
 
     python benchmarks/placement_dask.py --mnist mnist.npz --rows 1000000 --workers 1 2
 
-Every row is one of MNIST, reduced to 50 dimensions, with noise of a tenth of the columns' standard deviation. The
-chunks are made by the tasks that place them. Each worker is a process with one thread. The landmarks are fitted once,
-with all cores, and the model is kept in the file of ``--model``; the measurements in that of ``--results``.
+Every row is a row of MNIST, reduced to 50 dimensions, with noise of a tenth of the columns' standard deviation. The
+tasks that place a chunk also make the chunk. Each worker is a process with one thread. The landmarks are fitted once,
+with all cores. The file of ``--model`` keeps the fitted model, and the file of ``--results`` keeps the measurements.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ ROWS, LABELS = "rows.npy", "labels.npy"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mnist", type=Path, required=True, help="npz file with X (n, 784) and y")
+    parser.add_argument("--mnist", type=Path, required=True, help="NPZ file with X (n, 784) and y")
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--landmarks", type=int, default=50_000)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--neighbors", default="auto", help="the parameter of TSNE")
+    parser.add_argument("--neighbors", default="auto", help="the parameter neighbors of TSNE")
     parser.add_argument("--model", type=Path, help="file of the fitted model")
     parser.add_argument("--results", type=Path)
     arguments = parser.parse_args()
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def write_rows(mnist: Path, folder: Path) -> None:
-    """Write the rows of MNIST and their labels to files, which every process maps."""
+    """Write the rows of MNIST and their labels to files, which every process maps into its memory."""
     images, labels = load_mnist(mnist)
     np.save(folder / ROWS, reduction(images).transform(images.astype(np.float32)).astype(np.float32))
     np.save(folder / LABELS, labels)
@@ -70,7 +70,7 @@ def chunks(n: int) -> tuple[int, ...]:
 
 
 def chosen_rows(block: int, size: int, n: int) -> tuple[NDArray, np.random.Generator]:
-    """Return which rows of MNIST a chunk has, and what makes its noise."""
+    """Return the rows of MNIST that a chunk has, and the generator of its noise."""
     random = np.random.default_rng([0, block])
     return random.integers(n, size=size), random
 
@@ -83,7 +83,7 @@ def noisy_rows(folder: str, n: int, block_id: tuple[int, int]) -> NDArray[np.flo
 
 
 def fitted_model(X: da.Array, arguments: argparse.Namespace) -> Any:
-    """Return the map of the landmarks, from the file if it is there."""
+    """Return the fitted map of the landmarks, from the file of ``--model`` if the file exists."""
     if arguments.model is not None and arguments.model.exists():
         return joblib.load(arguments.model)
     begin = time.perf_counter()
@@ -97,7 +97,7 @@ def fitted_model(X: da.Array, arguments: argparse.Namespace) -> Any:
 
 
 def place(model: Any, X: da.Array, n_workers: int, folder: str) -> dict[str, float]:
-    """Place all rows, print what it took, and return it."""
+    """Place all rows; print and return the time, the memory and the accuracy."""
     with (
         dask.config.set({"distributed.worker.memory.target": False, "distributed.worker.memory.spill": False}),
         LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address=":0") as cluster,
@@ -124,7 +124,7 @@ def place(model: Any, X: da.Array, n_workers: int, folder: str) -> dict[str, flo
 
 
 def accuracy(positions: NDArray, n: int, folder: str) -> float:
-    """Return how many rows of the second chunk have the label that their neighbors in the others have."""
+    """Return the fraction of the second chunk's rows whose label their neighbors in other chunks predict."""
     labels = np.load(Path(folder) / LABELS)
     of_rows = np.concatenate([
         labels[chosen_rows(block, size, len(labels))[0]] for block, size in enumerate(chunks(n))

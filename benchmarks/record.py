@@ -1,4 +1,4 @@
-"""What stands beside every measurement that is kept: command, date, commit, machine and versions."""
+"""The circumstances that every file of measurements records: command, date, commit, machine and versions."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def save(file: Path, results: dict[str, Any]) -> None:
 
 
 def circumstances() -> dict[str, Any]:
-    """Return how, when, where and with what this process measures."""
-    # Of paths only the names, which are the same on every machine.
+    """Return the command, the date, the commit, the machine and the versions of this process."""
+    # Paths are reduced to their names, which are the same on every machine.
     words = [Path(sys.argv[0]).name, *(Path(word).name if os.sep in word else word for word in sys.argv[1:])]
     return {
         "command": "python benchmarks/" + " ".join(words),
@@ -36,7 +36,7 @@ def circumstances() -> dict[str, Any]:
 
 
 def commit() -> str | None:
-    """Return the commit of the checkout, with a plus sign if the package was changed since, or None outside of one."""
+    """Return the commit of the checkout, with a plus sign if the package has changes, or None outside of a checkout."""
     folder = Path(__file__).parents[1]
     try:
         described = subprocess.run(
@@ -49,7 +49,7 @@ def commit() -> str | None:
 
 
 def machine() -> str:
-    """Return processor, cores, memory and system."""
+    """Return the processor, the number of cores, the memory and the system."""
     processor, memory = platform.processor() or platform.machine(), ""
     information = Path("/proc/cpuinfo")
     if information.exists() and (name := re.search(r"model name\s*:\s*(.+)", information.read_text())):
@@ -60,7 +60,7 @@ def machine() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what takes part and is installed."""
+    """Return the versions of Python and of the installed packages that take part."""
     found = {"Python": platform.python_version()}
     for package in PACKAGES:
         try:

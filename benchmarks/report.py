@@ -1,4 +1,4 @@
-"""The results of ``compare.py`` as a table and as plots."""
+"""The results of ``compare.py``, as a table and as plots."""
 
 from __future__ import annotations
 
@@ -15,23 +15,38 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 Fit = dict[str, Any]
 Table = list[list[str]]
 STAGES = ("neighbors", "affinities", "optimization")
-# Cores that other processes kept busy during a fit, above which its time is not to be trusted.
+# The time of a fit is not reliable if other processes kept more than this number of cores busy.
 DISTURBANCE = 0.1
 # A library has the same color in every plot.
 COLORS = dict(zip(LIBRARIES, ("#0072B2", "#56B4E9", "#E69F00", "#009E73", "#CC79A7"), strict=True))
 NOTES = """\
-Medians over the fits; of the seconds of the fit also the smallest and the largest. The ratio is that of the seconds to
-those of sktsne. The stages are what each library says of itself, and the rest is what they leave of the fit. A cold
-start is a new process, its import and its fit. The memory is the peak of the whole process. The cost is of one float64
-evaluator: affinities of perplexity 30 over exact neighbors, all pairs in the normalization (above 100,000 rows
-estimated, from 10,000 rows against all); that of sktsne-SNE is the cost of SNE per row, another quantity. 10-NN is the
-3-fold accuracy of 10 nearest neighbors in the map. Trustworthiness is that of 10 neighbors, above 5,000 rows of a
-sample of 5,000 among themselves.
+Each number in a table is the median over the fits of its line. The columns are:
+
+seconds
+    The seconds of the fit; in brackets the smallest and the largest value.
+ratio
+    The seconds divided by the seconds of sktsne.
+neighbors, affinities, optimization, rest
+    The seconds of the stages, as each library reports them, and the rest of the fit.
+import, cold start
+    The seconds of the import, and the seconds of a new process from its start to the end of the fit.
+memory
+    The peak memory of the whole process.
+cost
+    The cost of the final map, which one evaluator computes in float64 for all libraries. The evaluator takes affinities
+    of perplexity 30 over exact neighbors, and all pairs in the normalization. Above 100,000 rows, it estimates the
+    normalization from 10,000 rows against all rows. The cost of sktsne-SNE is the cost of SNE per row, which does not
+    compare with the cost of t-SNE.
+10-NN
+    The accuracy of 10 nearest neighbors in the map, by 3-fold cross-validation.
+trustworthiness
+    The trustworthiness of 10 neighbors. Above 5,000 rows, it is that of a sample of 5,000 rows among themselves.
+
 """
 
 
 def groups(fits: list[Fit]) -> dict[tuple[int, int, str], list[Fit]]:
-    """Return the fits by number of rows, threads and library: few rows first, many threads first, then as measured."""
+    """Return the fits by number of rows, threads and library, sorted from few rows to many and many threads to few."""
     result: dict[tuple[int, int, str], list[Fit]] = {}
     for fit in sorted(fits, key=lambda fit: (fit["n"], -fit["threads"])):
         result.setdefault((fit["n"], fit["threads"], fit["library"]), []).append(fit)
@@ -39,7 +54,7 @@ def groups(fits: list[Fit]) -> dict[tuple[int, int, str], list[Fit]]:
 
 
 def table(fits: list[Fit]) -> Table:
-    """Return the cells of a table with a line for each number of rows and threads, and library."""
+    """Return the cells of a table with a line for each number of rows, number of threads and library."""
     header = ["library", "n", "threads", "fits", "seconds", "ratio", *STAGES, "rest", "import", "cold start"]
     header += ["memory, MB", "iterations", "cost", "10-NN", "trustworthiness"]
     lines = [header]
@@ -68,14 +83,14 @@ def disturbed(fits: list[Fit]) -> str:
 
 
 def markdown(lines: Table) -> str:
-    """Return the table in Markdown, numbers at the right."""
+    """Return the table in Markdown, with numbers aligned at the right."""
     header, *body = lines
     rule = ["---"] + ["---:"] * (len(header) - 1)
     return "".join("| " + " | ".join(cells) + " |\n" for cells in (header, rule, *body))
 
 
 def plot(stem: Path, kind: str, fits: list[Fit]) -> dict[str, Path]:
-    """Draw what there is to compare in files STEM-NAME.KIND; return them by name."""
+    """Draw the plots to files STEM-NAME.KIND; return the files by NAME."""
     most = max(fit["threads"] for fit in fits)
     with_most = [fit for fit in fits if fit["threads"] == most]
     figures = {}
@@ -92,7 +107,7 @@ def plot(stem: Path, kind: str, fits: list[Fit]) -> dict[str, Path]:
 
 
 def plot_against_rows(fits: list[Fit], value: Callable[[Fit], float], label: str) -> Figure:
-    """Plot a measurement against the number of rows; bars from the smallest to the largest."""
+    """Plot medians of a measurement against the number of rows, with bars from the smallest to the largest value."""
     figure = Figure(figsize=(6, 4.5), layout="constrained")
     axes = figure.subplots()
     by_group = groups(fits)
@@ -108,9 +123,10 @@ def plot_against_rows(fits: list[Fit], value: Callable[[Fit], float], label: str
 
 
 def plot_costs(fits: list[Fit]) -> Figure:
-    """Plot the cost against the seconds for each number of rows, of the first fit.
+    """Plot the cost of the first fit against the seconds, for each number of rows.
 
-    Lines are what the libraries report, each by its own reckoning; dots are the evaluator's cost of the final map.
+    Lines show the costs that the libraries report, each computed in its own way; dots show the evaluator's cost of the
+    final map.
     """
     sizes = sorted({fit["n"] for fit in fits})
     objectives = list(dict.fromkeys(LIBRARIES[fit["library"]].objective for fit in fits))
@@ -135,7 +151,7 @@ def plot_costs(fits: list[Fit]) -> Figure:
 
 
 def plot_threads(fits: list[Fit]) -> Figure:
-    """Plot the seconds of a fit against the number of threads, for each number of rows with several."""
+    """Plot the seconds of a fit against the number of threads, for numbers of rows with several numbers of threads."""
     by_group = groups(fits)
     sizes = sorted({n for n, threads, _ in by_group if any(key[0] == n and key[1] != threads for key in by_group)})
     figure = Figure(figsize=(1.5 + 4.0 * len(sizes), 4.0), layout="constrained")
@@ -152,7 +168,7 @@ def plot_threads(fits: list[Fit]) -> Figure:
 
 
 def _finish(axes: Any, logarithmic: tuple[Axis, ...]) -> None:
-    """Mark 1, 2 and 5 of each decade of logarithmic axes, as plain numbers."""
+    """Label 1, 2 and 5 in each decade of logarithmic axes, as plain numbers."""
     for axis in logarithmic:
         axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axis.set_major_formatter(StrMethodFormatter("{x:,g}"))

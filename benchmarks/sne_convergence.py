@@ -1,8 +1,8 @@
-"""How far a default fit of SNE gets on digits: the norm of its gradient at the start and at the end.
+"""The norm of SNE's gradient at the start and at the end of a default fit of digits.
 
     python benchmarks/sne_convergence.py
 
-Time, cost and accuracy of the same fit are ``compare.py --libraries sktsne-SNE``.
+``compare.py --libraries sktsne-SNE`` measures time, cost and accuracy of the same fit.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from sktsne.similarities import Gaussian
 def main() -> None:
     X, _ = load_digits(return_X_y=True)
     model = SNE(random_state=0).fit(X)
-    # One step that moves nothing.
+    # A fit of one step that moves nothing returns the start.
     start = SNE(random_state=0, max_iter=1, learning_rate=1e-300).fit(X).embedding_
     similarity = Gaussian()
     with Workers(effective_n_threads(None)) as workers:
         objective = ConditionalKL(model.affinities_, similarity, ExactKernel(similarity, workers), workers)
         first, last = (float(np.linalg.norm(objective(Y)[0])) for Y in (start, model.embedding_))
-    print(f"SNE, digits, all defaults: {model.n_iter_ + 1} iterations")
-    print(f"gradient norm {first:.2e} at the start, {last:.2e} at the end: {first / last:.1e} to one")
+    print(f"SNE of digits, with all defaults, ended after {model.n_iter_ + 1} iterations.")
+    print(f"The norm of the gradient is {first:.2e} at the start and {last:.2e} at the end.")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
-"""Time and error of the repulsive force by tree: the Barnes-Hut kernels of sktsne, openTSNE and scikit-learn.
+"""Time and error of the repulsive force by a tree: the Barnes-Hut kernels of sktsne, openTSNE and scikit-learn.
 
     python benchmarks/tree_error.py --threads 2
     python benchmarks/tree_error.py --mnist mnist.npz --n 10000 --threads 2
 
-On final maps of sktsne in two and three dimensions, of digits or of the first rows of MNIST (reduced to 50 dimensions).
-Each evaluation builds its tree, as an iteration does; times are medians of ``--repeats``, the libraries taking turns.
-The error is that of the t-SNE force against exact sums, relative to their norm, with the peers' units fitted. Kernels
-of the peers are private functions: this script was written for openTSNE 1.0 and scikit-learn 1.9.
+The maps are final maps of sktsne in two and three dimensions, of digits or of the first rows of MNIST (reduced to 50
+dimensions). Each evaluation builds its tree, as an iteration does. Times are medians of ``--repeats`` evaluations, in
+which the libraries take turns. The error is that of the t-SNE force against exact sums, relative to their norm, after
+the force of each library has been scaled to fit best. The kernels of openTSNE and scikit-learn are private functions;
+this script was written for openTSNE 1.0 and scikit-learn 1.9.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ Force = Callable[[NDArray, float], NDArray]
 
 
 def libraries(workers: Workers) -> dict[str, Force]:
-    """Return functions of a map and an angle that return the repulsive force."""
+    """Return for each library a function of a map and an angle that returns the repulsive force."""
     import openTSNE._tsne as opentsne
     from openTSNE.quad_tree import QuadTree
     from sklearn.manifold import _barnes_hut_tsne
@@ -64,13 +65,13 @@ def libraries(workers: Workers) -> dict[str, Force]:
 
 
 def error_of(force: NDArray, exact: NDArray) -> float:
-    """Return the relative error with the best unit."""
+    """Return the relative error after the force has been scaled to fit best."""
     unit = np.vdot(force, exact) / np.vdot(force, force)
     return float(np.linalg.norm(unit * force - exact) / np.linalg.norm(exact))
 
 
 def sweep(name: str, Y: NDArray, repeats: int, workers: Workers) -> None:
-    """Print error and time of every library and angle."""
+    """Print the error and the time of every library at every angle."""
     kernel = ExactKernel(StudentT(), workers)
     kernel.set_points(Y)
     exact = kernel.potential()[1]
@@ -91,7 +92,7 @@ def sweep(name: str, Y: NDArray, repeats: int, workers: Workers) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mnist", type=Path, help="npz file with X (n, 784) and y; default: digits")
+    parser.add_argument("--mnist", type=Path, help="NPZ file with X (n, 784) and y; default: digits")
     parser.add_argument("--n", type=int, nargs="+", default=[10_000], help="numbers of rows of MNIST")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)

@@ -1,6 +1,7 @@
 """Every option with every kernel and number of components: fitted and checked, or refused with the error that says why.
 
-Run as a program this writes docs/combinations.rst from what happens. A test compares.
+As a program, ``python tests/test_combinations.py``, this file writes docs/combinations.rst from what happens. A test
+compares the page with what happens.
 """
 
 import functools
@@ -410,22 +411,24 @@ INTRODUCTION = """\
 Combinations
 ============
 
-.. Written by ``python tests/test_combinations.py``; a test fails where it is not what happens.
+.. Written by ``python tests/test_combinations.py``; a test fails if the page differs from what happens.
 
-Options that concern the map combine freely with the kernels; the exceptions raise an error before any work is done.
-Each cell below has a sign for 1, 2, 3 and 4 components, in this order, for the ``method`` of its column:
+This page shows, for each option that changes the map, with which kernels and numbers of components it works. Nearly all
+options work with all kernels. A combination that does not work raises an error before any computation starts.
+
+Each row of the tables is a set of options, and each column is a ``method``. A cell has four signs, for 1, 2, 3 and 4
+components in this order:
 
 ✓
-    was fitted and checked: the map is finite, its cost is below that of the start and is the one that exact sums give,
-    and the gradient equals finite differences of the exact cost. With "exact", a kernel of your own, and "auto", which
-    is exact for so few rows, it does in double precision; with "fft" within 1 % of the repulsive force, 2 % below one
-    degree of freedom; with "barnes_hut" within 3 %, and with ``angle=0`` in single precision.
+    The map was computed and checked. It is finite, and its cost is below the cost of the start and agrees with exact
+    sums. The gradient agrees with finite differences of the exact cost: in double precision for "exact", for a callable
+    and for "auto", which is exact for so few rows; within 1 % of the repulsive force for "fft", or 2 % below one degree
+    of freedom; within 3 % for "barnes_hut", and in single precision with ``angle=0``.
 a number
-    was refused, with the error of that number at the end of the page.
+    The combination raised the error with this number in the list at the end of the page.
 
-Parameters that are not named have their defaults, but for a perplexity of 6 and {max_iter} iterations: the data are {n}
-rows.
-Where ``TSNE`` and ``SNE`` differ both have a row.
+The data have {n} rows. Parameters that a row does not name have their defaults, except that the perplexity is 6 and
+``max_iter`` is {max_iter}. A set of options has two rows where the results of ``TSNE`` and ``SNE`` differ.
 """
 
 
@@ -459,7 +462,7 @@ def render():
             for name, cells in [("", tsne)] if tsne == sne else [("TSNE: ", tsne), ("SNE: ", sne)]:
                 lines += [f"   * - {name}{label}", *(f"     - {cell}" for cell in cells)]
         lines.append("")
-    lines += ["Errors", "------", "", "With the values of the first cell that has the number.", ""]
+    lines += ["Errors", "------", "", "Each message has the values of the first cell with its number.", ""]
     lines += [f"{number}. ``{kind.__name__}``: ``{message}``" for number, kind, message in errors.values()]
     return "\n".join(lines) + "\n"
 

@@ -1,10 +1,10 @@
-"""A gradient kernel by array arithmetic: the worked example of the user guide."""
+"""A gradient kernel written with NumPy: the worked example of the user guide."""
 
 import numpy as np
 
 
 class ArrayKernel:
-    """The potentials of both methods, by NumPy, some rows at a time."""
+    """Compute the potentials of both methods with NumPy, a block of rows at a time."""
 
     dtype = np.float64
 
@@ -13,11 +13,11 @@ class ArrayKernel:
         self.rows = rows
 
     def set_points(self, Y):
-        """Keep the sources."""
+        """Keep the points."""
         self.Y = Y
 
     def potential(self, charges=None, at=None):
-        """Return the potential and its gradient, at the sources or elsewhere."""
+        """Return the potential and its gradient, at the points or at other places."""
         targets = self.Y if at is None else at
         phi, grad_phi = np.empty(len(targets)), np.empty(targets.shape)
         for start in range(0, len(targets), self.rows):
