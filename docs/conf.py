@@ -38,6 +38,8 @@ sphinx_gallery_conf = {
     "gallery_dirs": "gallery",
     "within_subsection_order": "FileNameSortKey",
     "abort_on_example_error": True,
+    # The shape of most figures of the examples, so that the thumbnails have no empty margins.
+    "thumbnail_size": (480, 360),
     "doc_module": "sktsne",
     "backreferences_dir": "gallery/backreferences",
     "reference_url": {"sktsne": None},
