@@ -27,14 +27,14 @@ from sktsne.metrics import continuity, knn_accuracy, trustworthiness
 
 for model in (tsne, sne):
     Y = model.embedding_
-    print(
-        f"{type(model).__name__:4}  trustworthiness {trustworthiness(X, Y):.3f}  continuity {continuity(X, Y):.3f}  "
-        f"labels guessed by neighbors in the map {knn_accuracy(Y, digit):.3f}"
-    )
+    print(type(model).__name__)
+    print(f"  trustworthiness             {trustworthiness(X, Y):.3f}")
+    print(f"  continuity                  {continuity(X, Y):.3f}")
+    print(f"  accuracy of ten neighbors   {knn_accuracy(Y, digit):.3f}")
 
 # %%
 # Which points does the map show badly? The cost of a map is a sum over its points, and ``point_costs`` returns the
-# part of each point. The points between the groups have the largest costs.
+# part of each point. Many of the largest costs are between the groups.
 from sktsne.metrics import point_costs
 
 costs = point_costs(tsne)

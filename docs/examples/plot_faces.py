@@ -42,7 +42,8 @@ figure, ax = plt.subplots(figsize=(10, 7.5), layout="constrained")
 display = EmbeddingDisplay.from_estimator(model, ax=ax)
 zoom = 18 / images.shape[1]
 for position, image in zip(model.embedding_, images, strict=True):
-    ax.add_artist(AnnotationBbox(OffsetImage(image, zoom=zoom, cmap="gray"), position, frameon=False))
+    picture = OffsetImage(image, zoom=zoom, cmap="gray")
+    ax.add_artist(AnnotationBbox(picture, position, frameon=False))
 ax.set_title(name)
 
 # %%

@@ -4,7 +4,7 @@ An animation of a fit
 
 This example shows how a map changes during a fit. A :class:`~sktsne.plotting.FrameRecorder`, passed as ``callback``,
 records the map at every tenth iteration. During early exaggeration, the points of each group gather. Afterwards the
-groups grow and move apart. Every frame is scaled to fill the picture, because the map is more than a thousand times
+groups grow and move apart. Every frame is scaled to fill the picture, because the map is more than ten thousand times
 smaller in the first frame than in the last one.
 """
 
@@ -23,8 +23,8 @@ film = recorder.animation(digit, interval=150, ax=ax)
 # film.save("fit.gif", writer="pillow") writes the animation to a file.
 
 # %%
-# The recorder also keeps the cost, which is always the cost without exaggeration. The cost rises while the
-# exaggeration is reduced, and falls afterwards.
+# The recorder also keeps the cost, which is always the cost without exaggeration. Between the iterations 50 and
+# 100, the exaggeration is reduced step by step, and the cost falls to half of its value.
 figure, ax = plt.subplots(figsize=(6, 3), layout="constrained")
 ax.plot(recorder.iterations, recorder.costs, "o-")
 ax.axvspan(0, 100, color="lightgray", label="early exaggeration")

@@ -21,8 +21,10 @@ placed = model.transform(X_new)
 of_fit = EmbeddingDisplay.from_estimator(model, y=digit, label_name="digit")
 of_fit.ax_.set_title("the map of 1,200 rows")
 of_new = EmbeddingDisplay.from_embedding(placed, digit_new, label_name="digit")
-of_new.ax_.set(xlim=of_fit.ax_.get_xlim(), ylim=of_fit.ax_.get_ylim(), adjustable="box")
 of_new.ax_.set_title("597 new rows in this map")
+limits = {"xlim": of_fit.ax_.get_xlim(), "ylim": of_fit.ax_.get_ylim()}
+for display in (of_fit, of_new):
+    display.ax_.set(adjustable="box", **limits)
 
 # %%
 # What fraction of the new rows has the digit that most of the ten nearest points of the map have?

@@ -26,7 +26,7 @@ MODULES = [
 
 
 def docstrings():
-    """Return the names, docstrings and modules of the public functions and classes, without repeated docstrings."""
+    """Return names, docstrings and modules of the public functions and classes."""
     found = {}
     for name in MODULES:
         module = importlib.import_module(name)
@@ -56,7 +56,8 @@ has_words = X.getnnz(axis=1) > 0
 X, topics = X[has_words], topics[has_words]
 model = TSNE(metric="cosine", random_state=0).fit(X)
 print(X.shape, f"{X.nnz / np.prod(X.shape):.1%} of the numbers are not zero")
-print(f"accuracy of topics guessed by neighbors in the map: {knn_accuracy(model.embedding_, topics):.2f}")
+accuracy = knn_accuracy(model.embedding_, topics)
+print(f"accuracy of topics predicted from ten neighbors in the map: {accuracy:.2f}")
 
 # %%
 figure, ax = plt.subplots(figsize=(10, 7.5), layout="constrained")
@@ -64,10 +65,10 @@ EmbeddingDisplay.from_estimator(model, y=topics, ax=ax)
 
 # %%
 # With the docstrings, the small dense groups are families of functions whose docstrings use the same words, such as
-# the distributions of ``scipy.stats``. For three functions, we print the nearest points of the map:
+# the distributions of ``scipy.stats``. For two functions and a class, we print the nearest points of the map.
 if names is not None:
     names = np.array(names)[has_words]
-    for name in ("scipy.linalg.qr", "sklearn.ensemble.RandomForestClassifier", "scipy.signal.butter"):
+    for name in ("scipy.linalg.qr", "sklearn.linear_model.Lasso", "scipy.signal.butter"):
         place = model.embedding_[names == name][0]
         nearest = np.argsort(np.linalg.norm(model.embedding_ - place, axis=1))[1:5]
-        print(f"{name}: {', '.join(names[nearest])}")
+        print(name, *names[nearest], sep="\n    ")
