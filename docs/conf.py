@@ -53,6 +53,7 @@ sphinx_gallery_conf = {
 
 html_theme = "pydata_sphinx_theme"
 html_title = f"sktsne {release}"
+html_logo = html_favicon = "_static/logo.svg"
 html_show_sourcelink = False
 html_static_path = ["_static"]
 html_css_files = ["style.css"]
@@ -64,7 +65,16 @@ html_sidebars = {
         "benchmarks",
     )
 }  # fmt: skip
-html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False}
+html_theme_options = {
+    "logo": {"text": html_title},
+    "github_url": "https://github.com/sktsne/sktsne",
+    "icon_links": [
+        {"name": "PyPI", "url": "https://pypi.org/project/sktsne/", "icon": "fa-solid fa-box"},
+    ],
+    "navbar_persistent": ["search-button"],
+    "show_toc_level": 2,
+    "navigation_with_keys": False,
+}
 
 
 def skip_foreign_member(app, what, name, obj, skip, options):
