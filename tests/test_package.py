@@ -52,7 +52,7 @@ def test_ci_runs_the_readmes_test_command(readme):
 def test_the_readmes_examples_run(readme, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     iris = load_iris(as_frame=True)
-    table = iris.data.assign(species=iris.target_names[iris.target])
+    table = iris.data.assign(sample=[f"flower {i}" for i in iris.data.index], species=iris.target_names[iris.target])
     table.to_csv("data.csv", sep=";", decimal=",", index=False)
     blocks = re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL)
     commands = re.findall(r"^sktsne (.*)$", readme, flags=re.MULTILINE)
@@ -75,6 +75,12 @@ def test_the_readmes_links_lead_to_pages_and_files_that_exist(readme):
         else:
             (file,) = (link.removeprefix(folder) for folder in FILES if link.startswith(folder))
         assert (ROOT / file).is_file(), link
+
+
+def test_the_page_of_installation_names_every_extra():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    page = (ROOT / "docs" / "install.rst").read_text(encoding="utf-8")
+    assert [extra for extra in project["project"]["optional-dependencies"] if f"``{extra}``" not in page] == []
 
 
 def test_each_promise_has_tests_that_there_are():
