@@ -12,7 +12,8 @@ from sklearn.utils.estimator_checks import check_estimator
 import sktsne
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = re.findall(r"^   (sktsne\.[\w.]+)$", (DOCS / "api.rst").read_text(encoding="utf-8"), flags=re.MULTILINE)
+API = "".join((DOCS / name).read_text(encoding="utf-8") for name in ("api.rst", "api_parts.rst"))
+PAGES = re.findall(r"^   ~(sktsne\.[\w.]+)$", API, flags=re.MULTILINE)
 
 
 def documented(name):
@@ -25,6 +26,10 @@ def test_every_page_of_the_api_has_an_example(name):
     docstring = inspect.getdoc(documented(name))
     assert "\nExamples\n--------\n" in docstring
     assert ">>> " in docstring
+
+
+def test_every_name_has_one_page():
+    assert len(PAGES) == len(set(PAGES)) > 50
 
 
 @pytest.mark.parametrize("module", ["sktsne", "sktsne.kernels", "sktsne.metrics", "sktsne.plotting"])
