@@ -10,7 +10,12 @@ from ._process import call_in_forked_processes
 
 
 class Caching:
-    """An object whose cached properties are computed anew after unpickling."""
+    """An object whose cached properties are computed anew after unpickling.
+
+    From Python 3.12 on, two threads may compute a property at once. Both get the same value, because it follows from
+    attributes that do not change after the fit. A property whose computation changes an object needs a lock, as the
+    kernel of `placement.FrozenMap` does.
+    """
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the attributes without cached properties."""
