@@ -20,7 +20,8 @@ class Caching:
     def __getstate__(self) -> dict[str, Any]:
         """Return the attributes without cached properties."""
         cached = {name for kind in type(self).__mro__ for name, value in vars(kind).items() if is_cached(value)}
-        return {name: value for name, value in self.__dict__.items() if name not in cached}
+        attributes = self.__dict__.copy()  # in one step, because another thread may cache a property meanwhile
+        return {name: value for name, value in attributes.items() if name not in cached}
 
 
 def is_cached(value: Any) -> bool:

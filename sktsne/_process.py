@@ -22,7 +22,8 @@ class UsesThreads(Protocol):
         """Forget, in the forked process, the threads that only the parent process has."""
 
 
-# Needs no lock: adding an object is one step, and only a forked process, which has one thread, goes through the objects.
+# Needs no lock: adding an object is one step, and only a forked process, which has one thread, goes through the
+# objects.
 _users_of_threads: WeakSet[UsesThreads] = WeakSet()
 _forked = False
 

@@ -198,13 +198,14 @@ class TestThreads:
 
         def transform_and_fit(_):
             start.wait(60)
+            copied = pickle.dumps(shared)
             found = shared.transform(new)
             own = make().fit(X)
-            return found, own.embedding_, own.transform(new)
+            return found, own.embedding_, own.transform(new), pickle.loads(copied).transform(new)
 
         with ThreadPoolExecutor(N_THREADS) as pool:
             for found in pool.map(transform_and_fit, range(N_THREADS), timeout=120):
-                for positions, expected in zip(found, (places, map_.embedding_, places), strict=True):
+                for positions, expected in zip(found, (places, map_.embedding_, places, places), strict=True):
                     assert_array_equal(positions, expected)
         assert shared._map.workers._pool is None
 
