@@ -59,7 +59,7 @@ html_sidebars = {
     name: []
     for name in (
         "index", "install", "start", "from_*", "mathematics", "optimizer", "kernels", "promises", "combinations",
-        "benchmarks",
+        "benchmarks", "release",
     )
 }  # fmt: skip
 html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False}
