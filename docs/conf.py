@@ -62,7 +62,7 @@ html_sidebars = {
     name: []
     for name in (
         "index", "install", "start", "from_*", "mathematics", "optimizer", "kernels", "promises", "combinations",
-        "benchmarks",
+        "benchmarks", "release",
     )
 }  # fmt: skip
 html_theme_options = {

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import SNE, TSNE, __version__
-from ._columns import Options, UsageError
+from ._columns import Options, UsageError, missing_package
 from ._parameters import INITS, METHODS, check_parameters, choose_affinities
 from ._tables import ACCEPTED, EXTENSIONS, file_format, read, require, write
 from .metrics import trustworthiness
@@ -45,13 +45,14 @@ data files:
 Each may be compressed: .csv.gz, .npy.xz
 
 examples:
-  python -m sktsne --plot digits.png
-  python -m sktsne data.csv -o map.csv --labels species --plot map.png
-  python -m sktsne data.npy -o map.npy --sne --perplexity 50
+  sktsne --plot digits.png
+  sktsne data.csv -o map.csv --labels species --plot map.png
+  sktsne data.npy -o map.npy --sne --perplexity 50
 
 Errors of use end with one line on stderr and exit code 2.
 Plots need matplotlib: pip install "sktsne[plot]"
 Text and data frames need pandas and pyarrow: pip install "sktsne[files]"
+Without an installation: pipx run --spec "sktsne[files,plot]" sktsne data.csv
 """
 
 
@@ -199,7 +200,7 @@ def _default(name: str) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="python -m sktsne",
+        prog="python -m sktsne" if Path(sys.argv[0]).name == "__main__.py" else "sktsne",
         description=f"{__doc__}\nWithout data, scikit-learn's digits are embedded.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -351,7 +352,7 @@ def _plotter(path: Path) -> Callable[..., None]:
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
     except ImportError as error:
-        raise UsageError(f'--plot needs matplotlib, pip install "sktsne[plot]" gets it ({error})') from error
+        raise missing_package("--plot", "matplotlib", "plot", error) from error
     formats = set(FigureCanvasAgg.get_supported_filetypes()) - {"pgf"}  # pgf needs LaTeX
     if path.suffix.lower()[1:] not in formats:
         accepted = ", ".join(sorted(f".{name}" for name in formats))

@@ -20,6 +20,14 @@ class UsageError(Exception):
     """An error that the user can mend, with a message of one line."""
 
 
+def missing_package(needing: str, package: str, extra: str, error: ImportError) -> UsageError:
+    """Return the error of an optional package that cannot be imported, with the commands that install it."""
+    return UsageError(
+        f'{needing} needs {package}; pip install "sktsne[{extra}]" installs it, and '
+        f'pipx run --spec "sktsne[{extra}]" sktsne runs with it ({error})'
+    )
+
+
 @dataclass(frozen=True)
 class Options:
     """What the user says about a file; None is found by looking.

@@ -22,6 +22,8 @@ class UsesThreads(Protocol):
         """Forget, in the forked process, the threads that only the parent process has."""
 
 
+# Needs no lock: adding an object is one step, and only a forked process, which has one thread, goes through the
+# objects.
 _users_of_threads: WeakSet[UsesThreads] = WeakSet()
 _forked = False
 
@@ -99,6 +101,7 @@ class SharedSetting:
         self._undo_if_unused()
 
 
+# Needs no lock: two threads that both find the libraries find the same, and storing the pair is one step.
 _controller: tuple[int, ThreadpoolController] | None = None
 
 

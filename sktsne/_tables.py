@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
 from ._checks import are_single
-from ._columns import COMPRESSIONS, Columns, Options, Table, UsageError, listing, opened, title
+from ._columns import COMPRESSIONS, Columns, Options, Table, UsageError, listing, missing_package, opened, title
 from ._text import read_text
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -44,7 +44,7 @@ def require(path: Path, reading: bool = False) -> None:
         try:
             importlib.import_module(module)
         except ImportError as error:
-            raise UsageError(f'{path}: needs {module}, pip install "sktsne[files]" gets it ({error})') from error
+            raise missing_package(f"{path}:", module, "files", error) from error
 
 
 def read(path: Path | None, options: Options) -> Table:

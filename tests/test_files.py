@@ -590,7 +590,8 @@ def test_index_of_arrays(read):
 def test_missing_extra_names_itself(read, monkeypatch, path, missing):
     monkeypatch.setitem(sys.modules, missing, None)
     _, err = read(path, b"1,2\n3,4\n")
-    assert f'{path}: needs {missing}, pip install "sktsne[files]" gets it' in err
+    commands = 'pip install "sktsne[files]" installs it, and pipx run --spec "sktsne[files]" sktsne runs with it'
+    assert f"{path}: needs {missing}; {commands}" in err
     np.save("in.npy", X)
     rows, err = read("in.npy", None, "-o", f"out{path[2:]}")
     assert (rows is None) == (path != "in.csv")

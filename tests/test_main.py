@@ -6,6 +6,7 @@ import csv
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -296,6 +297,21 @@ def test_version_and_help(capsys):
     assert "default: 12, with --sne 4" in text
     assert "--perplexity P effective number of neighbors; default: 30" in text
     assert all(method in text for method in ("auto", "exact", "barnes_hut"))
+
+
+@pytest.mark.parametrize(
+    ("program", "command"),
+    [
+        ("/usr/bin/sktsne", "sktsne"),
+        (r"C:\Scripts\sktsne.exe", "sktsne"),
+        (str(Path(sktsne.__file__).with_name("__main__.py")), "python -m sktsne"),
+    ],
+)
+def test_the_help_names_the_command_that_was_typed(capsys, monkeypatch, program, command):
+    monkeypatch.setattr(sys, "argv", [program, "--help"])
+    with pytest.raises(SystemExit):
+        main()
+    assert capsys.readouterr().out.startswith(f"usage: {command} [-h]")
 
 
 # Errors of use

@@ -4,6 +4,7 @@ import itertools
 import re
 import warnings
 from datetime import date
+from threading import Lock
 
 import numpy as np
 import pandas as pd
@@ -622,7 +623,7 @@ class TestSmallFaults:
 
     def test_the_warning_of_missing_extensions_is_of_the_users_line(self, monkeypatch, rng):
         monkeypatch.setattr(_native, "COMPILED", False)
-        monkeypatch.setattr(_native, "_warned", False)
+        monkeypatch.setattr(_native, "_warned", Lock())
         with pytest.warns(UserWarning, match="compiled extensions are missing") as caught:
             TSNE(perplexity=5.0, max_iter=1).fit(rng.normal(size=(30, 3)))
         assert caught[0].filename == __file__

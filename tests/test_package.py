@@ -28,7 +28,6 @@ def readme():
 
 def test_the_version_comes_from_one_place():
     assert sktsne.__version__ == version("sktsne")
-    assert sktsne.__version__ in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
 def test_only_three_packages_are_needed_to_run():
@@ -126,7 +125,4 @@ def test_the_numbers_of_tests_are_not_stale(request):
 def test_oldest_versions_are_tested_and_warnings_are_errors():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert project["tool"]["pytest"]["ini_options"]["filterwarnings"][0] == "error"
-    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    for needed in project["project"]["dependencies"]:
-        name, _, oldest = needed.partition(">=")
-        assert f'"{name}=={oldest}.*"' in ci
+    assert "python .ci/oldest.py" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from threading import Lock
 from typing import Any
 
 from .._checks import warn
@@ -22,7 +23,8 @@ def _load(module: str) -> Any:
 
 _MODULES = {name: _load(name) for name in ("attraction", "descent", "exact", "mesh", "neighbors", "perplexity", "tree")}
 COMPILED = all(_MODULES.values())
-_warned = False
+# The thread that acquires this lock gives the warning of missing extensions. Nobody releases the lock.
+_warned = Lock()
 
 
 def choose(module: str, routine: str, reference: Callable[..., Any], *types: str) -> Callable[..., Any]:
@@ -40,10 +42,8 @@ def choose(module: str, routine: str, reference: Callable[..., Any], *types: str
 
 def warn_if_not_compiled() -> None:
     """Warn, once in a process, that the NumPy reference runs in place of compiled code."""
-    global _warned
-    if COMPILED or _warned:
+    if COMPILED or not _warned.acquire(blocking=False):
         return
-    _warned = True
     warn(
         "sktsne's compiled extensions are missing: it runs on its NumPy reference, which is many times slower. For the "
         "fast build, install a C compiler and then sktsne again: pip install --force-reinstall --no-deps "
