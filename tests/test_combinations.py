@@ -113,8 +113,8 @@ REFUSALS = {
     ),
     "pairs of a graph": (
         TypeError,
-        r"method == 'exact' uses the distances of all pairs, and a sparse precomputed X has only some; method must be "
-        r"'auto', or X dense\.",
+        r"method == 'exact' needs the distances of all pairs of rows, and a sparse precomputed X has only some of "
+        r"them: set method='auto', or pass a dense X\.",
     ),
     "few neighbors": (
         ValueError,
