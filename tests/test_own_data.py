@@ -534,9 +534,9 @@ class TestSmallFaults:
     )
     def test_missing_classes_are_counted(self, y, rng):
         Y, complete = rng.normal(size=(40, 2)), ["a", "b"] * 20
-        with pytest.raises(ValueError, match=r"^y is missing the labels of 20 of 40 rows, the first of them row 1,"):
+        with pytest.raises(ValueError, match=r"^y has no labels for 20 of 40 rows, the first of them row 1,"):
             knn_accuracy(Y, y)
-        with pytest.raises(ValueError, match=r"^new_y is missing the labels of 20 of 40 rows"):
+        with pytest.raises(ValueError, match=r"^new_y has no labels for 20 of 40 rows"):
             knn_accuracy(Y, complete, Y, y)
 
     @pytest.mark.parametrize(
