@@ -574,7 +574,7 @@ def test_dates_of_a_text_file_are_a_scale_of_colors(run, monkeypatch):
 def test_more_than_three_components(run, directory):
     np.save("in.npy", X)
     code, _, err = run("in.npy", "--components", "4", "--plot", "map.png", *FAST)
-    assert (code, err) == (0, "sktsne: warning: of 4 components, the plot shows the first two\n")
+    assert (code, err) == (0, "sktsne: warning: the plot shows only the first two of 4 components\n")
     assert len(read_rows("embedding.csv")[0]) == 4
     assert (directory / "map.png").exists()
 

@@ -421,7 +421,7 @@ def _intrusions(
     random_state: Any,
     n_jobs: int | None,
 ) -> Estimate:
-    """Return 1 minus the scaled mean, over rows, of the excess of true ranks of judged neighbors above ``n_neighbors``."""
+    """Return 1 minus the scaled mean, over rows, of the excess of neighbors' true ranks above ``n_neighbors``."""
     check_number("n_neighbors", n_neighbors, Integral, 1, n - 2)
     rows = _judged(n, sample_size, random_state)
     excess = np.array(_compare_rows(partial(_excess_ranks, n_neighbors), true, judged, n, rows, n_jobs))
