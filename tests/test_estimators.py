@@ -393,7 +393,10 @@ class TestWarningsAndErrors:
                 {"neighbors": "clustered", "metric_params": {"p": 3}},
                 r"metric == 'euclidean', metric_params == \{'p': 3\}: euclidean takes no parameters",
             ),
-            ({"neighbors": "clustered", "method": "exact"}, "neighbors == 'clustered' finds only some .* == 'exact' uses"),
+            (
+                {"neighbors": "clustered", "method": "exact"},
+                "neighbors == 'clustered' finds only some .* == 'exact' uses",
+            ),
             ({"neighbors": KNeighborsTransformer(), "method": "exact"}, "neighbors == KN.* method == 'exact' uses"),
             ({"neighbors": KNeighborsTransformer(), "metric": "cosine"}, "neighbors == KN.* metric == 'cosine'"),
             (

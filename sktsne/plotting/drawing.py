@@ -23,7 +23,7 @@ def new_figure(size: tuple[float, float]) -> Any:
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
-        raise ImportError(f'Pictures need matplotlib, pip install "sktsne[plot]" gets it ({error}).') from error
+        raise ImportError(f'Pictures need matplotlib: install it by pip install "sktsne[plot]" ({error}).') from error
     return plt.figure(figsize=size, layout="constrained")
 
 

@@ -151,7 +151,7 @@ def make_page(Y: NDArray[Any], labels: Labels, columns: dict[str, Column], title
         from bokeh.models import ColumnDataSource, CustomJS, Div, TextInput
         from bokeh.resources import INLINE
     except ImportError as error:
-        message = f'Interactive maps need Bokeh, pip install "sktsne[interactive]" gets it ({error}).'
+        message = f'Interactive maps need Bokeh: install it by pip install "sktsne[interactive]" ({error}).'
         raise ImportError(message) from error
     data = {key: column.values for key, column in columns.items()}
     source = ColumnDataSource({"x": Y[:, 0].astype(np.float32), "y": Y[:, 1].astype(np.float32), **data})
