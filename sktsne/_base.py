@@ -54,8 +54,8 @@ from .placement import FrozenMap, exaggeration_in_balance
 from .similarities import similarity_of
 
 # A new row counts as a row of the fit if the distance to its nearest neighbor is at most ROUNDINGS · eps times the
-# distance to its farthest neighbor, because earlier steps may round the two differently: `PCA.transform` and
-# `PCA.fit_transform` do.
+# distance to its farthest neighbor, because an earlier step of a pipeline may round the same row differently in a fit
+# and after it, as `PCA.fit_transform` and `PCA.transform` do.
 ROUNDINGS = 1000
 
 
@@ -132,6 +132,15 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
         -------
         self : object
             The fitted estimator.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a parameter or ``X`` is not accepted.
+        MemoryError
+            If the fit needs more memory than is available.
+        FloatingPointError
+            If the optimization diverges.
         """
         self._fit(X, y)
         return self
@@ -152,6 +161,11 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
         -------
         X_new : ndarray of shape (n_samples, n_components)
             The positions: float32 for float32 input, float64 for any other input.
+
+        Raises
+        ------
+        TypeError, ValueError, MemoryError, FloatingPointError
+            As for `fit`.
         """
         self._fit(X, y)
         return self.embedding_
@@ -180,6 +194,8 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
         ------
         NotFittedError
             If the estimator is not fitted.
+        TypeError, ValueError
+            If ``X`` is not accepted, for example because it does not have the columns of the fit.
         """
         check_is_fitted(self, "embedding_")
         rows = self._validate(X, reset=False)

@@ -183,7 +183,7 @@ def _check_affinities(estimator: Any) -> None:
 
 
 def precomputed(estimator: Any) -> str:
-    """Return "name == value" of the parameter by which X is a square matrix and not rows, or "" if X holds rows."""
+    """Return the parameter that makes X a square matrix, as the text "name == value", or "" if X holds rows."""
     for name in "affinities", "metric":
         value = getattr(estimator, name)
         if isinstance(value, str) and value == "precomputed":

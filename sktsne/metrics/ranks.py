@@ -110,6 +110,12 @@ def trustworthiness(
         The trustworthiness, a float of at most 1. If a sample was judged, its attribute ``standard_error`` tells how
         far it may be from the value for all rows.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If ``n_neighbors`` or ``sample_size`` is out of its range, if ``metric`` is unknown, or if ``X`` and
+        ``embedding`` do not have the same number of rows, at least 3.
+
     See Also
     --------
     continuity : The measure of neighbors that a map loses.

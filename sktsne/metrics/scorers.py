@@ -93,7 +93,8 @@ def _check_positions(name: str, embedding: Any) -> NDArray[np.float64]:
 
 def _classes(**given: Any) -> list[NDArray[Any]]:
     """Return labels that scikit-learn accepts: numbers and texts as they are, other labels as integers."""
-    from ..plotting.columns import as_array, column_of, read_column  # at the call, because displays import the measures
+    # The import is here, because the displays import the measures.
+    from ..plotting.columns import as_array, column_of, read_column
 
     for name, labels in given.items():
         check_counted(name, labels)

@@ -107,7 +107,7 @@ def column_of(frame: Any) -> Any:
     columns: Any = frame.columns if hasattr(type(frame), "columns") else ()
     if len(columns) != 1:
         return frame
-    return columns[0] if hasattr(columns[0], "to_pylist") else frame[columns[0]]  # pyarrow has the columns themselves
+    return columns[0] if hasattr(columns[0], "to_pylist") else frame[columns[0]]  # columns of pyarrow, not names
 
 
 def _to_list(column: Any) -> list[Any] | None:
@@ -117,7 +117,7 @@ def _to_list(column: Any) -> list[Any] | None:
     """
     dtype = getattr(column, "dtype", None)
     dtype = getattr(column, "type", None) if dtype is None else dtype
-    if hasattr(dtype, "na_value"):  # of a series or an extension array of pandas
+    if hasattr(dtype, "na_value"):  # the column is a series or an extension array of pandas
         method = column.tolist
     else:
         method = getattr(column, "to_pylist", getattr(column, "to_list", None))
@@ -184,7 +184,7 @@ def _factorize(items: list[Any]) -> tuple[NDArray[np.intp], list[Any]]:
     keys: list[Any] = items
     kinds = set(map(type, items))
     if len(kinds) > 1 and bool in kinds:
-        keys = [(isinstance(item, bool), item) for item in items]  # True is not 1
+        keys = [(isinstance(item, bool), item) for item in items]  # True and 1 are different values
     places: dict[Any, int] = {}
     found: list[Any] = []
     codes = np.empty(len(items), dtype=np.intp)
@@ -209,7 +209,7 @@ def _is_missing(value: Any) -> bool:
         return value.is_nan()
     try:
         return bool(value != value)
-    except (TypeError, ValueError):  # of an array in a column of objects
+    except (TypeError, ValueError):  # the value is an array, in a column of objects
         return False
 
 
@@ -238,7 +238,7 @@ def _order(values: list[Any], categories: list[Any] | None) -> list[int]:
         keys = _keys_of_texts(values)
     try:
         return sorted(range(len(values)), key=keys.__getitem__)
-    except (TypeError, ValueError):  # values of different types
+    except (TypeError, ValueError):  # Python cannot compare values of different types
         keys = [_natural(str(value)) for value in values]
         return sorted(range(len(values)), key=keys.__getitem__)
 
@@ -346,7 +346,7 @@ def as_times(values: NDArray[Any]) -> NDArray[Any] | None:
         return values if has_seconds else None
     if values.dtype != object or len(values) == 0:
         return None
-    starts = [getattr(value, "start_time", value) for value in values]  # of a period of pandas
+    starts = [getattr(value, "start_time", value) for value in values]  # a period of pandas has a start
     for kind, code in ((date, "M8"), (timedelta, "m8"), (np.datetime64, "M8"), (np.timedelta64, "m8")):
         if all(isinstance(start, kind) for start in starts):
             return np.array(list(map(_as_numpy, starts)), dtype=None if issubclass(kind, np.generic) else code)

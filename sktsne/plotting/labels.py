@@ -19,12 +19,13 @@ FEW_CLASSES, MAX_CLASSES = 20, 50
 LONGEST = 30  # the most characters of a name in a line of the legend or above a search field
 LONGEST_IN_MAP = 16  # the most characters of a name in the map
 UNKNOWN = "#cccccc"  # the color of missing labels and values
-# The first two palettes stay apart in the common forms of color blindness: that of M. Okabe and K. Ito (2008), the
-# palest color last, and the scheme "muted" of P. Tol ("Colour Schemes", SRON/EPS/TN/09-002, issue 3.2, 2021), with
-# black as the tenth color, because he leaves gray to missing data. No twenty colors stay apart; the third palette is
-# matplotlib's tab20, strong colors before pale ones, with black and a green of tab20b in place of its grays. The fourth
-# palette begins with the first. Each further color is the farthest by CIEDE2000 from all colors before it, from white
-# and from the color of missing labels, among colors with a chroma above 18 and a lightness from 22 to 80 in CIELAB.
+# Readers with the common forms of color blindness can tell the colors of the first two palettes apart. The first one is
+# that of M. Okabe and K. Ito (2008), with the palest color last. The second one is the scheme "muted" of P. Tol
+# ("Colour Schemes", SRON/EPS/TN/09-002, issue 3.2, 2021), with black as the tenth color, because Tol keeps gray for
+# missing data. No twenty colors can be told apart in this way. The third palette is matplotlib's tab20, strong colors
+# before pale ones, and with black and a green of tab20b in place of its grays. The fourth palette begins with the
+# first. Each further color is the farthest one by CIEDE2000 from all colors before it, from white and from the color of
+# missing labels, among the colors with a chroma above 18 and a lightness from 22 to 80 in CIELAB.
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#F0E442")
 PALETTES = (
     OKABE_ITO,
@@ -84,7 +85,7 @@ class Labels(NamedTuple):
         if self.n_known > FEW_CLASSES and Y.shape[1] > 1:  # a strip has no room for names
             for k, name in enumerate((self.classes or [])[: self.n_known]):
                 points = Y[self.codes == k]
-                if len(points):  # a sample may have none
+                if len(points):  # a sample may have no points of the class
                     distances = np.abs(points - np.median(points, axis=0)).sum(axis=1)
                     places[name] = points[distances.argmin()]
         return places
