@@ -1,4 +1,4 @@
-"""Objects that compute what they need when they first need it, and leave it out of their pickles."""
+"""A base class for objects that compute values when they first need them, and leave these values out of pickles."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def is_cached(value: Any) -> bool:
 
 
 def _renew_locks() -> None:
-    """Give cached properties new locks; in Python 3.11 they have locks."""
+    """Give cached properties new locks in a forked process; only those of Python 3.11 have locks."""
     kinds = [Caching]
     for kind in kinds:
         kinds += kind.__subclasses__()

@@ -433,7 +433,7 @@ class TestDistances:
                 model.fit(bad)
         with pytest.raises(ValueError, match="init == 'pca' needs the rows"):
             estimator(metric="precomputed").fit(D)
-        with pytest.raises(TypeError, match="method == 'exact' uses the distances of all pairs"):
+        with pytest.raises(TypeError, match="method == 'exact' needs the distances of all pairs"):
             estimator(method="exact", **DISTANCES).fit(csr_array(D))
 
     @pytest.mark.parametrize("bad", [np.nan, np.inf])

@@ -39,6 +39,20 @@ def test_every_public_name_has_a_page(module):
     assert [name for name in names if documented(f"{module}.{name}") not in pages] == []
 
 
+def descriptions(estimator):
+    """Return the description of each parameter in the docstring of an estimator."""
+    parameters = re.search(r"\n-{10}\n(.*?)\n\nAttributes\n", inspect.getdoc(estimator), flags=re.DOTALL)[1]
+    parts = re.split(r"^(\w+) : .*\n", parameters, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def test_both_estimators_describe_shared_parameters_in_the_same_words():
+    tsne, sne = descriptions(sktsne.TSNE), descriptions(sktsne.SNE)
+    assert list(tsne) == list(sne) == list(inspect.signature(sktsne.TSNE).parameters)
+    differ = {name for name, text in tsne.items() if text != sne[name]}
+    assert differ == {"learning_rate", "min_grad_norm", "method", "tol", "affinities", "dof"}
+
+
 @pytest.mark.filterwarnings("ignore:perplexity == 30 needs at least")
 @pytest.mark.parametrize("estimator", [sktsne.TSNE, sktsne.SNE])
 def test_the_worked_kernel_passes_scikit_learns_checks(estimator):

@@ -157,7 +157,7 @@ def test_a_checkpoint_of_another_fit_is_refused(X, tmp_path):
             other.fit(rows)
     TSNE(checkpoint=str(path), n_jobs=1, max_iter=70, **LONG).fit(X)
     path.write_bytes(b"PK\x03\x04 not one")
-    with pytest.raises(ValueError, match=r"checkpoint == .*fit\.npz' is there and holds no checkpoint"):
+    with pytest.raises(ValueError, match=r"checkpoint == .*fit\.npz' is a file that holds no checkpoint, delete"):
         TSNE(checkpoint=path, **LONG).fit(X)
 
 
@@ -387,10 +387,10 @@ def test_the_memory_of_a_fit_is_about_what_was_estimated(estimator, X, params, r
 def test_no_fit_that_could_not_fit(monkeypatch, X):
     monkeypatch.setattr("sktsne._memory.available_memory", lambda: 10**6)
     with pytest.raises(
-        MemoryError, match=r"300 samples with 91 neighbors each need about .* GB, and there are 0.001 GB"
+        MemoryError, match=r"300 samples with 91 neighbors each need about .* GB of memory, and 0.001 GB are available"
     ):
         TSNE().fit(X)
-    with pytest.raises(MemoryError, match=r"All pairs of 300 samples need .*method must be another than 'exact'"):
+    with pytest.raises(MemoryError, match=r"All pairs of 300 samples need .*method must not be 'exact'"):
         TSNE(method="exact").fit(X)
     monkeypatch.setattr("sktsne._memory.available_memory", lambda: None)
     TSNE(max_iter=1).fit(X)

@@ -373,7 +373,7 @@ class TestLimits:
         TSNE(method=Recording, angle=0.25, max_iter=2).fit(X)
         assert given == [0.25]
         Recording.options = ("angle", "no_parameter")
-        with pytest.raises(ValueError, match="has options that are no parameters: no_parameter"):
+        with pytest.raises(ValueError, match="has options that are not parameters of the estimator: no_parameter"):
             TSNE(method=Recording).fit(X)
         with pytest.raises(TypeError, match=r"must return a gradient kernel .* returns list without dtype, set_points"):
             TSNE(method=lambda similarity, workers: []).fit(X)

@@ -428,7 +428,7 @@ class TestSmallFaults:
         [
             ("b", "could not convert string to float: 'b'"),
             (10**400, "int too large to convert to float"),
-            ([1, 2], r"setting an array element with a sequence\. numpy\.stack makes a matrix"),
+            ([1, 2], r"setting an array element with a sequence\. Use numpy\.stack to make a matrix"),
         ],
         ids=lambda each: str(each)[:9],
     )
@@ -455,7 +455,7 @@ class TestSmallFaults:
         vectors = container(list(rng.normal(size=(40, 3))))
         for call in (TSNE(perplexity=5.0).fit, lambda X: trustworthiness(X, np.eye(40))):
             with pytest.raises(
-                ValueError, match=r"^X must hold numbers, and has sequences .* numpy\.stack makes a matrix"
+                ValueError, match=r"^X must hold numbers, and its elements are sequences\. Use numpy\.stack to"
             ):
                 call(vectors)
         expected = TSNE(perplexity=5.0, max_iter=1).fit(np.array(list(vectors)))
@@ -487,7 +487,7 @@ class TestSmallFaults:
     def test_dicts_and_records_are_named(self, call, rng):
         columns = {name: rng.normal(size=40) for name in "ab"}
         with pytest.raises(
-            TypeError, match=r"X is a dict, must be an array or a data frame, as pandas\.DataFrame makes"
+            TypeError, match=r"X is a dict, must be an array or a data frame: convert it by pandas\.DataFrame"
         ):
             call(columns)
         with pytest.raises(TypeError, match="X is a structured array, must be"):
@@ -535,9 +535,9 @@ class TestSmallFaults:
     )
     def test_missing_classes_are_counted(self, y, rng):
         Y, complete = rng.normal(size=(40, 2)), ["a", "b"] * 20
-        with pytest.raises(ValueError, match=r"^y is missing the labels of 20 of 40 rows, the first of them row 1,"):
+        with pytest.raises(ValueError, match=r"^y has no labels for 20 of 40 rows, the first of them row 1,"):
             knn_accuracy(Y, y)
-        with pytest.raises(ValueError, match=r"^new_y is missing the labels of 20 of 40 rows"):
+        with pytest.raises(ValueError, match=r"^new_y has no labels for 20 of 40 rows"):
             knn_accuracy(Y, complete, Y, y)
 
     @pytest.mark.parametrize(
