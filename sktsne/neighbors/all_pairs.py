@@ -17,28 +17,28 @@ from ..known_rows import KnownRows
 from ..parallel import Workers
 from .contract import NeighborGraph, check_distances, raise_for_distance, raise_without_distances
 from .metrics import Metric
-from .selection import Nearest, in_order, ranks
+from .selection import Nearest, cyclic_offsets, sort_neighbors
 from .spaces import direct_space_of
 
 # Rows and columns of a block of pairs, and the most terms in one, of products and of other metrics: Ctrl-C has to wait
 # for a block to end. No power of two: transposing such a block takes four times as long.
-BLOCK, LEAST_BLOCK, TERMS_OF_PRODUCTS, TERMS_OF_OTHERS = 992, 32, 2**32, 2**26
-CALLS = 2**14  # of a function
+MAX_BLOCK, MIN_BLOCK, MAX_PRODUCT_COST, MAX_DIRECT_COST = 992, 32, 2**32, 2**26
+MAX_CALLS = 2**14  # of a function
 # The least number of blocks, which threads take one after the other, of some rows and of all: their memory is in
 # proportion to that of the neighbors.
-LEAST_BLOCKS, BLOCKS = 4, 8
-STRIP = 8  # blocks beside one another that share their rows
+MIN_BLOCKS, MIN_BLOCKS_OF_FIT = 4, 8
+BLOCKS_PER_STRIP = 8  # blocks beside one another that share their rows
 # From this many columns on, the products of half of the pairs and copies of them take less time than those of all.
 COLUMNS_TO_TRANSPOSE = 128
 # Up to this many rows, all distances are scikit-learn's to the last bit.
 FEW_ROWS = 1000
 # Products do not rank the neighbors of a row that are all within so many times their rounding.
-UNRESOLVED = 100.0
-ROWS_BY_DIFFERENCES = 128  # of a block
+AMBIGUOUS_WITHIN = 100.0
+ROWS_TO_RERANK = 128  # of a block
 DISTANCES_AT_ONCE = 2**22  # of a given matrix
 
 
-def unchecked(function: Callable[[int, int], Any]) -> Callable[[int, int], Any]:
+def skip_sklearn_checks(function: Callable[[int, int], Any]) -> Callable[[int, int], Any]:
     """Return a function without scikit-learn's checks of its rows, a setting of each thread."""
 
     def call(start: int, stop: int) -> Any:
@@ -50,14 +50,14 @@ def unchecked(function: Callable[[int, int], Any]) -> Callable[[int, int], Any]:
 
 def _block_size(space: Any) -> int:
     """Return how many rows and columns a block of pairs has."""
-    if space.calls:
-        return LEAST_BLOCK
-    most = TERMS_OF_OTHERS if space.direct else TERMS_OF_PRODUCTS
-    fits = min(BLOCK, math.isqrt(most // space.terms), space.n // BLOCKS)
-    return int(max(LEAST_BLOCK, fits - fits % LEAST_BLOCK))
+    if space.calls_python:
+        return MIN_BLOCK
+    most = MAX_DIRECT_COST if space.direct else MAX_PRODUCT_COST
+    fits = min(MAX_BLOCK, math.isqrt(most // space.pair_cost), space.n // MIN_BLOCKS_OF_FIT)
+    return int(max(MIN_BLOCK, fits - fits % MIN_BLOCK))
 
 
-def neighbors_of_all(space: Any, n_neighbors: int, workers: Workers, dtype: Any = np.float64) -> NeighborGraph:
+def brute_force_graph(space: Any, n_neighbors: int, workers: Workers, dtype: Any = np.float64) -> NeighborGraph:
     """Return the nearest neighbors of all rows of a space, from all pairs by blocks of values of ``dtype``.
 
     Where rows have many columns, each block serves its rows, and transposed its columns.
@@ -69,7 +69,9 @@ def neighbors_of_all(space: Any, n_neighbors: int, workers: Workers, dtype: Any 
     locks = [Lock() for _ in blocks]
     twice = issparse(points) or space.direct or space.n_columns >= COLUMNS_TO_TRANSPOSE
     numbers = range(len(blocks))
-    strips = [(i, numbers[j : j + STRIP]) for i in numbers for j in numbers[i if twice else 0 :: STRIP]]
+    strips = [
+        (i, numbers[j : j + BLOCKS_PER_STRIP]) for i in numbers for j in numbers[i if twice else 0 :: BLOCKS_PER_STRIP]
+    ]
 
     def operand(number: int, left: bool) -> Any:
         return space.operand(points[number * size : (number + 1) * size], left, dtype)
@@ -86,13 +88,15 @@ def neighbors_of_all(space: Any, n_neighbors: int, workers: Workers, dtype: Any 
                     with locks[j]:
                         nearest.offer(values, blocks[i], blocks[j])
 
-    threads = Workers() if space.calls else workers
-    threads.run_blocks(unchecked(fill), len(strips), 1)
-    graph = finished(space, *nearest.found(workers), own, points, workers)
-    return in_turn(resolved(space, graph, own, points, workers) if dtype == np.float64 else graph, points)
+    threads = Workers() if space.calls_python else workers
+    threads.run_blocks(skip_sklearn_checks(fill), len(strips), 1)
+    graph = graph_of_candidates(space, *nearest.found(workers), own, points, workers)
+    return spread_duplicates(
+        rerank_ambiguous(space, graph, own, points, workers) if dtype == np.float64 else graph, points
+    )
 
 
-def nearest_in_all(
+def brute_force_candidates(
     space: Any, points: Any, own: NDArray[np.int32], n_neighbors: int, workers: Workers, dtype: Any = np.float64
 ) -> tuple[NDArray[np.floating], NDArray[np.int32], NDArray[np.int32]]:
     """Return what `Nearest` finds for points whose numbers in the fit are ``own``, or -1, among all rows."""
@@ -109,11 +113,11 @@ def nearest_in_all(
             nearest.offer(space.values(rows, others), columns)
         values[start:stop], indices[start:stop], counts[start:stop] = nearest.found(Workers())
 
-    n_rows = max(LEAST_BLOCK, min(size, -(-m // LEAST_BLOCKS)))
+    n_rows = max(MIN_BLOCK, min(size, -(-m // MIN_BLOCKS)))
     if space.direct:
-        fits = CALLS if space.calls else TERMS_OF_OTHERS // space.terms
+        fits = MAX_CALLS if space.calls_python else MAX_DIRECT_COST // space.pair_cost
         n_rows = max(1, min(n_rows, fits // space.n))
-    workers.run_blocks(unchecked(block), m, n_rows)
+    workers.run_blocks(skip_sklearn_checks(block), m, n_rows)
     check_counts(counts, n_neighbors, own)
     return values, indices, counts
 
@@ -131,13 +135,15 @@ def check_counts(counts: NDArray[np.int32], n_neighbors: int, own: NDArray[np.in
         raise_without_distances(number, 2)
 
 
-def resolved(space: Any, graph: NeighborGraph, own: NDArray[np.int32], points: Any, workers: Workers) -> NeighborGraph:
+def rerank_ambiguous(
+    space: Any, graph: NeighborGraph, own: NDArray[np.int32], points: Any, workers: Workers
+) -> NeighborGraph:
     """Return the graph of points ``own``, with neighbors by differences where products in float64 do not rank them."""
     if not space.rounds:
         return graph
     farthest = graph.distances[:, -1]
-    rounding = UNRESOLVED * space.rounding(points, within=farthest)
-    rows = np.flatnonzero((farthest > 0.0) & (space.squared(farthest) <= rounding))
+    rounding = AMBIGUOUS_WITHIN * space.rounding(points, within=farthest)
+    rows = np.flatnonzero((farthest > 0.0) & (space.to_squared(farthest) <= rounding))
     k, size = graph.indices.shape[1], _block_size(space)
     if issparse(points):
         some = points[rows]
@@ -152,13 +158,13 @@ def resolved(space: Any, graph: NeighborGraph, own: NDArray[np.int32], points: A
         for first in range(0, space.n, size):
             columns = np.arange(first, min(first + size, space.n), dtype=np.int32)
             pairs = np.ascontiguousarray(np.broadcast_to(columns, (len(some), len(columns))))
-            nearest.offer(space.exactly(points[some], pairs, Workers()), columns)
+            nearest.offer(space.exact_distances(points[some], pairs, Workers()), columns)
         values, places, _ = nearest.found(Workers())
         distances, indices = values.astype(np.float64, order="C"), np.ascontiguousarray(places)
-        in_order(distances, indices, own[some], space.n, Workers())
+        sort_neighbors(distances, indices, own[some], space.n, Workers())
         graph.indices[some], graph.distances[some] = indices, distances
 
-    workers.run_blocks(unchecked(block), len(rows), max(1, min(size, -(-len(rows) // LEAST_BLOCKS))))
+    workers.run_blocks(skip_sklearn_checks(block), len(rows), max(1, min(size, -(-len(rows) // MIN_BLOCKS))))
     return graph
 
 
@@ -172,7 +178,7 @@ def nearest_by_differences(
     """
     m, size = len(own), _block_size(space)
     distances, indices = np.empty((m, n_neighbors)), np.empty((m, n_neighbors), dtype=np.int32)
-    limits = space.squared(farthest) + 2.0 * space.rounding(points, within=farthest)
+    limits = space.to_squared(farthest) + 2.0 * space.rounding(points, within=farthest)
 
     def block(start: int, stop: int) -> None:
         left, pairs = space.operand(points[start:stop]), []
@@ -186,23 +192,23 @@ def nearest_by_differences(
         others = others[np.argsort(of_rows, kind="stable")]
         for number, columns in enumerate(np.split(others, ends[:-1]), start):
             point, columns = points[number : number + 1], columns[columns != own[number]]
-            distances[number], indices[number] = nearest_of_these(space, point, own[number], columns, n_neighbors)
+            distances[number], indices[number] = nearest_among(space, point, own[number], columns, n_neighbors)
 
-    workers.run_blocks(block, m, max(1, min(ROWS_BY_DIFFERENCES, -(-m // LEAST_BLOCKS))))
+    workers.run_blocks(block, m, max(1, min(ROWS_TO_RERANK, -(-m // MIN_BLOCKS))))
     return distances, indices
 
 
-def nearest_of_these(
+def nearest_among(
     space: Any, point: Any, own: Any, columns: NDArray[np.int32], n_neighbors: int
 ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
     """Return distances and indices of the nearest of some rows to a point by differences, in order."""
-    found = space.exactly(point, columns[None], Workers())[0]
+    found = space.exact_distances(point, columns[None], Workers())[0]
     near = np.flatnonzero(found <= np.partition(found, n_neighbors - 1)[n_neighbors - 1])
-    near = near[np.lexsort((ranks(columns[near], own, space.n), found[near]))[:n_neighbors]]
+    near = near[np.lexsort((cyclic_offsets(columns[near], own, space.n), found[near]))[:n_neighbors]]
     return found[near], columns[near]
 
 
-def finished(
+def graph_of_candidates(
     space: Any,
     values: NDArray[np.floating],
     indices: NDArray[np.int32],
@@ -216,11 +222,11 @@ def finished(
     indices = np.ascontiguousarray(indices)
     distances = space.distances(values, points, indices, workers)
     check_distances(distances, indices)
-    in_order(distances, indices, own, space.n, workers)
+    sort_neighbors(distances, indices, own, space.n, workers)
     return NeighborGraph(indices, distances)
 
 
-def in_turn(graph: NeighborGraph, points: Any) -> NeighborGraph:
+def spread_duplicates(graph: NeighborGraph, points: Any) -> NeighborGraph:
     """Return the graph where rows that equal more others than are wanted have those that follow them.
 
     Any of the others is right. But if all rows had the same ones, the rest would be nobody's neighbor.
@@ -252,7 +258,7 @@ def nearest_of_matrix(distances: NDArray[np.floating], n_neighbors: int, workers
     if counts.min() < n_neighbors:
         check_distances(distances)
     smallest, indices = values.astype(np.float64, order="C"), np.ascontiguousarray(indices)
-    in_order(smallest, indices, own, n, workers)
+    sort_neighbors(smallest, indices, own, n, workers)
     return NeighborGraph(indices, smallest)
 
 
@@ -262,7 +268,7 @@ def distances_of_all(X: Any, metric: Metric, params: dict[str, Any], workers: Wo
     The distances of few rows are scikit-learn's, to the last bit.
     """
     space = direct_space_of(X, metric, params)
-    if space.direct and (space.calls or space.n <= FEW_ROWS):  # computes each pair once
+    if space.direct and (space.calls_python or space.n <= FEW_ROWS):  # computes each pair once
         found = pairwise_distances(space.points, metric=space.metric, **space.params)
         distances = np.array(found, dtype=np.float64)
     else:
@@ -275,13 +281,13 @@ def distances_of_all(X: Any, metric: Metric, params: dict[str, Any], workers: Wo
             values = space.values(space.operand(points), columns)
             distances[start:stop] = space.distances(values, points, indices, Workers())
 
-        workers.run_blocks(unchecked(fill), space.n, max(1, _block_size(space) ** 2 // space.n))
+        workers.run_blocks(skip_sklearn_checks(fill), space.n, max(1, _block_size(space) ** 2 // space.n))
     np.fill_diagonal(distances, 0.0)  # some metrics are not 0 from a row of zeros to itself
     check_distances(distances)
     return distances
 
 
-def in_order_of_rows(distances: NDArray[np.float64], n_neighbors: int | None = None) -> NeighborGraph:
+def sorted_by_distance(distances: NDArray[np.float64], n_neighbors: int | None = None) -> NeighborGraph:
     """Return the nearest of all rows of the fit, those at equal distances by index."""
     indices = np.argsort(distances, axis=1, kind="stable")[:, :n_neighbors]
     return NeighborGraph(np.ascontiguousarray(indices), np.take_along_axis(distances, indices, 1))

@@ -21,47 +21,47 @@ from scipy.sparse import csr_array, issparse
 
 from ..parallel import Workers
 from .all_pairs import (
-    LEAST_BLOCKS,
-    UNRESOLVED,
+    AMBIGUOUS_WITHIN,
+    MIN_BLOCKS,
+    brute_force_candidates,
+    brute_force_graph,
     check_counts,
-    finished,
-    in_turn,
-    nearest_in_all,
-    nearest_of_these,
-    neighbors_of_all,
-    resolved,
-    unchecked,
+    graph_of_candidates,
+    nearest_among,
+    rerank_ambiguous,
+    skip_sklearn_checks,
+    spread_duplicates,
 )
 from .contract import NeighborGraph
-from .exact import SPARE, ExactSearch
-from .selection import Nearest, no_numbers, pair_distances
+from .exact import EXTRA_CANDIDATES, ExactSearch
+from .selection import Nearest, no_own_index, pair_distances
 
 # The recall that the sample must have: so that of all rows exceeds the promised 0.99 by far. On MNIST, the map's 10-NN
 # accuracy is 0.9759 as with all neighbors, 0.9755 at 0.995, 0.9751 at 0.99 and 0.9746 at 0.98.
 RECALL = 0.996
-SAMPLE = 1000
-ERRORS_ABOVE = 2.0  # standard errors by which the sample's recall must exceed RECALL
-TIES = 1e-6  # relative differences of distances up to which neighbors are equally near
+SAMPLE_ROWS = 1000
+STANDARD_ERRORS = 2.0  # standard errors by which the sample's recall must exceed RECALL
+TIE_TOLERANCE = 1e-6  # relative differences of distances up to which neighbors are equally near
 
-# There are LISTS · n**GROWTH lists, and at least LEAST_LISTS · √n: more of them have fewer members that are probed in
+# There are LISTS_FACTOR · n**LISTS_EXPONENT lists, and at least MIN_LISTS_FACTOR · √n: more of them have fewer members that are probed in
 # vain, and take more time to rank. Their centers are means of some ROWS_PER_LIST rows each.
-LISTS, GROWTH, LEAST_LISTS = 0.07, 0.8, 2.0
+LISTS_FACTOR, LISTS_EXPONENT, MIN_LISTS_FACTOR = 0.07, 0.8, 2.0
 ROWS_PER_LIST = 32
 ITERATIONS = 4
 SEED = 0
 # Probes that have a larger part of the rows than this take longer than all pairs do.
-LARGEST_PART = 0.4
+MAX_PROBED = 0.4
 # The bound on the numbers of all centers together, which sparse rows with many columns exceed.
-CENTERS = 2**26
+MAX_CENTER_VALUES = 2**26
 
-ROWS_AT_ONCE, LEAST_ROWS, MEMBERS_AT_ONCE = 4096, 256, 2048
-TERMS_AT_ONCE = 2**34  # pairs times columns of a block of rows: Ctrl-C has to wait for one to end
-OTHERS_AT_ONCE, LEAST_OTHERS = 2**28, 32  # the same where values are not products, which take longer
-ROWS_TO_DECIDE = 16  # of a block, one after the other
+ROWS_AT_ONCE, MIN_ROWS, MEMBERS_AT_ONCE = 4096, 256, 2048
+COST_AT_ONCE = 2**34  # pairs times columns of a block of rows: Ctrl-C has to wait for one to end
+DIRECT_COST_AT_ONCE, MIN_DIRECT_ROWS = 2**28, 32  # the same where values are not products, which take longer
+ROWS_TO_RERANK = 16  # of a block, one after the other
 SCORED_AT_ONCE = 512  # rows, whose scores for all lists stay in the cache
 # Float32 does not rank the neighbors of a row that are all within so many times its rounding: they are sought again in
 # float64. Where more than a part of the sample has such neighbors, the whole search is in float64.
-MANY = 0.02
+MAX_AMBIGUOUS = 0.02
 
 
 class ClusteredSearch(ExactSearch):
@@ -98,19 +98,19 @@ class ClusteredSearch(ExactSearch):
         self._lists, self._dtype = None, np.float64
         dtype: Any = np.float64
         if isinstance(self._metric, str) and k < space.n // 4:
-            self._lists, dtype = divided(space, k, workers)
+            self._lists, dtype = build_lists(space, k, workers)
         if self._lists is not None:
             self._dtype = dtype
             graph = self._fit_in_lists(self._lists, workers)
         elif dtype == np.float64:
             return super()._graph(workers)
         else:
-            graph = neighbors_of_all(space, k, workers, dtype)
-        return in_turn(self._resolved(graph, dtype, workers), space.points)
+            graph = brute_force_graph(space, k, workers, dtype)
+        return spread_duplicates(self._rerank_ambiguous(graph, dtype, workers), space.points)
 
     @property
-    def _in_tree(self) -> bool:
-        return self._lists is None and super()._in_tree
+    def _uses_tree(self) -> bool:
+        return self._lists is None and super()._uses_tree
 
     def _fit_in_lists(self, lists: Lists, workers: Workers) -> NeighborGraph:
         space, n, k = self._space, self._space.n, self._n_neighbors
@@ -120,20 +120,20 @@ class ClusteredSearch(ExactSearch):
             rows = lists.members[start:stop]
             points = space.points[rows]
             nearest = Nearest(rows, n, k, self._dtype)
-            probes = lists.probes(single(space.coordinates(points)), lists.scores, k + 1)
+            probes = lists.probes(as_float32(space.coordinates(points)), lists.scores, k + 1)
             self._search(points, nearest, probes, lists.of_rows[rows])
-            graph = finished(space, *nearest.found(Workers()), rows, points, Workers())
+            graph = graph_of_candidates(space, *nearest.found(Workers()), rows, points, Workers())
             indices[rows], distances[rows] = graph
 
-        workers.run_blocks(unchecked(block), n, self._rows_at_once(n))
+        workers.run_blocks(skip_sklearn_checks(block), n, self._rows_at_once(n))
         return NeighborGraph(indices, distances)
 
     def _rows_at_once(self, n_rows: int) -> int:
         """Return how many rows, of so many in all, a block has."""
         assert self._lists is not None
-        most, least = (OTHERS_AT_ONCE, LEAST_OTHERS) if self._space.direct else (TERMS_AT_ONCE, LEAST_ROWS)
-        fits = int(most / (self._lists.n_probed * self._space.terms))
-        return max(least, min(ROWS_AT_ONCE, fits, -(-n_rows // LEAST_BLOCKS)))
+        most, least = (DIRECT_COST_AT_ONCE, MIN_DIRECT_ROWS) if self._space.direct else (COST_AT_ONCE, MIN_ROWS)
+        fits = int(most / (self._lists.n_probed * self._space.pair_cost))
+        return max(least, min(ROWS_AT_ONCE, fits, -(-n_rows // MIN_BLOCKS)))
 
     def _search(
         self,
@@ -167,16 +167,18 @@ class ClusteredSearch(ExactSearch):
         assert self._lists is not None
         return self._space.operand(self._space.points[self._lists.members], False, self._dtype)
 
-    def _resolved(self, graph: NeighborGraph, dtype: Any, workers: Workers) -> NeighborGraph:
+    def _rerank_ambiguous(self, graph: NeighborGraph, dtype: Any, workers: Workers) -> NeighborGraph:
         """Return the graph with neighbors in float64 of the rows whose neighbors ``dtype`` does not rank."""
         space, points = self._space, self._space.points
         if dtype == np.float64:
-            return resolved(space, graph, np.arange(space.n, dtype=np.int32), points, workers)
-        rows = np.flatnonzero(_unresolved(space, graph.distances[:, -1], points)).astype(np.int32)
+            return rerank_ambiguous(space, graph, np.arange(space.n, dtype=np.int32), points, workers)
+        rows = np.flatnonzero(_ambiguous(space, graph.distances[:, -1], points)).astype(np.int32)
         if len(rows):
             some = points[rows]
-            found = nearest_in_all(space, some, rows, self._n_neighbors, workers)
-            again = resolved(space, finished(space, *found, rows, some, workers), rows, some, workers)
+            found = brute_force_candidates(space, some, rows, self._n_neighbors, workers)
+            again = rerank_ambiguous(
+                space, graph_of_candidates(space, *found, rows, some, workers), rows, some, workers
+            )
             graph.indices[rows], graph.distances[rows] = again
         return graph
 
@@ -191,44 +193,46 @@ class ClusteredSearch(ExactSearch):
 
         def block(start: int, stop: int) -> None:
             part = points[start:stop]
-            nearest = Nearest(no_numbers(stop - start), self._space.n, n_candidates, self._dtype)
+            nearest = Nearest(no_own_index(stop - start), self._space.n, n_candidates, self._dtype)
             probes = lists.probes(self._space.coordinates(part), lists.exact_scores, n_candidates)
             self._search(part, nearest, probes)
             values[start:stop], indices[start:stop], counts[start:stop] = nearest.found(Workers())
 
-        workers.run_blocks(unchecked(block), m, self._rows_at_once(m))
+        workers.run_blocks(skip_sklearn_checks(block), m, self._rows_at_once(m))
         check_counts(counts, n_candidates)
         return values, indices
 
-    def _decided(
+    def _reranked(
         self, points: Any, farthest: NDArray[np.float64], workers: Workers
     ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
         """Return distances and indices of the nearest in the lists that are probed, by differences."""
         lists, space, k = self._lists, self._space, self._n_neighbors
         if lists is None:
-            return super()._decided(points, farthest, workers)
+            return super()._reranked(points, farthest, workers)
         distances, indices = np.empty((len(farthest), k)), np.empty((len(farthest), k), dtype=np.int32)
 
         def block(start: int, stop: int) -> None:
             for row in range(start, stop):
                 point = points[row : row + 1]
-                probed = lists.probes(space.coordinates(point), lists.exact_scores, min(space.n, k + SPARE))[1]
+                probed = lists.probes(space.coordinates(point), lists.exact_scores, min(space.n, k + EXTRA_CANDIDATES))[
+                    1
+                ]
                 members = [lists.members[lists.bounds[i] : lists.bounds[i + 1]] for i in probed]
-                distances[row], indices[row] = nearest_of_these(space, point, -1, np.concatenate(members), k)
+                distances[row], indices[row] = nearest_among(space, point, -1, np.concatenate(members), k)
 
-        workers.run_blocks(block, len(farthest), ROWS_TO_DECIDE)
+        workers.run_blocks(block, len(farthest), ROWS_TO_RERANK)
         return distances, indices
 
 
-def single(X: Any) -> Any:
+def as_float32(X: Any) -> Any:
     """Return coordinates in float32."""
     return X.astype(np.float32)
 
 
-def _unresolved(space: Any, farthest: NDArray[np.float64], points: Any) -> NDArray[np.bool_]:
+def _ambiguous(space: Any, farthest: NDArray[np.float64], points: Any) -> NDArray[np.bool_]:
     """Return for which points float32 does not rank the neighbors well, of which the farthest is that far."""
-    bound = UNRESOLVED * space.rounding(points, np.float32)
-    unresolved: NDArray[np.bool_] = (farthest > 0.0) & (space.squared(farthest) <= bound)
+    bound = AMBIGUOUS_WITHIN * space.rounding(points, np.float32)
+    unresolved: NDArray[np.bool_] = (farthest > 0.0) & (space.to_squared(farthest) <= bound)
     return unresolved
 
 
@@ -276,7 +280,7 @@ class Lists:
             parts = []
             for first in blocks:
                 part = scores(X[rows[first : first + SCORED_AT_ONCE]])
-                nearest = Nearest(no_numbers(len(part)), n_lists, n_probes, part.dtype)
+                nearest = Nearest(no_own_index(len(part)), n_lists, n_probes, part.dtype)
                 nearest.offer(part, columns)
                 parts.append(nearest.found(Workers())[1])
             lists = np.concatenate(parts)
@@ -307,7 +311,7 @@ def _assigned(coordinates: Any, n: int, centers: NDArray[np.float32], workers: W
 def _centers(space: Any, n_lists: int, rng: np.random.Generator, workers: Workers) -> NDArray[np.float32]:
     """Return centers by k-means on a sample of the rows."""
     n_rows = min(space.n, ROWS_PER_LIST * n_lists)
-    X = single(space.coordinates(space.points[np.sort(rng.choice(space.n, n_rows, replace=False))]))
+    X = as_float32(space.coordinates(space.points[np.sort(rng.choice(space.n, n_rows, replace=False))]))
     first = X[np.sort(rng.choice(n_rows, n_lists, replace=False))]
     centers: NDArray[np.float32] = np.ascontiguousarray(first.toarray() if issparse(first) else first)
     for _ in range(ITERATIONS):
@@ -316,10 +320,10 @@ def _centers(space: Any, n_lists: int, rng: np.random.Generator, workers: Worker
         sums, counts = belongs.T @ X, np.bincount(assigned, minlength=n_lists)
         sums = sums.toarray() if issparse(sums) else sums
         centers[counts > 0] = sums[counts > 0] / counts[counts > 0, None]
-    return centers[_near_each_other(centers)]
+    return centers[_spatial_order(centers)]
 
 
-def _near_each_other(centers: NDArray[np.float32]) -> NDArray[np.intp]:
+def _spatial_order(centers: NDArray[np.float32]) -> NDArray[np.intp]:
     """Return an order of centers in which neighbors are near to each other: rows of a block then share their probes."""
     parts = [np.arange(len(centers))]
     while len(parts[0]) > 2:
@@ -332,44 +336,46 @@ def _near_each_other(centers: NDArray[np.float32]) -> NDArray[np.intp]:
     return np.concatenate(parts)
 
 
-def divided(space: Any, n_neighbors: int, workers: Workers) -> tuple[Lists | None, Any]:
+def build_lists(space: Any, n_neighbors: int, workers: Workers) -> tuple[Lists | None, Any]:
     """Return the lists of a space's rows, and the type of values that ranks neighbors.
 
     There are no lists where they would not save time.
     """
     n, k = space.n, n_neighbors
-    n_lists = int(max(LISTS * n**GROWTH, LEAST_LISTS * n**0.5))
+    n_lists = int(max(LISTS_FACTOR * n**LISTS_EXPONENT, MIN_LISTS_FACTOR * n**0.5))
     rng = np.random.default_rng(SEED)
-    sample = np.sort(rng.choice(n, min(n, SAMPLE), replace=False)).astype(np.int32)
+    sample = np.sort(rng.choice(n, min(n, SAMPLE_ROWS), replace=False)).astype(np.int32)
     points = space.points[sample]
     # They are twice as many as are wanted, because of neighbors at equal distances any is right.
-    for dtype in (np.float32, np.float64) if space.single else (np.float64,):
-        values, indices, _ = nearest_in_all(space, points, sample, min(n - 1, 2 * k), workers, dtype)
+    for dtype in (np.float32, np.float64) if space.faster_in_float32 else (np.float64,):
+        values, indices, _ = brute_force_candidates(space, points, sample, min(n - 1, 2 * k), workers, dtype)
         distances = space.distances(values, points, indices, workers)
         farthest = np.partition(distances, k - 1, axis=1)[:, k - 1]
-        if dtype == np.float64 or np.mean(_unresolved(space, farthest, points)) <= MANY:
+        if dtype == np.float64 or np.mean(_ambiguous(space, farthest, points)) <= MAX_AMBIGUOUS:
             break
-    if n_lists * space.n_columns > CENTERS:
+    if n_lists * space.n_columns > MAX_CENTER_VALUES:
         return None, dtype
     centers = _centers(space, n_lists, rng, workers)
-    of_rows = _assigned(lambda start, stop: single(space.coordinates(space.points[start:stop])), n, centers, workers)
+    of_rows = _assigned(
+        lambda start, stop: as_float32(space.coordinates(space.points[start:stop])), n, centers, workers
+    )
     lists = Lists(centers, of_rows)
-    order = np.argsort(lists.scores(single(space.coordinates(points))), axis=1, kind="stable")
+    order = np.argsort(lists.scores(as_float32(space.coordinates(points))), axis=1, kind="stable")
     ranks = np.empty_like(order)
     np.put_along_axis(ranks, order, np.arange(n_lists)[None], axis=1)
     ranks = np.take_along_axis(ranks, of_rows[indices], axis=1)
-    ranks[distances > farthest[:, None] * (1.0 + TIES)] = n_lists
+    ranks[distances > farthest[:, None] * (1.0 + TIE_TOLERANCE)] = n_lists
     ranks = np.sort(ranks, axis=1)[:, :k]
     probed = np.cumsum(lists.sizes[order], axis=1).mean(axis=0)
     lists.n_probes = _probes_needed(ranks, n_lists)
     lists.n_probed = float(probed[lists.n_probes - 1])
-    return (lists if lists.n_probed <= LARGEST_PART * n else None), dtype
+    return (lists if lists.n_probed <= MAX_PROBED * n else None), dtype
 
 
 def _probes_needed(ranks: NDArray[np.intp], n_lists: int) -> int:
     """Return the least number of probes with the recall, from the ranks of the lists that hold a sample's neighbors."""
     for n_probes in range(1, n_lists):
         recall = np.mean(ranks < n_probes, axis=1)
-        if recall.mean() - ERRORS_ABOVE * recall.std() / np.sqrt(len(ranks)) >= RECALL:
+        if recall.mean() - STANDARD_ERRORS * recall.std() / np.sqrt(len(ranks)) >= RECALL:
             return n_probes
     return n_lists

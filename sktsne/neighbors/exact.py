@@ -26,39 +26,39 @@ from ..parallel import Workers
 from .all_pairs import (
     DISTANCES_AT_ONCE,
     FEW_ROWS,
+    brute_force_candidates,
+    brute_force_graph,
     distances_of_all,
-    in_order_of_rows,
-    in_turn,
     nearest_by_differences,
-    nearest_in_all,
     nearest_of_matrix,
-    neighbors_of_all,
-    unchecked,
+    skip_sklearn_checks,
+    sorted_by_distance,
+    spread_duplicates,
 )
 from .contract import NeighborGraph, as_rows, check_distances
 from .metrics import Metric, errors_that_name, resolve, traits_of
-from .selection import in_order, no_numbers
+from .selection import no_own_index, sort_neighbors
 from .spaces import direct_space_of, space_of
 
 # Candidates in addition to the neighbors.
-SPARE = 8
+EXTRA_CANDIDATES = 8
 # Up to this many columns a tree beats matrix products. For 20,000 rows the tree takes a fourth of their time with 3
 # columns, at most their time with 6, and two to four times as long with 10.
 TREE_FEATURES = 6
 # For so many rows and neighbors a tree is searched in one call, between two of which Ctrl-C is heard.
-ROWS_IN_TREE, NEIGHBORS_IN_TREE = 512, 2**19
+TREE_ROWS_AT_ONCE, TREE_NEIGHBORS_AT_ONCE = 512, 2**19
 # Up to this many terms of all distances, a matrix of them costs nothing, and they are scikit-learn's to the last bit.
 FEW_TERMS = 2**25
 
 
 @contextmanager
-def computing(metric: Metric, params: dict[str, Any] | None) -> Iterator[None]:
+def calling_libraries(metric: Metric, params: dict[str, Any] | None) -> Iterator[None]:
     """Have libraries use the calling threads only, and name the metric in their errors."""
     with errors_that_name(metric, params), sklearn_on_threads(1):
         yield
 
 
-class Searching(Caching):
+class RowSearch(Caching):
     """What the searches in rows share: a metric, the space of the rows, and the neighbors of new ones.
 
     Parameters
@@ -100,7 +100,7 @@ class Searching(Caching):
         """Return the nearest neighbors of all rows, or all distances; see :class:`NeighborSearch`."""
         check_type("workers", workers, Workers)
         self._prepare(X)
-        with computing(*self._given):
+        with calling_libraries(*self._given):
             return self._graph(workers)
 
     def _graph(self, workers: Workers) -> Any:
@@ -113,7 +113,7 @@ class Searching(Caching):
         if not hasattr(self, "_metric"):
             raise ValueError("fit must come before neighbors_of.")
         rows = as_rows("rows", rows, like=self._X)
-        with computing(*self._given):
+        with calling_libraries(*self._given):
             points = self._space.points_of(rows)
             graph = self._nearest_of(points, workers)
         check_distances(graph.distances, graph.indices)
@@ -128,30 +128,30 @@ class Searching(Caching):
     # The type of the values of candidates.
     _dtype: Any = np.float64
 
-    def _decided(
+    def _reranked(
         self, points: Any, farthest: NDArray[np.float64], workers: Workers
     ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
         """Return distances and indices of the nearest, by differences, which are no farther than ``farthest``."""
-        own = no_numbers(points.shape[0])
+        own = no_own_index(points.shape[0])
         return nearest_by_differences(self._space, points, own, farthest, self._n_neighbors, workers)
 
     def _nearest_of(self, points: Any, workers: Workers) -> NeighborGraph:
         """Return the nearest rows of the fit to points, which are rows after the map of the space."""
         space, k = self._space, self._n_neighbors
-        spare = SPARE if space.rounds else 0
+        spare = EXTRA_CANDIDATES if space.rounds else 0
         values, indices = self._candidates(points, min(space.n, k + spare), workers)
-        distances = space.exactly(points, indices, workers) if space.rounds else np.ascontiguousarray(values)
-        in_order(distances, indices, no_numbers(len(indices)), space.n, workers)
+        distances = space.exact_distances(points, indices, workers) if space.rounds else np.ascontiguousarray(values)
+        sort_neighbors(distances, indices, no_own_index(len(indices)), space.n, workers)
         if space.rounds and indices.shape[1] < space.n:
             farthest = distances[:, -1]
-            gap = space.squared(farthest) - space.squared(distances[:, k - 1])
+            gap = space.to_squared(farthest) - space.to_squared(distances[:, k - 1])
             # Rounding may have put off a row that is near, and put forward the last candidate.
             rows = np.flatnonzero(gap <= 2.0 * space.rounding(points, self._dtype, within=farthest))
-            distances[rows, :k], indices[rows, :k] = self._decided(points[rows], distances[rows, k - 1], workers)
+            distances[rows, :k], indices[rows, :k] = self._reranked(points[rows], distances[rows, k - 1], workers)
         return NeighborGraph(np.ascontiguousarray(indices[:, :k]), np.ascontiguousarray(distances[:, :k]))
 
 
-class ExactSearch(Searching):
+class ExactSearch(RowSearch):
     """Finds the nearest neighbors, exactly.
 
     Parameters
@@ -180,12 +180,12 @@ class ExactSearch(Searching):
         if n <= FEW_ROWS and n * n * n_columns <= FEW_TERMS and not issparse(self._X):
             distances = distances_of_all(self._X, self._metric, self._params, workers)
             return nearest_of_matrix(distances, self._n_neighbors, workers)
-        if self._in_tree:
+        if self._uses_tree:
             return self._fit_in_tree(workers)
-        return neighbors_of_all(self._space, self._n_neighbors, workers)
+        return brute_force_graph(self._space, self._n_neighbors, workers)
 
     @property
-    def _in_tree(self) -> bool:
+    def _uses_tree(self) -> bool:
         few = bool(self._X.shape[1] <= TREE_FEATURES) and not issparse(self._X)
         return few and traits_of(self._metric).tree and self._params.get("p", 2) >= 1  # below, no triangle inequality
 
@@ -216,8 +216,10 @@ class ExactSearch(Searching):
             some = np.asarray(rows[start:stop], dtype=np.float64)
             distances[start:stop], indices[start:stop] = tree.kneighbors(some, n_neighbors)
 
-        workers.run_blocks(unchecked(block), n, max(1, min(ROWS_IN_TREE, NEIGHBORS_IN_TREE // n_neighbors)))
-        in_order(distances, indices, no_numbers(n), self._X.shape[0], workers)
+        workers.run_blocks(
+            skip_sklearn_checks(block), n, max(1, min(TREE_ROWS_AT_ONCE, TREE_NEIGHBORS_AT_ONCE // n_neighbors))
+        )
+        sort_neighbors(distances, indices, no_own_index(n), self._X.shape[0], workers)
         return distances, indices
 
     def _fit_in_tree(self, workers: Workers) -> NeighborGraph:
@@ -227,11 +229,11 @@ class ExactSearch(Searching):
         others[others.all(axis=1), -1] = False  # duplicates have displaced the row itself
         distances, indices = distances[others].reshape(-1, k), indices[others].reshape(-1, k)
         check_distances(distances, indices)
-        return in_turn(NeighborGraph(indices, distances), self._X)
+        return spread_duplicates(NeighborGraph(indices, distances), self._X)
 
     def _nearest_of(self, points: Any, workers: Workers) -> NeighborGraph:
         """Return the nearest rows of the fit to points, which are rows after the map of the space."""
-        if not self._in_tree:
+        if not self._uses_tree:
             return super()._nearest_of(points, workers)
         n, k = self._X.shape[0], self._n_neighbors
         wanted = min(n, k + 1)
@@ -251,10 +253,10 @@ class ExactSearch(Searching):
     def _candidates(
         self, points: Any, n_candidates: int, workers: Workers
     ) -> tuple[NDArray[np.floating], NDArray[np.int32]]:
-        return nearest_in_all(self._space, points, no_numbers(points.shape[0]), n_candidates, workers)[:2]
+        return brute_force_candidates(self._space, points, no_own_index(points.shape[0]), n_candidates, workers)[:2]
 
 
-class AllPairs(Searching):
+class AllPairs(RowSearch):
     """Takes every row of the fit for a neighbor.
 
     Parameters
@@ -299,4 +301,4 @@ class AllPairs(Searching):
             point = points[i : i + 1]
             values = space.values(space.operand(point), columns)
             distances[i] = space.distances(values, point, everything, Workers())[0]
-        return in_order_of_rows(distances)
+        return sorted_by_distance(distances)

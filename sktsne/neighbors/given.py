@@ -14,7 +14,7 @@ from sklearn.base import clone
 from .._checks import as_csr, check_not_negative, check_number, precision_of, without_rounding
 from .._row_errors import RowError
 from ..parallel import Workers
-from .all_pairs import in_order_of_rows, nearest_of_matrix
+from .all_pairs import nearest_of_matrix, sorted_by_distance
 from .contract import NeighborGraph, as_rows
 
 
@@ -93,7 +93,7 @@ class GivenDistances:
             return nearest_of_graph(rows, k, of_others=True)
         if rows.shape[1] < k:
             raise ValueError(f"rows has shape {rows.shape}, must have at least n_neighbors == {k} columns.")
-        return in_order_of_rows(rows.astype(np.float64), k)
+        return sorted_by_distance(rows.astype(np.float64), k)
 
 
 class TransformerSearch:

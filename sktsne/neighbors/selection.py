@@ -17,18 +17,18 @@ from ..parallel import Workers
 
 # Places for candidates beyond the nearest, more than the 32 that the compiled loop looks at together. Reducing a full
 # row takes time in proportion to all of its places.
-PLACES = 96
+BUFFER_SIZE = 96
 NUMBERS_AT_ONCE = 2**18  # of differences of rows, which stay in the cache
-COST_OF_ORDER = 32  # elementary operations for each candidate that is put in order
+SORT_COST = 32  # elementary operations for each candidate that is put in order
 
 
-def ranks(indices: NDArray[np.int32], own: Any, n: int) -> NDArray[np.int64]:
+def cyclic_offsets(indices: NDArray[np.int32], own: Any, n: int) -> NDArray[np.int64]:
     """Return how far candidates follow a row, which decides among equals; -1 is before all."""
     following: NDArray[np.int64] = np.subtract(indices, own, dtype=np.int64)
     return np.where(following >= 0, following, following + n)
 
 
-def no_numbers(n: int) -> NDArray[np.int32]:
+def no_own_index(n: int) -> NDArray[np.int32]:
     """Return the numbers of rows that are none of the candidates."""
     return np.full(n, -1, dtype=np.int32)
 
@@ -50,7 +50,7 @@ def offer_reference(
         offered = (columns != own[row]) & ~np.isnan(values[i])
         candidates = np.concatenate([best[row, : counts[row]], values[i, offered]])
         places = np.concatenate([indices[row, : counts[row]], columns[offered]])
-        first = np.lexsort((ranks(places, own[row], n), candidates))[:k]
+        first = np.lexsort((cyclic_offsets(places, own[row], n), candidates))[:k]
         counts[row] = len(first)
         best[row, : len(first)], indices[row, : len(first)] = candidates[first], places[first]
 
@@ -68,7 +68,7 @@ def select_nearest_reference(
     """Bring the first k candidates of rows ``start`` to ``stop`` to the front, and forget the others."""
     for row in range(start, stop):
         count = counts[row]
-        first = np.lexsort((ranks(indices[row, :count], own[row], n), best[row, :count]))[:k]
+        first = np.lexsort((cyclic_offsets(indices[row, :count], own[row], n), best[row, :count]))[:k]
         best[row, : len(first)], indices[row, : len(first)] = best[row, first], indices[row, first]
         counts[row] = len(first)
 
@@ -83,7 +83,7 @@ def sort_neighbors_reference(
 ) -> None:
     """Sort the neighbors of rows ``start`` to ``stop`` by their distances, and those at equal distances in turn."""
     rows = slice(start, stop)
-    order = np.lexsort((ranks(indices[rows], own[rows, None], n), distances[rows]), axis=1)
+    order = np.lexsort((cyclic_offsets(indices[rows], own[rows, None], n), distances[rows]), axis=1)
     distances[rows] = np.take_along_axis(distances[rows], order, 1)
     indices[rows] = np.take_along_axis(indices[rows], order, 1)
 
@@ -104,7 +104,7 @@ def pair_distances_reference(
         distances[rows] = np.sqrt(np.einsum("ijk,ijk->ij", difference, difference))
 
 
-def _named(dtype: Any) -> str:
+def _c_type(dtype: Any) -> str:
     return "float" if dtype == np.float32 else "double"
 
 
@@ -135,13 +135,13 @@ class Nearest:
 
     def __init__(self, own: NDArray[np.int32], n: int, k: int, dtype: Any) -> None:
         self._own, self._n, self._k = own, n, k
-        self._best = np.empty((len(own), k + PLACES), dtype=dtype)
+        self._best = np.empty((len(own), k + BUFFER_SIZE), dtype=dtype)
         self._indices = np.empty(self._best.shape, dtype=np.int32)
         self._counts = np.zeros(len(own), dtype=np.int32)
         self._limits = np.full(len(own), np.inf, dtype=dtype)
         self._rows = np.arange(len(own), dtype=np.int32)
-        self._offer = choose("neighbors", "offer", offer_reference, _named(dtype))
-        self._select = choose("neighbors", "select_nearest", select_nearest_reference, _named(dtype))
+        self._offer = choose("neighbors", "offer", offer_reference, _c_type(dtype))
+        self._select = choose("neighbors", "select_nearest", select_nearest_reference, _c_type(dtype))
 
     def offer(
         self, values: NDArray[np.floating], columns: NDArray[np.int32], rows: NDArray[np.int32] | None = None
@@ -158,16 +158,16 @@ class Nearest:
     def found(self, workers: Workers) -> tuple[NDArray[np.floating], NDArray[np.int32], NDArray[np.int32]]:
         """Return values and indices of the nearest, in no order, and how many each row has, at most k."""
         run = partial(self._select, self._best, self._indices, self._counts, self._own, self._n, self._k)
-        workers.run(run, len(self._own), COST_OF_ORDER * self._k)
+        workers.run(run, len(self._own), SORT_COST * self._k)
         return self._best[:, : self._k], self._indices[:, : self._k], self._counts
 
 
-def in_order(
+def sort_neighbors(
     distances: NDArray[np.float64], indices: NDArray[np.int32], own: NDArray[np.int32], n: int, workers: Workers
 ) -> None:
     """Sort neighbors in place, from near to far, and those at equal distances as `Nearest` does."""
     routine = choose("neighbors", "sort_neighbors", sort_neighbors_reference)
-    workers.run(partial(routine, distances, indices, own, n), len(own), COST_OF_ORDER * indices.shape[1])
+    workers.run(partial(routine, distances, indices, own, n), len(own), SORT_COST * indices.shape[1])
 
 
 def pair_distances(
@@ -178,6 +178,6 @@ def pair_distances(
     They have the shape of ``indices``. The distance of a pair depends on nothing else, to the last bit.
     """
     distances = np.empty(indices.shape)
-    routine = choose("neighbors", "pair_distances", pair_distances_reference, _named(new.dtype), _named(X.dtype))
+    routine = choose("neighbors", "pair_distances", pair_distances_reference, _c_type(new.dtype), _c_type(X.dtype))
     workers.run(partial(routine, new, X, indices, distances), len(new), indices.shape[1] * X.shape[1])
     return distances

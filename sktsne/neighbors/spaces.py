@@ -38,14 +38,14 @@ PAIRS_AT_ONCE = 2**16
 NUMBERS_AT_ONCE = 2**16  # of rows in float64, on the way to another type: they stay in the cache
 # The bound on coordinates, in units of the largest of the fit: their squares fit into float32, and rows beyond are
 # equally far from all.
-FARTHEST = 1e15
+MAX_COORDINATE = 1e15
 # Metrics that scikit-learn has from SciPy, with their names there.
-BY_SCIPY = {
+SCIPY_NAMES = {
     **dict.fromkeys(("manhattan", "cityblock", "l1"), "cityblock"),
     **{name: name for name in ("chebyshev", "minkowski", "canberra", "braycurtis")},
 }
-ROWS_OF_MEDIAN = 1000
-TERMS_OF_A_POWER = 32  # that take as long as one of "minkowski"
+MEDIAN_ROWS = 1000
+POWER_COST = 32  # that take as long as one of "minkowski"
 
 
 class Space(Protocol):
@@ -69,10 +69,10 @@ class Space(Protocol):
     n: int
     n_columns: int
     rounds: bool
-    single: bool
+    faster_in_float32: bool
     direct: bool
-    calls: bool
-    terms: int
+    calls_python: bool
+    pair_cost: int
     points: Any
 
     def points_of(self, rows: Any) -> Any:
@@ -89,7 +89,7 @@ class Space(Protocol):
     ) -> NDArray[np.float64]:
         """Return the distances from points to the rows ``indices`` of the fit, of which ``values`` are known."""
 
-    def exactly(self, points: Any, indices: NDArray[np.int32], workers: Workers) -> NDArray[np.float64]:
+    def exact_distances(self, points: Any, indices: NDArray[np.int32], workers: Workers) -> NDArray[np.float64]:
         """Return the distances from points to the rows ``indices`` of the fit, each to the last bit as if alone."""
 
     def rounding(
@@ -112,10 +112,10 @@ def _squared_lengths(X: Any) -> NDArray[np.float64]:
     return squares
 
 
-class _Rows(Caching):
+class _RowSpace(Caching):
     """What spaces share: the rows of the fit; and what holds of those whose values are distances, without rounding."""
 
-    rounds = single = direct = calls = False
+    rounds = faster_in_float32 = direct = calls_python = False
 
     def __init__(self, X: Any) -> None:
         self.n, self.n_columns = map(int, X.shape)
@@ -130,7 +130,7 @@ class _Rows(Caching):
         raise NotImplementedError
 
     @cached_property
-    def terms(self) -> int:
+    def pair_cost(self) -> int:
         """The terms of a pair: of sparse rows, those that are not 0."""
         return max(1, int(self.points.nnz // self.n if issparse(self.points) else self.n_columns))
 
@@ -141,14 +141,14 @@ class _Rows(Caching):
         return np.ascontiguousarray(values)
 
 
-class _Squares(_Rows):
+class _SquaredSpace(_RowSpace):
     """What spaces of squared Euclidean distances share: how distances follow from these."""
 
     def __init__(self, X: Any, metric: str) -> None:
         super().__init__(X)
         self._metric = metric
         self._angular = metric in ("cosine", "correlation")
-        self.rounds, self.single, self._shift = True, not issparse(X), 0.0
+        self.rounds, self.faster_in_float32, self._shift = True, not issparse(X), 0.0
 
     def _pairs(self, points: Any, indices: NDArray[np.int32], workers: Workers) -> NDArray[np.float64]:
         raise NotImplementedError
@@ -165,22 +165,22 @@ class _Squares(_Rows):
         return self._lengths(self.points)
 
     @cached_property
-    def _directed(self) -> NDArray[np.bool_]:
+    def _has_direction(self) -> NDArray[np.bool_]:
         return _squared_lengths(self.points) > 0.0
 
-    def exactly(self, points: Any, indices: NDArray[np.int32], workers: Workers) -> NDArray[np.float64]:
+    def exact_distances(self, points: Any, indices: NDArray[np.int32], workers: Workers) -> NDArray[np.float64]:
         """Return distances, by differences; see `Space`."""
         distances = self._pairs(points, indices, workers)
         if self._angular or self._metric == "sqeuclidean":
             np.square(distances, out=distances)
         if self._angular:  # 1 − cos = |x − y|² / 2, but 1 for a row without a direction
             distances /= 2.0
-            if not self._directed.all():
-                distances[~self._directed[indices]] = 1.0
+            if not self._has_direction.all():
+                distances[~self._has_direction[indices]] = 1.0
             distances[_squared_lengths(points) == 0.0] = 1.0
         return distances
 
-    def squared(self, distances: NDArray[np.float64]) -> NDArray[np.float64]:
+    def to_squared(self, distances: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return what distances are in the measure of `rounding`."""
         return distances if self._angular or self._metric == "sqeuclidean" else distances**2
 
@@ -194,7 +194,7 @@ class _Squares(_Rows):
     ) -> NDArray[np.float64]:
         """Return distances: from the values, or by differences where the values have too few digits."""
         if values.dtype == np.float32:
-            return self.exactly(points, indices, workers)
+            return self.exact_distances(points, indices, workers)
         distances: NDArray[np.float64] = np.maximum(values + self._shift, 0.0)
         near = distances <= CANCELLATION * (self._known_lengths(points)[:, None] + self.squares[indices])
         if self._angular:
@@ -202,10 +202,10 @@ class _Squares(_Rows):
         elif self._metric != "sqeuclidean":
             np.sqrt(distances, out=distances)
         own, place = np.nonzero(near)
-        step = max(1, NUMBERS_AT_ONCE // self.terms)
+        step = max(1, NUMBERS_AT_ONCE // self.pair_cost)
         for first in range(0, len(own), step):
             i, j = own[first : first + step], place[first : first + step]
-            distances[i, j] = self.exactly(points[i], indices[i, j][:, None], workers)[:, 0]
+            distances[i, j] = self.exact_distances(points[i], indices[i, j][:, None], workers)[:, 0]
         return distances
 
     @cached_property
@@ -223,12 +223,14 @@ class _Squares(_Rows):
     ) -> NDArray[np.float64]:
         """Return a bound on the rounding of squares by products of rows, whose terms are summed in parts."""
         bound, lengths = float(np.finfo(dtype).eps) * (8.0 + self.n_columns / 8.0), np.sqrt(self._known_lengths(points))
-        others = self._longest if within is None else np.minimum(self._longest, lengths + np.sqrt(self.squared(within)))
+        others = (
+            self._longest if within is None else np.minimum(self._longest, lengths + np.sqrt(self.to_squared(within)))
+        )
         squared: NDArray[np.float64] = bound * (lengths + others) ** 2 + float(np.finfo(dtype).tiny) * self._unit**2
         return squared / 2.0 if self._angular else squared
 
 
-class EuclideanSpace(_Squares):
+class EuclideanSpace(_SquaredSpace):
     """Rows whose distances are Euclidean after a map.
 
     Parameters
@@ -299,7 +301,7 @@ class EuclideanSpace(_Squares):
     def coordinates(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return the points around the origin, of about unit size."""
         centered: NDArray[np.float64] = (points - self._origin) / self._unit
-        return np.clip(centered, -FARTHEST, FARTHEST, out=centered)
+        return np.clip(centered, -MAX_COORDINATE, MAX_COORDINATE, out=centered)
 
     def operand(self, points: NDArray[np.floating], left: bool = True, dtype: Any = np.float64) -> NDArray[np.floating]:
         """Return points with two columns more, so that one product gives |x|² + |y|² − 2x·y."""
@@ -321,7 +323,7 @@ class EuclideanSpace(_Squares):
 
 def _center(X: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return the median of some rows, which one that is far from all others does not draw away from these."""
-    median: NDArray[np.float64] = np.median(X[:: max(1, len(X) // ROWS_OF_MEDIAN)].astype(np.float64), axis=0)
+    median: NDArray[np.float64] = np.median(X[:: max(1, len(X) // MEDIAN_ROWS)].astype(np.float64), axis=0)
     return median
 
 
@@ -336,7 +338,7 @@ class _Sparse(NamedTuple):
         return _Sparse(self.rows[index], self.squares[index], self.means[index])
 
 
-class SparseSpace(_Squares):
+class SparseSpace(_SquaredSpace):
     """Sparse rows whose distances are Euclidean after a map that keeps zeros.
 
     Rows for "correlation" are not centered, but divided by the lengths that they would have then; their means count
@@ -360,7 +362,7 @@ class SparseSpace(_Squares):
         if not self._angular:
             return rows
         largest = abs(rows).max(axis=1).toarray().ravel()
-        rows = _divided(rows, largest)
+        rows = _divide_rows(rows, largest)
         squares = _squared_lengths(rows)
         if self._metric == "correlation":
             sums, p = rows.sum(axis=1), rows.shape[1]
@@ -369,7 +371,7 @@ class SparseSpace(_Squares):
                 row = int(np.argmax(constant))
                 raise_without_distances(row, self.n)
             squares -= sums**2 / p
-        return _divided(rows, np.sqrt(squares))
+        return _divide_rows(rows, np.sqrt(squares))
 
     def _means(self, points: Any) -> NDArray[np.float64]:
         if self._metric != "correlation":
@@ -410,7 +412,7 @@ class SparseSpace(_Squares):
         return values
 
 
-def _divided(rows: Any, numbers: Any) -> Any:
+def _divide_rows(rows: Any, numbers: Any) -> Any:
     """Return sparse rows divided by a number each, where that is not 0."""
     numbers = np.asarray(numbers).ravel()
     divisors = np.where(numbers > 0.0, numbers, 1.0)
@@ -441,7 +443,7 @@ def _yule(different: Count, s: Count, a: Count, b: Count, p: int) -> Count:
 
 
 # Each from the number of coordinates in which two rows differ, s, a, b, and the number of columns p.
-COUNTED: dict[str, Callable[[Count, Count, Count, Count, int], Count]] = {
+COUNT_METRICS: dict[str, Callable[[Count, Count, Count, Count, int], Count]] = {
     "jaccard": lambda different, s, a, b, p: _ratio(different, different + s),
     "dice": lambda different, s, a, b, p: _ratio(different, a + b),
     "hamming": lambda different, s, a, b, p: different / p,
@@ -453,7 +455,7 @@ COUNTED: dict[str, Callable[[Count, Count, Count, Count, int], Count]] = {
 }
 
 
-class CountSpace(_Rows):
+class CountSpace(_RowSpace):
     """Rows that are true and false, whose distances follow from counts: exact, whatever else is in a block.
 
     Parameters
@@ -461,7 +463,7 @@ class CountSpace(_Rows):
     X : {ndarray, csr_array} of shape (n, n_features)
         The rows of the fit; what is not 0 is true. For "hamming" they are 0 and 1, and new rows may be anything.
     metric : str
-        One of `COUNTED`.
+        One of `COUNT_METRICS`.
     """
 
     def __init__(self, X: Any, metric: str) -> None:
@@ -496,10 +498,10 @@ class CountSpace(_Rows):
         products = a.rows.astype(np.float32) @ b.rows.astype(np.float32).T  # exact up to 2**24 columns
         s = (products.toarray() if issparse(products) else products).astype(np.float64)
         x, y = a.counts[:, None], b.counts
-        return COUNTED[self._metric](x + y - 2.0 * s, s, x, y, self.n_columns)
+        return COUNT_METRICS[self._metric](x + y - 2.0 * s, s, x, y, self.n_columns)
 
 
-class DirectSpace(_Rows):
+class DirectSpace(_RowSpace):
     """Rows under any metric that scikit-learn has; also exact, whatever else is in a block.
 
     Parameters
@@ -515,21 +517,21 @@ class DirectSpace(_Rows):
     def __init__(self, X: Any, metric: Metric, params: dict[str, Any]) -> None:
         super().__init__(X)
         self.metric, self.params = metric, params
-        self.direct, self.calls = True, callable(metric)
+        self.direct, self.calls_python = True, callable(metric)
 
     @cached_property
-    def terms(self) -> int:
+    def pair_cost(self) -> int:
         """The terms of a pair, which take longer where they are powers."""
-        return super().terms * (TERMS_OF_A_POWER if self.metric == "minkowski" and not self.calls else 1)
+        return super().pair_cost * (POWER_COST if self.metric == "minkowski" and not self.calls_python else 1)
 
     @cached_property
-    def _frame(self) -> tuple[NDArray[np.float64] | None, float]:
+    def _center_and_unit(self) -> tuple[NDArray[np.float64] | None, float]:
         center = None if issparse(self.points) else _center(self.points)
-        largest = max(float(abs(self._around(self.points, center)).max()), np.finfo(np.float64).tiny)
+        largest = max(float(abs(self._centered(self.points, center)).max()), np.finfo(np.float64).tiny)
         return center, float(np.ldexp(1.0, np.frexp(largest)[1]))
 
     @staticmethod
-    def _around(points: Any, center: NDArray[np.float64] | None) -> Any:
+    def _centered(points: Any, center: NDArray[np.float64] | None) -> Any:
         return points if center is None else points - center
 
     def points_of(self, rows: Any) -> Any:
@@ -540,12 +542,12 @@ class DirectSpace(_Rows):
 
     def coordinates(self, points: Any) -> Any:
         """Return the points around their center, or sparse ones around 0, of about unit size."""
-        center, unit = self._frame
-        coordinates = self._around(points, center) / unit
+        center, unit = self._center_and_unit
+        coordinates = self._centered(points, center) / unit
         if issparse(coordinates):
-            coordinates.data = np.clip(coordinates.data, -FARTHEST, FARTHEST)
+            coordinates.data = np.clip(coordinates.data, -MAX_COORDINATE, MAX_COORDINATE)
             return coordinates
-        return np.clip(coordinates, -FARTHEST, FARTHEST)
+        return np.clip(coordinates, -MAX_COORDINATE, MAX_COORDINATE)
 
     def operand(self, points: Any, left: bool = True, dtype: Any = np.float64) -> Any:
         """Return the points; see `Space`."""
@@ -553,9 +555,9 @@ class DirectSpace(_Rows):
 
     def values(self, a: Any, b: Any) -> NDArray[np.floating]:
         """Return the distances; see `Space`."""
-        if isinstance(self.metric, str) and self.metric in BY_SCIPY and not issparse(a):
+        if isinstance(self.metric, str) and self.metric in SCIPY_NAMES and not issparse(a):
             # What scikit-learn calls, whose checks take longer than many a block.
-            return np.asarray(cdist(a, b, BY_SCIPY[self.metric], **self.params))
+            return np.asarray(cdist(a, b, SCIPY_NAMES[self.metric], **self.params))
         if isinstance(self.metric, str) and self.metric == "nan_euclidean":  # products, rounded as the batch is long
             rows = [pairwise_distances(a[i : i + 1], b, metric=self.metric, **self.params) for i in range(len(a))]
             return np.concatenate(rows, dtype=np.float64)
