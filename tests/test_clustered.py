@@ -317,7 +317,7 @@ class TestNewRows:
         X, new = blobs(rng), blobs(rng, 50)
         search, _ = fitted(X, 12, "minkowski", {"p": 3})
         expected = search.neighbors_of(new, Workers())
-        with pytest.raises(ValueError, match="minkowski takes no sparse rows"):
+        with pytest.raises(ValueError, match="X is sparse, must be dense for minkowski"):
             search.fit(csr_array(X[:500]), Workers())
         found = search.neighbors_of(new, Workers())
         assert_array_equal(found.indices, expected.indices)

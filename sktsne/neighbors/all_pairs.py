@@ -1,4 +1,18 @@
-"""All pairs of rows, block by block."""
+"""Brute-force search: the k nearest neighbors, or all distances, from blocks of pairs of rows.
+
+The rows of the fit are points of a space (:mod:`.spaces`), which computes a *value* for each pair of a block. Values
+order the pairs of a row as distances do; in a Euclidean space they are squared distances, and one matrix product gives
+all values of a block. The search for all rows of the fit has three steps:
+
+1. All blocks of values are offered to `Nearest`, which keeps the k nearest candidates of every row. The distances of
+   these candidates follow from their values.
+2. Ambiguous rows, whose neighbors may be in a wrong order because the values were rounded, are searched again by
+   differences of coordinates, which are accurate.
+3. Rows with more than k duplicates get different duplicates as neighbors.
+
+In all functions ``own`` holds the index in the fit of each query point, or -1 for a point that is not in the fit, so
+that no row is its own neighbor.
+"""
 
 from __future__ import annotations
 
@@ -20,26 +34,32 @@ from .metrics import Metric
 from .selection import Nearest, cyclic_offsets, sort_neighbors
 from .spaces import direct_space_of
 
-# Rows and columns of a block of pairs, and the most terms in one, of products and of other metrics: Ctrl-C has to wait
-# for a block to end. No power of two: transposing such a block takes four times as long.
-MAX_BLOCK, MIN_BLOCK, MAX_PRODUCT_COST, MAX_DIRECT_COST = 992, 32, 2**32, 2**26
-MAX_CALLS = 2**14  # of a function
-# The least number of blocks, which threads take one after the other, of some rows and of all: their memory is in
-# proportion to that of the neighbors.
+# The largest and the smallest number of rows, and of columns, of a block of pairs. The largest number is not a power of
+# two, because transposing a block of such a size takes four times as long.
+MAX_BLOCK, MIN_BLOCK = 992, 32
+# The bounds on the cost of a block: the number of its pairs times the cost of a pair, for products and for metrics that
+# are computed pair by pair. Without a bound Ctrl-C would have to wait long for a block to end.
+MAX_PRODUCT_COST, MAX_DIRECT_COST = 2**32, 2**26
+MAX_CALLS = 2**14  # the largest number of pairs in a block whose metric is a Python function
+# The least number of blocks into which some query points, and all rows of the fit, are divided. With several blocks all
+# threads have work, and the memory of the blocks stays in proportion to that of the neighbors.
 MIN_BLOCKS, MIN_BLOCKS_OF_FIT = 4, 8
-BLOCKS_PER_STRIP = 8  # blocks beside one another that share their rows
-# From this many columns on, the products of half of the pairs and copies of them take less time than those of all.
+BLOCKS_PER_STRIP = 8  # blocks beside one another that use the same left operand
+# From this many columns on, computing half of the blocks and transposing them is faster than computing all blocks.
 COLUMNS_TO_TRANSPOSE = 128
-# Up to this many rows, all distances are scikit-learn's to the last bit.
+# Up to this many rows, all distances equal those of scikit-learn to the last bit.
 FEW_ROWS = 1000
-# Products do not rank the neighbors of a row that are all within so many times their rounding.
+# A row is ambiguous if the square of its k-th distance is at most this multiple of the rounding error of products.
 AMBIGUOUS_WITHIN = 100.0
-ROWS_TO_RERANK = 128  # of a block
-DISTANCES_AT_ONCE = 2**22  # of a given matrix
+ROWS_TO_RERANK = 128  # the largest number of ambiguous rows in a block
+DISTANCES_AT_ONCE = 2**22  # entries of a given distance matrix that are copied to float64 at a time
 
 
 def skip_sklearn_checks(function: Callable[[int, int], Any]) -> Callable[[int, int], Any]:
-    """Return a function without scikit-learn's checks of its rows, a setting of each thread."""
+    """Return the function wrapped so that scikit-learn does not check the rows for NaN and infinity again.
+
+    scikit-learn keeps this setting for each thread separately, so the wrapper sets it in the thread that it runs in.
+    """
 
     def call(start: int, stop: int) -> Any:
         with config_context(assume_finite=True):
@@ -49,7 +69,7 @@ def skip_sklearn_checks(function: Callable[[int, int], Any]) -> Callable[[int, i
 
 
 def _block_size(space: Any) -> int:
-    """Return how many rows and columns a block of pairs has."""
+    """Return the number of rows, and of columns, of a block of pairs."""
     if space.calls_python:
         return MIN_BLOCK
     most = MAX_DIRECT_COST if space.direct else MAX_PRODUCT_COST
@@ -58,9 +78,10 @@ def _block_size(space: Any) -> int:
 
 
 def brute_force_graph(space: Any, n_neighbors: int, workers: Workers, dtype: Any = np.float64) -> NeighborGraph:
-    """Return the nearest neighbors of all rows of a space, from all pairs by blocks of values of ``dtype``.
+    """Return the nearest neighbors of all rows of a space, from the values of all pairs, computed in ``dtype``.
 
-    Where rows have many columns, each block serves its rows, and transposed its columns.
+    Where a value is expensive, as for rows with many columns, only the blocks on and above the diagonal are computed.
+    Each is offered to its rows, and its transpose to its columns.
     """
     n, size = space.n, _block_size(space)
     own, points = np.arange(n, dtype=np.int32), space.points
@@ -88,18 +109,18 @@ def brute_force_graph(space: Any, n_neighbors: int, workers: Workers, dtype: Any
                     with locks[j]:
                         nearest.offer(values, blocks[i], blocks[j])
 
-    threads = Workers() if space.calls_python else workers
+    threads = Workers() if space.calls_python else workers  # a Python function runs in one thread at a time
     threads.run_blocks(skip_sklearn_checks(fill), len(strips), 1)
     graph = graph_of_candidates(space, *nearest.found(workers), own, points, workers)
-    return spread_duplicates(
-        rerank_ambiguous(space, graph, own, points, workers) if dtype == np.float64 else graph, points
-    )
+    if dtype == np.float64:
+        graph = rerank_ambiguous(space, graph, own, points, workers)
+    return spread_duplicates(graph, points)
 
 
 def brute_force_candidates(
     space: Any, points: Any, own: NDArray[np.int32], n_neighbors: int, workers: Workers, dtype: Any = np.float64
 ) -> tuple[NDArray[np.floating], NDArray[np.int32], NDArray[np.int32]]:
-    """Return what `Nearest` finds for points whose numbers in the fit are ``own``, or -1, among all rows."""
+    """Return the values, indices and counts of the nearest rows of the fit to query points, as `Nearest.found` does."""
     m, size = len(own), _block_size(space)
     values, indices = np.empty((m, n_neighbors), dtype), np.empty((m, n_neighbors), dtype=np.int32)
     counts = np.empty(m, dtype=np.int32)
@@ -123,9 +144,9 @@ def brute_force_candidates(
 
 
 def check_counts(counts: NDArray[np.int32], n_neighbors: int, own: NDArray[np.int32] | None = None) -> None:
-    """Raise the error of a distance that is NaN unless `Nearest` found all candidates that were wanted.
+    """Raise the error of a NaN distance if `Nearest` found fewer than ``n_neighbors`` candidates for a row.
 
-    Only NaN is no candidate, and the places of those that were not found hold anything.
+    `Nearest` leaves out NaN only, so a lack of candidates means that the metric returned NaN.
     """
     if (short := np.flatnonzero(counts < n_neighbors)).size:
         row = int(short[0])
@@ -138,7 +159,11 @@ def check_counts(counts: NDArray[np.int32], n_neighbors: int, own: NDArray[np.in
 def rerank_ambiguous(
     space: Any, graph: NeighborGraph, own: NDArray[np.int32], points: Any, workers: Workers
 ) -> NeighborGraph:
-    """Return the graph of points ``own``, with neighbors by differences where products in float64 do not rank them."""
+    """Search the neighbors of ambiguous rows again by differences of coordinates; change the graph and return it.
+
+    A product in float64 has a rounding error in proportion to the squared lengths of the rows. Where the neighbors of a
+    row are within `AMBIGUOUS_WITHIN` times that error, the products may have ranked them in a wrong order.
+    """
     if not space.rounds:
         return graph
     farthest = graph.distances[:, -1]
@@ -151,7 +176,7 @@ def rerank_ambiguous(
         graph.distances[rows], graph.indices[rows] = found
         return graph
 
-    # Differences of dense rows from all take less time than it takes to choose from which to take them.
+    # For dense rows, differences from all rows take less time than first choosing the rows that may be neighbors.
     def block(start: int, stop: int) -> None:
         some = rows[start:stop]
         nearest = Nearest(own[some], space.n, k, np.float64)
@@ -171,10 +196,25 @@ def rerank_ambiguous(
 def nearest_by_differences(
     space: Any, points: Any, own: NDArray[np.int32], farthest: NDArray[np.float64], n_neighbors: int, workers: Workers
 ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
-    """Return distances and indices of the nearest of all rows by differences, in a space that rounds, in order.
+    """Return the sorted distances and the indices of the nearest rows of the fit, computed by differences.
 
-    ``own`` are the numbers of the points in the fit, or -1, and ``farthest`` are distances, exact but for rounding, up
-    to which each has ``n_neighbors`` neighbors. Differences are taken to the rows that products do not put beyond.
+    Products select the rows of the fit that may be neighbors: all rows whose squared distance exceeds that of
+    ``farthest`` by no more than the rounding error. Differences of coordinates then decide among the selected rows.
+
+    Parameters
+    ----------
+    space : Space
+        The space, whose values are rounded products.
+    points : {ndarray, csr_array} of shape (m, n_columns)
+        The query points.
+    own : ndarray of shape (m,), int32
+        The index of each point in the fit, or -1.
+    farthest : ndarray of shape (m,), float64
+        For each point an upper bound, exact but for rounding, on the distance of its last neighbor.
+    n_neighbors : int
+        The number of neighbors.
+    workers : Workers
+        The threads to use.
     """
     m, size = len(own), _block_size(space)
     distances, indices = np.empty((m, n_neighbors)), np.empty((m, n_neighbors), dtype=np.int32)
@@ -201,7 +241,10 @@ def nearest_by_differences(
 def nearest_among(
     space: Any, point: Any, own: Any, columns: NDArray[np.int32], n_neighbors: int
 ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
-    """Return distances and indices of the nearest of some rows to a point by differences, in order."""
+    """Return the sorted distances and the indices of the rows nearest to one point, among the rows ``columns``.
+
+    Differences of coordinates decide; rows at equal distances are ranked as in `Nearest`.
+    """
     found = space.exact_distances(point, columns[None], Workers())[0]
     near = np.flatnonzero(found <= np.partition(found, n_neighbors - 1)[n_neighbors - 1])
     near = near[np.lexsort((cyclic_offsets(columns[near], own, space.n), found[near]))[:n_neighbors]]
@@ -217,7 +260,7 @@ def graph_of_candidates(
     points: Any,
     workers: Workers,
 ) -> NeighborGraph:
-    """Return the graph of points ``own`` of a space from what `Nearest` found, with distances, sorted by these."""
+    """Return the graph, sorted by distance, of the candidates that `Nearest` found for query points."""
     check_counts(counts, indices.shape[1], own)
     indices = np.ascontiguousarray(indices)
     distances = space.distances(values, points, indices, workers)
@@ -227,9 +270,10 @@ def graph_of_candidates(
 
 
 def spread_duplicates(graph: NeighborGraph, points: Any) -> NeighborGraph:
-    """Return the graph where rows that equal more others than are wanted have those that follow them.
+    """Give rows with more than k duplicates the k duplicates that follow them; change the graph and return it.
 
-    Any of the others is right. But if all rows had the same ones, the rest would be nobody's neighbor.
+    All duplicates are at distance 0, so any k of them are right neighbors. But if all duplicates had the same k
+    neighbors, the other duplicates would be neighbors of no row, and nothing would attract them in the map.
     """
     indices, k = graph.indices, graph.indices.shape[1]
     rows = np.flatnonzero(graph.distances[:, -1] == 0.0)
@@ -247,7 +291,7 @@ def spread_duplicates(graph: NeighborGraph, points: Any) -> NeighborGraph:
 
 
 def nearest_of_matrix(distances: NDArray[np.floating], n_neighbors: int, workers: Workers) -> NeighborGraph:
-    """Return the nearest neighbors of rows of which all distances are given."""
+    """Return the nearest neighbors of rows from the matrix of all distances, of shape (n, n)."""
     n = len(distances)
     own = np.arange(n, dtype=np.int32)
     nearest = Nearest(own, n, n_neighbors, np.float64)
@@ -263,12 +307,13 @@ def nearest_of_matrix(distances: NDArray[np.floating], n_neighbors: int, workers
 
 
 def distances_of_all(X: Any, metric: Metric, params: dict[str, Any], workers: Workers) -> NDArray[np.float64]:
-    """Return the distances of all pairs of rows, under a metric and parameters as `resolve` returns them.
+    """Return the distances of all pairs of rows, float64 of shape (n, n), under the result of `resolve`.
 
-    The distances of few rows are scikit-learn's, to the last bit.
+    For at most `FEW_ROWS` rows the distances equal those of scikit-learn to the last bit.
     """
     space = direct_space_of(X, metric, params)
-    if space.direct and (space.calls_python or space.n <= FEW_ROWS):  # computes each pair once
+    # pairwise_distances calls a Python function once for each pair, where blocks would call it twice.
+    if space.direct and (space.calls_python or space.n <= FEW_ROWS):
         found = pairwise_distances(space.points, metric=space.metric, **space.params)
         distances = np.array(found, dtype=np.float64)
     else:
@@ -282,12 +327,12 @@ def distances_of_all(X: Any, metric: Metric, params: dict[str, Any], workers: Wo
             distances[start:stop] = space.distances(values, points, indices, Workers())
 
         workers.run_blocks(skip_sklearn_checks(fill), space.n, max(1, _block_size(space) ** 2 // space.n))
-    np.fill_diagonal(distances, 0.0)  # some metrics are not 0 from a row of zeros to itself
+    np.fill_diagonal(distances, 0.0)  # some metrics give a row of zeros a distance above 0 from itself
     check_distances(distances)
     return distances
 
 
 def sorted_by_distance(distances: NDArray[np.float64], n_neighbors: int | None = None) -> NeighborGraph:
-    """Return the nearest of all rows of the fit, those at equal distances by index."""
+    """Return the nearest rows of the fit from a matrix of distances; at equal distances the lower index is first."""
     indices = np.argsort(distances, axis=1, kind="stable")[:, :n_neighbors]
     return NeighborGraph(np.ascontiguousarray(indices), np.take_along_axis(distances, indices, 1))

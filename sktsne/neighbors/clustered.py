@@ -1,12 +1,15 @@
-"""The clustered search: neighbors are sought in lists of rows that are near one another, as many as the recall needs.
+"""The clustered search: approximate nearest neighbors from an inverted file index, with a recall of at least 0.99.
 
-The rows are divided into lists by k-means, and a row's neighbors are sought in the lists whose centers are nearest to
-it, its probes. For each list one matrix product in float32 gives the values of all rows that probe it with its members,
-and a compiled selection offers them to the rows. How many probes the recall needs is measured on a sample of the rows,
-which are compared with all others. The distances are computed by differences in the end, in float64.
+k-means divides the rows into *lists*, one for each center. The neighbors of a row are searched only in the lists whose
+centers are nearest to the row, its *probes*. For each list, one matrix product in float32 gives the values of all pairs
+of a row that probes the list and a member of the list, and `Nearest` keeps the k nearest candidates of each row.
+Finally the distances of these candidates are computed in float64 by differences of coordinates.
 
-Each row has its own probes: with those of its list, which would save the search for them, the recall of MNIST is 0.92
-where it is 0.99 with the rows' own.
+The number of probes is measured: the exact neighbors of a sample of rows are found by brute force, and the number of
+probes is the smallest one with which the sample has the wanted recall, the fraction of exact neighbors that are found.
+
+Every row has probes of its own. If all members of a list shared the probes of the list's center, choosing probes would
+cost nothing, but on MNIST the recall would be 0.92, where it is 0.99 with probes for each row.
 """
 
 from __future__ import annotations
@@ -36,38 +39,44 @@ from .contract import NeighborGraph
 from .exact import EXTRA_CANDIDATES, ExactSearch
 from .selection import Nearest, no_own_index, pair_distances
 
-# The recall that the sample must have: so that of all rows exceeds the promised 0.99 by far. On MNIST, the map's 10-NN
-# accuracy is 0.9759 as with all neighbors, 0.9755 at 0.995, 0.9751 at 0.99 and 0.9746 at 0.98.
+# The recall that the sample must have. It is above the promised 0.99, so that all rows together have 0.99 although the
+# sample is small. On MNIST the 10-NN accuracy of the map is 0.9759 with this recall and with exact neighbors, 0.9755
+# with a recall of 0.995, 0.9751 with 0.99, and 0.9746 with 0.98.
 RECALL = 0.996
 SAMPLE_ROWS = 1000
-STANDARD_ERRORS = 2.0  # standard errors by which the sample's recall must exceed RECALL
-TIE_TOLERANCE = 1e-6  # relative differences of distances up to which neighbors are equally near
+STANDARD_ERRORS = 2.0  # number of standard errors by which the recall of the sample must exceed RECALL
+TIE_TOLERANCE = 1e-6  # relative difference of distances up to which two neighbors count as equally near
 
-# There are LISTS_FACTOR · n**LISTS_EXPONENT lists, and at least MIN_LISTS_FACTOR · √n: more of them have fewer members that are probed in
-# vain, and take more time to rank. Their centers are means of some ROWS_PER_LIST rows each.
+# n rows have LISTS_FACTOR · n**LISTS_EXPONENT lists, but at least MIN_LISTS_FACTOR · √n. With more lists the probes of
+# a row hold fewer rows that are not its neighbors, but ranking the lists takes more time.
 LISTS_FACTOR, LISTS_EXPONENT, MIN_LISTS_FACTOR = 0.07, 0.8, 2.0
-ROWS_PER_LIST = 32
-ITERATIONS = 4
-SEED = 0
-# Probes that have a larger part of the rows than this take longer than all pairs do.
+ROWS_PER_LIST = 32  # the number of rows, on average, of which k-means computes a center
+ITERATIONS = 4  # of k-means
+SEED = 0  # of the sample and of k-means, so that a search has the same result each time
+# If the probes of a row hold a larger fraction of all rows than this, brute force is faster.
 MAX_PROBED = 0.4
-# The bound on the numbers of all centers together, which sparse rows with many columns exceed.
+# The largest number of coordinates of all centers together. Sparse rows with many columns would exceed it, because
+# centers are dense; they are searched by brute force.
 MAX_CENTER_VALUES = 2**26
 
+# The largest and the smallest number of rows in a block of rows, and the largest number of members of a list in a block
+# of values.
 ROWS_AT_ONCE, MIN_ROWS, MEMBERS_AT_ONCE = 4096, 256, 2048
-COST_AT_ONCE = 2**34  # pairs times columns of a block of rows: Ctrl-C has to wait for one to end
-DIRECT_COST_AT_ONCE, MIN_DIRECT_ROWS = 2**28, 32  # the same where values are not products, which take longer
-ROWS_TO_RERANK = 16  # of a block, one after the other
-SCORED_AT_ONCE = 512  # rows, whose scores for all lists stay in the cache
-# Float32 does not rank the neighbors of a row that are all within so many times its rounding: they are sought again in
-# float64. Where more than a part of the sample has such neighbors, the whole search is in float64.
+# The bound on the cost of a block of rows: the number of pairs times the cost of a pair. Without a bound Ctrl-C would
+# have to wait long for a block to end. Values that are not products take longer and have a lower bound.
+COST_AT_ONCE = 2**34
+DIRECT_COST_AT_ONCE, MIN_DIRECT_ROWS = 2**28, 32
+ROWS_TO_RERANK = 16  # the number of new rows in a block whose neighbors are searched again by differences
+SCORED_AT_ONCE = 512  # the number of rows whose scores for all lists are computed at a time and stay in the cache
+# Rows that are ambiguous in float32 are searched again in float64. If a larger fraction of the sample than this is
+# ambiguous, the whole search is in float64.
 MAX_AMBIGUOUS = 0.02
 
 
 class ClusteredSearch(ExactSearch):
-    """Finds at least 99 % of the nearest neighbors, on average over the rows.
+    """Search for approximate nearest neighbors: at least 99 % of the exact ones, on average over the rows.
 
-    Where lists would not save time, as for noise in many columns, all pairs are compared.
+    Where lists would not save time, as for noise in many columns, the search is exact.
 
     Parameters
     ----------
@@ -129,7 +138,7 @@ class ClusteredSearch(ExactSearch):
         return NeighborGraph(indices, distances)
 
     def _rows_at_once(self, n_rows: int) -> int:
-        """Return how many rows, of so many in all, a block has."""
+        """Return the number of rows in a block when ``n_rows`` rows are searched."""
         assert self._lists is not None
         most, least = (DIRECT_COST_AT_ONCE, MIN_DIRECT_ROWS) if self._space.direct else (COST_AT_ONCE, MIN_ROWS)
         fits = int(most / (self._lists.n_probed * self._space.pair_cost))
@@ -142,7 +151,20 @@ class ClusteredSearch(ExactSearch):
         probes: tuple[NDArray[np.int32], NDArray[np.int32]],
         first: NDArray[np.int32] | None = None,
     ) -> None:
-        """Offer points the members of their probes, those of the list ``first`` of each before others."""
+        """Offer to each point, by ``nearest``, the members of the lists that the point probes.
+
+        Parameters
+        ----------
+        points : {ndarray, csr_array} of shape (m, n_columns)
+            The points.
+        nearest : Nearest
+            The selection of candidates, with a row for each point.
+        probes : tuple of two ndarrays of shape (n_probes,), int32
+            Pairs of a row of ``points`` and a list, as `Lists.probes` returns them.
+        first : ndarray of shape (m,), int32, default=None
+            The list of each point. Its members are offered before all others, because most neighbors are among them
+            and `Nearest` then rejects other candidates sooner.
+        """
         lists, space = self._lists, self._space
         assert lists is not None
         left = space.operand(points, True, self._dtype)
@@ -151,7 +173,7 @@ class ClusteredSearch(ExactSearch):
             others = probes[1] != first[probes[0]]
             parts = [(np.arange(len(first), dtype=np.int32), first), (probes[0][others], probes[1][others])]
         for rows, probed in parts:
-            # Short integers are sorted by their digits, in a fraction of the time.
+            # NumPy sorts 16-bit integers by radix sort, in a fraction of the time.
             order = np.argsort(probed.astype(np.uint16) if len(lists.centers) < 2**16 else probed, kind="stable")
             rows, ends = rows[order], np.searchsorted(probed[order], np.arange(len(lists.centers) + 1))
             for number in np.flatnonzero(np.diff(ends)):
@@ -168,7 +190,7 @@ class ClusteredSearch(ExactSearch):
         return self._space.operand(self._space.points[self._lists.members], False, self._dtype)
 
     def _rerank_ambiguous(self, graph: NeighborGraph, dtype: Any, workers: Workers) -> NeighborGraph:
-        """Return the graph with neighbors in float64 of the rows whose neighbors ``dtype`` does not rank."""
+        """Search the neighbors of ambiguous rows again, in float64 or by differences; change and return the graph."""
         space, points = self._space, self._space.points
         if dtype == np.float64:
             return rerank_ambiguous(space, graph, np.arange(space.n, dtype=np.int32), points, workers)
@@ -205,7 +227,7 @@ class ClusteredSearch(ExactSearch):
     def _reranked(
         self, points: Any, farthest: NDArray[np.float64], workers: Workers
     ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
-        """Return distances and indices of the nearest in the lists that are probed, by differences."""
+        """Return the sorted distances and the indices of the nearest members of the probes, by differences."""
         lists, space, k = self._lists, self._space, self._n_neighbors
         if lists is None:
             return super()._reranked(points, farthest, workers)
@@ -230,14 +252,16 @@ def as_float32(X: Any) -> Any:
 
 
 def _ambiguous(space: Any, farthest: NDArray[np.float64], points: Any) -> NDArray[np.bool_]:
-    """Return for which points float32 does not rank the neighbors well, of which the farthest is that far."""
+    """Return for each point whether its neighbors are ambiguous in float32, from the distance of the last neighbor."""
     bound = AMBIGUOUS_WITHIN * space.rounding(points, np.float32)
     unresolved: NDArray[np.bool_] = (farthest > 0.0) & (space.to_squared(farthest) <= bound)
     return unresolved
 
 
 class Lists:
-    """The rows of a fit, divided by the nearest of some centers.
+    """The rows of a fit, divided into one list for each center: the rows to which the center is the nearest one.
+
+    ``members`` holds the rows list by list; those of list i are ``members[bounds[i] : bounds[i + 1]]``.
 
     Parameters
     ----------
@@ -252,16 +276,16 @@ class Lists:
         self.members = np.argsort(of_rows, kind="stable").astype(np.int32)
         self.sizes = np.bincount(of_rows, minlength=len(centers))
         self.bounds = np.concatenate([[0], np.cumsum(self.sizes)])
-        self.n_probes = 1
-        self.n_probed = 1.0  # members of the probes of a row, on average
+        self.n_probes = 1  # the number of lists that a row probes
+        self.n_probed = 1.0  # the number of members of these lists, on average over the rows
 
     def scores(self, X: Any) -> NDArray[np.floating]:
-        """Return for rows of coordinates numbers that are the lower the nearer a center is."""
+        """Return scores of shape (n_rows, n_lists); the lower a score, the nearer is the center of the list."""
         return _scores(X, self.centers)
 
     def exact_scores(self, X: Any) -> NDArray[np.floating]:
-        """Return such numbers, for each row to the last bit as if it were alone."""
-        if issparse(X):
+        """Return such scores, computed so that those of a row do not depend, by rounding, on the other rows."""
+        if issparse(X):  # SciPy multiplies sparse rows one by one
             return self.scores(X)
         everything = np.tile(np.arange(len(self.centers), dtype=np.int32), (len(X), 1))
         return pair_distances(np.ascontiguousarray(X), self.centers, everything, Workers())
@@ -269,9 +293,17 @@ class Lists:
     def probes(
         self, X: Any, scores: Callable[[Any], NDArray[np.floating]], wanted: int
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Return the lists to be searched for rows of coordinates, as pairs of row and list, by their scores.
+        """Return the lists to search for each row, as an array of rows and an array of their lists.
 
-        They have at least ``wanted`` members.
+        Parameters
+        ----------
+        X : {ndarray, csr_array} of shape (n_rows, n_columns)
+            The coordinates of the rows; see `Space.coordinates`.
+        scores : callable
+            `scores` or `exact_scores`. The lists with the lowest scores are searched.
+        wanted : int
+            The least number of members that the lists of a row must have together. A row whose ``n_probes`` lists
+            have fewer members gets more lists.
         """
         n_lists, n_probes, found = len(self.centers), self.n_probes, []
         rows, columns = np.arange(X.shape[0], dtype=np.int32), np.arange(n_lists, dtype=np.int32)
@@ -291,6 +323,7 @@ class Lists:
 
 
 def _scores(X: Any, centers: NDArray[np.float32]) -> NDArray[np.floating]:
+    """Return |c|²/2 − x·c for each row x and center c, which ranks the centers as |x − c|² does."""
     scores: NDArray[np.floating] = X @ centers.T
     scores *= -1.0
     scores += 0.5 * np.einsum("ij,ij->i", centers, centers)
@@ -298,7 +331,7 @@ def _scores(X: Any, centers: NDArray[np.float32]) -> NDArray[np.floating]:
 
 
 def _assigned(coordinates: Any, n: int, centers: NDArray[np.float32], workers: Workers) -> NDArray[np.int32]:
-    """Return the nearest center of each row; ``coordinates(start, stop)`` returns those of a block of rows."""
+    """Return the nearest center of each row, where ``coordinates(start, stop)`` gives the coordinates of some rows."""
     assigned = np.empty(n, dtype=np.int32)
 
     def block(start: int, stop: int) -> None:
@@ -309,7 +342,7 @@ def _assigned(coordinates: Any, n: int, centers: NDArray[np.float32], workers: W
 
 
 def _centers(space: Any, n_lists: int, rng: np.random.Generator, workers: Workers) -> NDArray[np.float32]:
-    """Return centers by k-means on a sample of the rows."""
+    """Return centers, which k-means computes on a sample of the rows."""
     n_rows = min(space.n, ROWS_PER_LIST * n_lists)
     X = as_float32(space.coordinates(space.points[np.sort(rng.choice(space.n, n_rows, replace=False))]))
     first = X[np.sort(rng.choice(n_rows, n_lists, replace=False))]
@@ -324,7 +357,11 @@ def _centers(space: Any, n_lists: int, rng: np.random.Generator, workers: Worker
 
 
 def _spatial_order(centers: NDArray[np.float32]) -> NDArray[np.intp]:
-    """Return an order of centers in which neighbors are near to each other: rows of a block then share their probes."""
+    """Return an order of the centers in which centers that are near each other follow each other.
+
+    The rows of a block, which are members of successive lists, then share most of their probes, so that the matrix
+    products are larger. The order halves the centers again and again at the median of their widest coordinate.
+    """
     parts = [np.arange(len(centers))]
     while len(parts[0]) > 2:
         halves = []
@@ -337,16 +374,16 @@ def _spatial_order(centers: NDArray[np.float32]) -> NDArray[np.intp]:
 
 
 def build_lists(space: Any, n_neighbors: int, workers: Workers) -> tuple[Lists | None, Any]:
-    """Return the lists of a space's rows, and the type of values that ranks neighbors.
+    """Return the lists of the rows of a space, and the dtype in which values must be computed.
 
-    There are no lists where they would not save time.
+    The lists are None where brute force would be faster.
     """
     n, k = space.n, n_neighbors
     n_lists = int(max(LISTS_FACTOR * n**LISTS_EXPONENT, MIN_LISTS_FACTOR * n**0.5))
     rng = np.random.default_rng(SEED)
     sample = np.sort(rng.choice(n, min(n, SAMPLE_ROWS), replace=False)).astype(np.int32)
     points = space.points[sample]
-    # They are twice as many as are wanted, because of neighbors at equal distances any is right.
+    # 2k neighbors are found, because any of several neighbors at the distance of the k-th one is right.
     for dtype in (np.float32, np.float64) if space.faster_in_float32 else (np.float64,):
         values, indices, _ = brute_force_candidates(space, points, sample, min(n - 1, 2 * k), workers, dtype)
         distances = space.distances(values, points, indices, workers)
@@ -373,7 +410,11 @@ def build_lists(space: Any, n_neighbors: int, workers: Workers) -> tuple[Lists |
 
 
 def _probes_needed(ranks: NDArray[np.intp], n_lists: int) -> int:
-    """Return the least number of probes with the recall, from the ranks of the lists that hold a sample's neighbors."""
+    """Return the smallest number of probes with which the recall of the sample is high enough.
+
+    ``ranks`` of shape (n_sample, k) has, for each exact neighbor of a sample row, the rank of the neighbor's list among
+    all lists, ordered by their scores for the row. With n_probes probes a neighbor is found if its rank is below.
+    """
     for n_probes in range(1, n_lists):
         recall = np.mean(ranks < n_probes, axis=1)
         if recall.mean() - STANDARD_ERRORS * recall.std() / np.sqrt(len(ranks)) >= RECALL:
