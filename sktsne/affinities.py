@@ -257,7 +257,7 @@ def given_affinities(X: Any) -> csr_array | NDArray[np.float64]:
     precision = precision_of(X)
     X = as_csr("X", X) if issparse(X) else as_floats("X", X, ("n_rows", "n_columns"))
     if X.shape[0] != X.shape[1]:
-        raise ValueError(f"{name}, a square matrix of them, got shape {X.shape}.")
+        raise ValueError(f"{name}: X has shape {X.shape}, must be square.")
     X = without_rounding(name, X, precision)
     if issparse(X):
         entries = X.tocoo()
@@ -273,8 +273,8 @@ def given_affinities(X: Any) -> csr_array | NDArray[np.float64]:
     empty = np.asarray(X.sum(axis=0) + X.sum(axis=1)).ravel() == 0.0
     if empty.any():
         raise ValueError(
-            f"{name}, and row {empty.argmax()} has none to or from another row: leave out such rows, which a subset of "
-            "a larger graph may have, or compute the affinities of the rows that are left."
+            f"{name}, and row {empty.argmax()} has no affinity to or from another row. Remove such rows, which a "
+            "subset of a larger graph may have, or compute the affinities of the subset anew."
         )
     return X
 

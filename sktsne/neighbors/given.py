@@ -52,13 +52,14 @@ def nearest_of_graph(
     rows, columns, distances = rows[others], graph.indices[others], graph.data[others]
     counts = np.bincount(rows, minlength=graph.shape[0])
     if (least := int(counts.min())) < n_neighbors:
-        admitted = f"this graph admits one below {least / 3:.4g}" if least > 3 else "this graph admits none"
+        allowed = f"perplexities below {least / 3:.4g}" if least > 3 else "no perplexity"
         raise RowError(
-            f"{source} must have at least {n_neighbors} neighbors in every row, the row itself not "
-            f"counted; row {{row}} has {least}. Build the graph with more neighbors "
-            f"(KNeighborsTransformer(n_neighbors={n_neighbors}) gives enough), or have the affinities take fewer: a "
-            f"perplexity takes int(3 * perplexity + 1), and {admitted}; Uniform and FixedBandwidth take their "
-            f"n_neighbors. With the row itself, {n_neighbors + 1} neighbors per samples are required, but some samples "
+            f"{source} must have at least {n_neighbors} neighbors in every row, not counting the row itself; row "
+            f"{{row}} has {least}. Build the graph with more neighbors "
+            f"(KNeighborsTransformer(n_neighbors={n_neighbors}) gives enough), or use affinities with fewer neighbors: "
+            f"a perplexity needs int(3 * perplexity + 1) neighbors, so this graph allows {allowed}; Uniform and "
+            "FixedBandwidth need their n_neighbors. "
+            f"With the row itself, {n_neighbors + 1} neighbors per samples are required, but some samples "
             f"have only {least + 1}.",
             int(counts.argmin()),
         )
