@@ -215,7 +215,7 @@ class FixedBandwidth(BaseEstimator):
         with np.errstate(over="ignore", invalid="ignore"):
             x = distances / self.bandwidth
             nearest = x.min(axis=1, keepdims=True)
-            # Weights are relative to that of the nearest neighbor, so that a row cannot consist of zeros.
+            # Weights are divided by the weight of the nearest neighbor, so that a row cannot consist of zeros.
             weights: NDArray[np.float64] = np.exp(-0.5 * (x - nearest) * (x + nearest))
         weights[~np.isfinite(x)] = 0.0
         if not np.isfinite(nearest).all():
@@ -224,6 +224,7 @@ class FixedBandwidth(BaseEstimator):
         return weights
 
     def _check_bandwidth(self) -> None:
+        """Raise unless the bandwidth is a positive finite number."""
         check_number(f"affinities == {self}: bandwidth", self.bandwidth, Real, 0, low_included=False)
 
 

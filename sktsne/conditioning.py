@@ -51,8 +51,8 @@ class Conditioning:
     """Scale rows whose squares would overflow or underflow, and clip new rows that are extremely far away.
 
     Rows of common sizes are returned as they are. Other rows are multiplied by a power of two. Rows that differ only by
-    tiny amounts are centered before, if the metric does not change when all rows are translated. The affinities of the
-    scaled rows are those of the rows.
+    tiny amounts are centered before, if the metric does not change when all rows are translated. Neither operation
+    changes the affinities.
 
     Parameters
     ----------

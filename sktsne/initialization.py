@@ -141,9 +141,9 @@ def spectral_start(affinities: Any, n_components: int, random_state: np.random.R
     """Return a spectral embedding of the affinities, whose widest component has the standard deviation 1e-4.
 
     The components are eigenvectors of the random walk D⁻¹S, with the symmetric affinities S and the diagonal matrix D
-    of their row sums. The eigenvector of the largest eigenvalue is constant, and left out; those of the next largest
-    eigenvalues are the Laplacian eigenmaps (Belkin & Niyogi 2003), to which t-SNE with large exaggeration converges
-    (Linderman & Steinerberger 2019).
+    of their row sums. The eigenvector of the largest eigenvalue is constant, and left out. The eigenvectors of the next
+    largest eigenvalues are the Laplacian eigenmaps (Belkin & Niyogi 2003), to which t-SNE with large exaggeration
+    converges (Linderman & Steinerberger 2019).
 
     If the graph of the affinities is not connected, each connected part gets eigenvectors of its own. The parts are
     placed on a circle, or from three components on, on a sphere, with areas in proportion to their numbers of points.

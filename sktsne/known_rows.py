@@ -54,7 +54,7 @@ class KnownRows:
         return groups
 
     def match(self, X: Any) -> bool:
-        """Return whether the rows of X are those of the fit, in the same order."""
+        """Return whether X has the same rows as the fit, in the same order."""
         if np.ndim(X) == 2 and np.shape(X)[0] != len(self.hashes):  # so hashes need not be computed
             return False
         return np.array_equal(_hashes(X, self._explicit_zeros), self.hashes)
@@ -67,7 +67,7 @@ class KnownRows:
         known : ndarray of shape (n_rows,), bool
             Whether each row of X is in the fit.
         indices : ndarray of shape (n_known,), intp
-            The index in the fit of each known row; of several equal rows of the fit, that of the first one.
+            The index in the fit of each known row. If several rows of the fit are equal, the index of the first one.
         """
         hashes = _hashes(X, self._explicit_zeros)
         ordered = self.hashes[self._order]
@@ -109,4 +109,5 @@ def _shortened(X: NDArray[np.floating]) -> list[NDArray[np.floating]]:
 
 
 def _digests(rows: Iterable[Any]) -> NDArray[np.bytes_]:
+    """Return a hash of 16 bytes for each buffer."""
     return np.frombuffer(b"".join(blake2b(row, digest_size=16).digest() for row in rows), dtype="S16")

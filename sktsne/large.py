@@ -191,6 +191,7 @@ def _is_dask(X: Any) -> bool:
 
 
 def _is_frame(X: Any) -> bool:
+    """Return whether X, a collection of Dask, is a data frame."""
     # The class is asked because an instance of Dask's Delayed has every attribute.
     return hasattr(type(X), "columns")
 
@@ -213,6 +214,7 @@ def _indexable(X: Any) -> Any:
 
 
 def _take(X: Any, rows: Any) -> Any:
+    """Return the rows of X that a slice or an array of indices selects."""
     if hasattr(X, "column_names"):  # a table of pyarrow
         return X.take(np.arange(X.num_rows)[rows])
     return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
@@ -224,6 +226,7 @@ def _dtype(*dtypes: Any) -> Any:
 
 
 def _last_step(estimator: Any) -> Any:
+    """Return the last step of a pipeline, or the estimator itself."""
     return estimator[-1] if isinstance(estimator, Pipeline) else estimator
 
 

@@ -9,8 +9,8 @@ An iteration changes the embedding Y, the velocity v and the gain of each coordi
 The gains follow the delta-bar-delta rule of Jacobs (1988), as in van der Maaten & Hinton (2008, section 3.4).
 
 The rate is the learning rate, or for relative steps the learning rate divided by the curvature of each point, which the
-objective returns. Relative steps are those of Jacobi's method. They do not depend on the scales of the affinities and
-of the exaggeration, and are shorter where the attraction is stiff.
+objective returns, as in Jacobi's method. Relative steps do not depend on the scales of the affinities and of the
+exaggeration, and are shorter where the attraction is stiff.
 """
 
 from __future__ import annotations

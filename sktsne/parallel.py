@@ -152,6 +152,7 @@ class Workers:
         return self._run_blocks(function, n_rows, size, THREADED_COST)
 
     def _run_blocks(self, function: Callable[[int, int], Any], n_rows: int, size: int, cost: int) -> list[Any]:
+        """Call ``function`` for blocks of ``size`` rows, in one thread if all rows together cost too little."""
         blocks = [(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
         n_threads = self.n_threads  # read once, because another thread may change the attribute
         if n_threads == 1 or len(blocks) < 2 or cost < THREADED_COST:

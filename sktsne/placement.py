@@ -140,15 +140,18 @@ class FrozenMap(Caching):
 
     @cached_property
     def _workers(self) -> Workers:
+        """The threads."""
         return Workers()
 
     @cached_property
     def _points(self) -> NDArray[np.float64]:
+        """A copy of the map."""
         # The map is checked again, because the caller may have changed it. Compiled loops read this copy only.
         return as_floats("embedding", self._embedding, ("n", "d"), empty=False).copy()
 
     @cached_property
     def _kernel(self) -> GradientKernel:
+        """The kernel with the points of the map as sources."""
         kernel = make_kernel(self._factory, similarity_of(self._dof), self.workers)
         kernel.set_points(self._points)
         return kernel

@@ -3,8 +3,9 @@ r"""The attraction: the force with which each point pulls its neighbors, a sum o
     A_i = Σ_j s_ij a_ij (y_i − y_j)         k_i = Σ_j s_ij a_ij         cross = Σ_i Σ_j −s_ij log w_ij
 
 s are symmetric affinities, sparse or dense; w_ij and a_ij are the weight and the decay of the similarity at the squared
-distance r²_ij. The force −A_i is that of springs from y_i to all y_j, with the spring constants s_ij a_ij. Their sum
-k_i is the stiffness of point i. The caller exaggerates by multiplying A and k, so that the affinities stay unchanged.
+distance r²_ij. −A_i is the force of springs between y_i and all y_j with the spring constants s_ij a_ij. The sum of the
+spring constants, k_i, is the stiffness of point i. The caller exaggerates by multiplying A and k, so that the
+affinities stay unchanged.
 """
 
 from __future__ import annotations

@@ -41,8 +41,7 @@ from .contract import check_parts, check_points, check_request
 # The largest number of points in a leaf, and of components. The compiled loops have arrays of these sizes.
 LEAF = 32
 MAX_COMPONENTS = 3
-# The diagonal of a box, in units of its longest side, is at most that of a cube in MAX_COMPONENTS dimensions.
-DIAGONAL = math.sqrt(3.0)
+DIAGONAL = math.sqrt(3.0)  # the largest diagonal of a box whose longest side is 1, in MAX_COMPONENTS dimensions
 # Points whose weight is below exp(-35) times the weight of another point are negligible, because exp(-35) is 6e-16 and
 # maps have fewer than 1e12 points.
 NEGLIGIBLE = 35.0

@@ -1,4 +1,4 @@
-r"""The FFT kernel: the potential by a particle-mesh method, in time proportional to n plus that of FFTs of the mesh.
+r"""The FFT kernel: the potential by a particle-mesh method, in time linear in n plus the time for FFTs of a mesh.
 
 The charges c_j at the points y_j are spread on the nodes g of a regular mesh with the spacing h. A convolution by fast
 Fourier transforms F gives the potential at the nodes, from which the potential at the points is interpolated:
@@ -177,6 +177,7 @@ class FFTKernel:
     def _potential(
         self, charges: NDArray[np.float64] | None, at: NDArray[np.float64] | None
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return φ and ∇φ for arguments that were checked, by the method that suits the map and the charges."""
         c = np.ones(len(self._points)) if charges is None else charges
         if self._small:
             return self._as_one_charge(c, at)

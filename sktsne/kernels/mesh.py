@@ -29,7 +29,7 @@ from ..parallel import Workers
 from ..similarities import Similarity
 
 SUPPORT = 4  # the number of nodes along an axis at which the B-spline around a point is not 0
-COARSENING = 4  # the spacing of the coarse mesh, in units of that of the fine mesh
+COARSENING = 4  # the spacing of the coarse mesh divided by the spacing of the fine mesh
 FAR_WIDTH = 6.0  # the width of the far part, in units of the width of w
 FAR_TERMS = 4  # the number of terms of the Taylor polynomial
 NEGLIGIBLE = 1e-8  # weights below this value may be left out
@@ -250,9 +250,11 @@ class Convolution:
         return self._potential
 
     def _forward(self, mesh: NDArray[np.float32], start: int, stop: int) -> None:
+        """Transform rows ``start`` to ``stop`` of the mesh."""
         self._spectrum[start:stop] = fft.rfft(mesh[start:stop], self._padded[1], axis=1, workers=1)
 
     def _multiply(self, start: int, stop: int) -> None:
+        """Transform columns ``start`` to ``stop``, multiply them by the transform of the weight, and transform back."""
         columns = self._spectrum[:, start:stop]
         several = len(columns) > 1
         block = fft.fft(columns, self._padded[0], axis=0, workers=1) if several else columns.copy()
@@ -263,6 +265,7 @@ class Convolution:
         columns[:] = block
 
     def _backward(self, start: int, stop: int) -> None:
+        """Transform rows ``start`` to ``stop`` back to the potential."""
         potential = fft.irfft(self._spectrum[start:stop], self._padded[1], axis=1, workers=1)
         self._potential[start:stop] = potential[:, : self._potential.shape[1]]
 

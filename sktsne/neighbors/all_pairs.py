@@ -42,7 +42,7 @@ MAX_BLOCK, MIN_BLOCK = 992, 32
 MAX_PRODUCT_COST, MAX_DIRECT_COST = 2**32, 2**26
 MAX_CALLS = 2**14  # the largest number of pairs in a block whose metric is a Python function
 # The least number of blocks into which some query points, and all rows of the fit, are divided. With several blocks all
-# threads have work, and the memory of the blocks stays in proportion to that of the neighbors.
+# threads have work, and the blocks need memory in proportion to the number of neighbors that are found.
 MIN_BLOCKS, MIN_BLOCKS_OF_FIT = 4, 8
 BLOCKS_PER_STRIP = 8  # blocks beside one another that use the same left operand
 # From this many columns on, computing half of the blocks and transposing them is faster than computing all blocks.
@@ -198,8 +198,8 @@ def nearest_by_differences(
 ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
     """Return the sorted distances and the indices of the nearest rows of the fit, computed by differences.
 
-    Products select the rows of the fit that may be neighbors: all rows whose squared distance exceeds that of
-    ``farthest`` by no more than the rounding error. Differences of coordinates then decide among the selected rows.
+    First, products select all rows of the fit that may be neighbors, because their squared distance exceeds the square
+    of ``farthest`` by no more than the rounding error. Then differences of coordinates decide among these rows.
 
     Parameters
     ----------

@@ -119,9 +119,11 @@ class ClusteredSearch(ExactSearch):
 
     @property
     def _uses_tree(self) -> bool:
+        """Whether a tree finds the neighbors: where there are no lists, and the exact search would use a tree."""
         return self._lists is None and super()._uses_tree
 
     def _fit_in_lists(self, lists: Lists, workers: Workers) -> NeighborGraph:
+        """Return the nearest neighbors of all rows among the members of their probes."""
         space, n, k = self._space, self._space.n, self._n_neighbors
         indices, distances = np.empty((n, k), dtype=np.int32), np.empty((n, k))
 
@@ -207,6 +209,7 @@ class ClusteredSearch(ExactSearch):
     def _candidates(
         self, points: Any, n_candidates: int, workers: Workers
     ) -> tuple[NDArray[np.floating], NDArray[np.int32]]:
+        """Return the values and the indices of the nearest members of the probes of new points, in any order."""
         lists, m = self._lists, points.shape[0]
         if lists is None:
             return super()._candidates(points, n_candidates, workers)
@@ -261,7 +264,7 @@ def _ambiguous(space: Any, farthest: NDArray[np.float64], points: Any) -> NDArra
 class Lists:
     """The rows of a fit, divided into one list for each center: the rows to which the center is the nearest one.
 
-    ``members`` holds the rows list by list; those of list i are ``members[bounds[i] : bounds[i + 1]]``.
+    ``members`` holds the indices of the rows list by list; list i has ``members[bounds[i] : bounds[i + 1]]``.
 
     Parameters
     ----------
@@ -284,7 +287,7 @@ class Lists:
         return _scores(X, self.centers)
 
     def exact_scores(self, X: Any) -> NDArray[np.floating]:
-        """Return such scores, computed so that those of a row do not depend, by rounding, on the other rows."""
+        """Return distances to the centers as scores, computed so that no row's scores depend on the other rows."""
         if issparse(X):  # SciPy multiplies sparse rows one by one
             return self.scores(X)
         everything = np.tile(np.arange(len(self.centers), dtype=np.int32), (len(X), 1))

@@ -192,6 +192,7 @@ class ExactSearch(RowSearch):
 
     @property
     def _uses_tree(self) -> bool:
+        """Whether a tree of scikit-learn finds the neighbors: for dense rows with few columns."""
         few = bool(self._X.shape[1] <= TREE_FEATURES) and not issparse(self._X)
         # With p < 1 "minkowski" does not satisfy the triangle inequality, which trees rely on.
         return few and traits_of(self._metric).tree and self._params.get("p", 2) >= 1
@@ -230,6 +231,7 @@ class ExactSearch(RowSearch):
         return distances, indices
 
     def _fit_in_tree(self, workers: Workers) -> NeighborGraph:
+        """Return the nearest neighbors of all rows, found in the tree."""
         k = self._n_neighbors
         # A row usually finds itself first. If k + 1 duplicates were found in its place, the last one is left out.
         distances, indices = self._kneighbors(self._X, k + 1, workers)

@@ -1,11 +1,11 @@
 """Selection of the k nearest candidates of each row, and distances of given pairs of rows; loops with compiled twins.
 
 A row ranks its candidates by value, and candidates j with equal values by their cyclic offset (j − i) mod n from the
-row, which has index i among the n candidates. Rows at equal distances therefore choose different neighbors, where the
-lowest index would make some of them neighbors of all rows, and others neighbors of no row.
+row, which has index i among the n candidates. Rows at equal distances therefore choose different neighbors. If the
+lowest index decided, some rows would be neighbors of all others, and other rows would be neighbors of no row.
 
-In all functions ``own`` holds the index i of each row, or -1 for a row that is not a candidate. With -1 the order of
-the offsets is that of the indices.
+In all functions ``own`` holds the index i of each row, or -1 for a row that is not a candidate. Such a row prefers the
+candidate with the lower index.
 """
 
 from __future__ import annotations

@@ -145,6 +145,7 @@ class _RowSpace(Caching):
         return self.points_of(self._X)
 
     def points_of(self, rows: Any) -> Any:
+        """Return the points of rows; see `Space`."""
         raise NotImplementedError
 
     @cached_property
@@ -172,21 +173,25 @@ class _SquaredSpace(_RowSpace):
         self.rounds, self.faster_in_float32, self._shift = True, not issparse(X), 0.0
 
     def _pairs(self, points: Any, indices: NDArray[np.int32], workers: Workers) -> NDArray[np.float64]:
+        """Return the Euclidean distances from points to the points ``indices`` of the fit, by differences."""
         raise NotImplementedError
 
-    def _lengths(self, points: Any) -> NDArray[np.float64]:
+    def _squares_of(self, points: Any) -> NDArray[np.float64]:
+        """Return the squared lengths of points, as the products use them."""
         raise NotImplementedError
 
-    def _known_lengths(self, points: Any) -> NDArray[np.float64]:
-        return self.squares if points is self.points else self._lengths(points)
+    def _known_squares(self, points: Any) -> NDArray[np.float64]:
+        """Return the squared lengths of points, which are cached for the points of the fit."""
+        return self.squares if points is self.points else self._squares_of(points)
 
     @cached_property
     def squares(self) -> NDArray[np.float64]:
         """The squared lengths of the points of the fit, as the products use them."""
-        return self._lengths(self.points)
+        return self._squares_of(self.points)
 
     @cached_property
     def _has_direction(self) -> NDArray[np.bool_]:
+        """Whether each point of the fit is not 0, and so has an angle to other points."""
         return _squared_lengths(self.points) > 0.0
 
     def exact_distances(self, points: Any, indices: NDArray[np.int32], workers: Workers) -> NDArray[np.float64]:
@@ -217,7 +222,7 @@ class _SquaredSpace(_RowSpace):
         if values.dtype == np.float32:
             return self.exact_distances(points, indices, workers)
         distances: NDArray[np.float64] = np.maximum(values + self._shift, 0.0)
-        near = distances <= CANCELLATION * (self._known_lengths(points)[:, None] + self.squares[indices])
+        near = distances <= CANCELLATION * (self._known_squares(points)[:, None] + self.squares[indices])
         if self._angular:
             distances /= 2.0
         elif self._metric != "sqeuclidean":
@@ -237,6 +242,7 @@ class _SquaredSpace(_RowSpace):
 
     @cached_property
     def _longest(self) -> float:
+        """The length of the longest point of the fit."""
         return math.sqrt(self.squares.max())
 
     def rounding(
@@ -246,7 +252,7 @@ class _SquaredSpace(_RowSpace):
 
         The bound on the sum of n_columns products assumes that libraries sum the products in several partial sums.
         """
-        bound, lengths = float(np.finfo(dtype).eps) * (8.0 + self.n_columns / 8.0), np.sqrt(self._known_lengths(points))
+        bound, lengths = float(np.finfo(dtype).eps) * (8.0 + self.n_columns / 8.0), np.sqrt(self._known_squares(points))
         others = (
             self._longest if within is None else np.minimum(self._longest, lengths + np.sqrt(self.to_squared(within)))
         )
@@ -291,6 +297,7 @@ class EuclideanSpace(_SquaredSpace):
         return points
 
     def _directions(self, rows: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return the rows, centered for "correlation", divided by their lengths; rows of zeros stay 0."""
         points = np.empty(rows.shape)
         step = max(1, NUMBERS_AT_ONCE // rows.shape[1])
         for first in range(0, len(rows), step):
@@ -313,7 +320,7 @@ class EuclideanSpace(_SquaredSpace):
         # Directions are not shifted, because the products for angular metrics rely on their length 1.
         return np.zeros(self.points.shape[1]) if self._angular else _center(self.points)
 
-    def _lengths(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
+    def _squares_of(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
         if self._angular:
             return np.ones(len(points))
         step = max(1, NUMBERS_AT_ONCE // points.shape[1])
@@ -345,7 +352,7 @@ class EuclideanSpace(_SquaredSpace):
         return operand
 
     def values(self, a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Return the squared distances; in float32 those of the scaled `coordinates`; see `Space`."""
+        """Return squared distances of points, or in float32 of their scaled `coordinates`; see `Space`."""
         return a @ b.T
 
 
@@ -370,7 +377,8 @@ class SparseSpace(_SquaredSpace):
     """Sparse rows under a Euclidean metric, with points that are as sparse as the rows.
 
     For "correlation" the rows are not centered, because centered rows would be dense. Each row is divided by the length
-    that it would have after centering, and the product of two centered rows is their product minus that of their means.
+    that it would have after centering. The product of two centered rows is the product of the rows minus n_columns
+    times the product of their means.
 
     Parameters
     ----------
@@ -402,12 +410,12 @@ class SparseSpace(_SquaredSpace):
         return _divide_rows(rows, np.sqrt(squares))
 
     def _means(self, points: Any) -> NDArray[np.float64]:
-        """Return the means times √n_columns, whose products are the products of two constant rows of the means."""
+        """Return the mean of each point times √n_columns, for products of centered rows; zeros for other metrics."""
         if self._metric != "correlation":
             return np.zeros(points.shape[0])
         return np.asarray(points.sum(axis=1)).ravel() / math.sqrt(points.shape[1])
 
-    def _lengths(self, points: Any) -> NDArray[np.float64]:
+    def _squares_of(self, points: Any) -> NDArray[np.float64]:
         return np.ones(points.shape[0]) if self._angular else _squared_lengths(points)
 
     def _pairs(self, points: Any, indices: NDArray[np.int32], workers: Workers) -> NDArray[np.float64]:
@@ -428,7 +436,7 @@ class SparseSpace(_SquaredSpace):
 
     def operand(self, points: Any, left: bool = True, dtype: Any = np.float64) -> _Sparse:
         """Return points with their squared lengths and means; see `Space`."""
-        return _Sparse(-2.0 * points if left else points, self._lengths(points), self._means(points))
+        return _Sparse(-2.0 * points if left else points, self._squares_of(points), self._means(points))
 
     def values(self, a: _Sparse, b: _Sparse) -> NDArray[np.floating]:
         """Return the squared distances minus ``_shift``; see `Space`."""
@@ -467,6 +475,7 @@ def _ratio(a: Count, b: Count) -> Count:
 
 
 def _yule(different: Count, s: Count, a: Count, b: Count, p: int) -> Count:
+    """Return the Yule dissimilarity 2RS / (TU + RS), with R = a − s, S = b − s, T = s and U = p − a − b + s."""
     half = (a - s) * (b - s)
     return _ratio(2.0 * half, s * (p - a - b + s) + half)
 
@@ -561,12 +570,14 @@ class DirectSpace(_RowSpace):
 
     @cached_property
     def _center_and_unit(self) -> tuple[NDArray[np.float64] | None, float]:
+        """The center of the points, None for sparse points, and a power of two above the largest coordinate."""
         center = None if issparse(self.points) else _center(self.points)
         largest = max(float(abs(self._centered(self.points, center)).max()), np.finfo(np.float64).tiny)
         return center, float(np.ldexp(1.0, np.frexp(largest)[1]))
 
     @staticmethod
     def _centered(points: Any, center: NDArray[np.float64] | None) -> Any:
+        """Return points relative to the center, or the points themselves without a center."""
         return points if center is None else points - center
 
     def points_of(self, rows: Any) -> Any:
