@@ -222,7 +222,7 @@ class BarnesHutKernel:
         self._run = choose("tree", "tree_potential", tree_potential_reference)
 
     def set_points(self, Y: NDArray[np.float64]) -> None:
-        """Place the sources: ``Y`` of shape (n, d)."""
+        """Set the positions of the sources, ``Y`` of shape (n, d)."""
         self._points = None  # until everything is prepared, because an allocation may fail
         points = check_points(Y, self.max_components).copy()
         n, d = points.shape
@@ -241,7 +241,7 @@ class BarnesHutKernel:
         charges: NDArray[np.float64] | None = None,
         at: NDArray[np.float64] | None = None,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return φ (m,) and ∇φ (m, d) of the points, at themselves (without the self-term) or ``at``."""
+        """Return φ (m,) and ∇φ (m, d) at the positions ``at``, or at the points without their own charges."""
         points, given, places = check_request(self._points, charges, at)
         if given is not None and given.min() < 0.0:
             raise ValueError(f"charges must not be negative, got {given.min()}.")

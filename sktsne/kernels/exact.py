@@ -88,7 +88,7 @@ class ExactKernel:
         self._run = choose("exact", "pair_potential", pair_potential_reference)
 
     def set_points(self, Y: NDArray[np.float64]) -> None:
-        """Place the sources: ``Y`` of shape (n, d)."""
+        """Set the positions of the sources, ``Y`` of shape (n, d)."""
         self._points = None  # until everything is prepared, because an allocation may fail
         points = check_points(Y, self.max_components)
         self._coordinates = np.ascontiguousarray(points.T)
@@ -99,7 +99,7 @@ class ExactKernel:
         charges: NDArray[np.float64] | None = None,
         at: NDArray[np.float64] | None = None,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return φ (m,) and ∇φ (m, d) of the points, at themselves (without the self-term) or ``at``."""
+        """Return φ (m,) and ∇φ (m, d) at the positions ``at``, or at the points without their own charges."""
         points, c, places = check_request(self._points, charges, at)
         targets = points if places is None else places
         phi, grad_phi = np.empty(len(targets)), np.empty(targets.shape)

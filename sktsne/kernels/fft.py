@@ -111,7 +111,7 @@ class FFTKernel:
         self._read = choose("mesh", "read", read_reference)
 
     def set_points(self, Y: NDArray[np.float64]) -> None:
-        """Place the sources: ``Y`` of shape (n, d)."""
+        """Set the positions of the sources, ``Y`` of shape (n, d)."""
         self._points = None  # until everything is prepared, because an allocation may fail
         points = check_points(Y, self.max_components)
         low, high = _bounds(points)
@@ -170,7 +170,7 @@ class FFTKernel:
         charges: NDArray[np.float64] | None = None,
         at: NDArray[np.float64] | None = None,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return φ (m,) and ∇φ (m, d) of the points, at themselves (without the self-term) or ``at``."""
+        """Return φ (m,) and ∇φ (m, d) at the positions ``at``, or at the points without their own charges."""
         _, given, places = check_request(self._points, charges, at)
         return self._potential(given, places)
 

@@ -88,10 +88,12 @@ def brute_force_graph(space: Any, n_neighbors: int, workers: Workers, dtype: Any
     nearest = Nearest(own, n, n_neighbors, dtype)
     blocks = [own[first : first + size] for first in range(0, n, size)]
     locks = [Lock() for _ in blocks]
-    twice = issparse(points) or space.direct or space.n_columns >= COLUMNS_TO_TRANSPOSE
+    transpose = issparse(points) or space.direct or space.n_columns >= COLUMNS_TO_TRANSPOSE
     numbers = range(len(blocks))
     strips = [
-        (i, numbers[j : j + BLOCKS_PER_STRIP]) for i in numbers for j in numbers[i if twice else 0 :: BLOCKS_PER_STRIP]
+        (i, numbers[j : j + BLOCKS_PER_STRIP])
+        for i in numbers
+        for j in numbers[i if transpose else 0 :: BLOCKS_PER_STRIP]
     ]
 
     def operand(number: int, left: bool) -> Any:
@@ -104,7 +106,7 @@ def brute_force_graph(space: Any, n_neighbors: int, workers: Workers, dtype: Any
                 values = space.values(rows, operand(j, left=False))
                 with locks[i]:
                     nearest.offer(values, blocks[j], blocks[i])
-                if twice and i != j:
+                if transpose and i != j:
                     values = np.ascontiguousarray(values.T)
                     with locks[j]:
                         nearest.offer(values, blocks[i], blocks[j])

@@ -1,9 +1,9 @@
 """The clustered search: approximate nearest neighbors from an inverted file index, with a recall of at least 0.99.
 
 k-means divides the rows into *lists*, one for each center. The neighbors of a row are searched only in the lists whose
-centers are nearest to the row, its *probes*. For each list, one matrix product in float32 gives the values of all pairs
-of a row that probes the list and a member of the list, and `Nearest` keeps the k nearest candidates of each row.
-Finally the distances of these candidates are computed in float64 by differences of coordinates.
+centers are nearest to the row, its *probes*. For each list, a matrix product, in float32 where float32 is accurate
+enough, gives the values of all pairs of a row that probes the list and a member of the list. `Nearest` keeps the k
+nearest candidates of each row, and finally the distances of these candidates are computed in float64.
 
 The number of probes is measured: the exact neighbors of a sample of rows are found by brute force, and the number of
 probes is the smallest one with which the sample has the wanted recall, the fraction of exact neighbors that are found.
@@ -200,10 +200,8 @@ class ClusteredSearch(ExactSearch):
         if len(rows):
             some = points[rows]
             found = brute_force_candidates(space, some, rows, self._n_neighbors, workers)
-            again = rerank_ambiguous(
-                space, graph_of_candidates(space, *found, rows, some, workers), rows, some, workers
-            )
-            graph.indices[rows], graph.distances[rows] = again
+            in_float64 = graph_of_candidates(space, *found, rows, some, workers)
+            graph.indices[rows], graph.distances[rows] = rerank_ambiguous(space, in_float64, rows, some, workers)
         return graph
 
     def _candidates(
@@ -236,12 +234,12 @@ class ClusteredSearch(ExactSearch):
             return super()._reranked(points, farthest, workers)
         distances, indices = np.empty((len(farthest), k)), np.empty((len(farthest), k), dtype=np.int32)
 
+        wanted = min(space.n, k + EXTRA_CANDIDATES)
+
         def block(start: int, stop: int) -> None:
             for row in range(start, stop):
                 point = points[row : row + 1]
-                probed = lists.probes(space.coordinates(point), lists.exact_scores, min(space.n, k + EXTRA_CANDIDATES))[
-                    1
-                ]
+                _, probed = lists.probes(space.coordinates(point), lists.exact_scores, wanted)
                 members = [lists.members[lists.bounds[i] : lists.bounds[i + 1]] for i in probed]
                 distances[row], indices[row] = nearest_among(space, point, -1, np.concatenate(members), k)
 
@@ -257,8 +255,8 @@ def as_float32(X: Any) -> Any:
 def _ambiguous(space: Any, farthest: NDArray[np.float64], points: Any) -> NDArray[np.bool_]:
     """Return for each point whether its neighbors are ambiguous in float32, from the distance of the last neighbor."""
     bound = AMBIGUOUS_WITHIN * space.rounding(points, np.float32)
-    unresolved: NDArray[np.bool_] = (farthest > 0.0) & (space.to_squared(farthest) <= bound)
-    return unresolved
+    ambiguous: NDArray[np.bool_] = (farthest > 0.0) & (space.to_squared(farthest) <= bound)
+    return ambiguous
 
 
 class Lists:
