@@ -41,7 +41,7 @@ STEP_COST = 4  # the number of elementary operations of a step for one coordinat
 
 
 class Objective(Protocol):
-    """The contract of an objective: a function of n points with d components that `~sktsne.optimizer.minimize` minimizes.
+    """The contract of an objective: a function of n points with d components to minimize, with its gradient.
 
     Examples
     --------
