@@ -63,7 +63,7 @@ MAX_CENTER_VALUES = 2**26
 # of values.
 ROWS_AT_ONCE, MIN_ROWS, MEMBERS_AT_ONCE = 4096, 256, 2048
 # The bound on the cost of a block of rows: the number of pairs times the cost of a pair. Without a bound Ctrl-C would
-# have to wait long for a block to end. Values that are not products take longer and have a lower bound.
+# have to wait long for a block to end. Values that are computed pair by pair take longer, so their bound is lower.
 COST_AT_ONCE = 2**34
 DIRECT_COST_AT_ONCE, MIN_DIRECT_ROWS = 2**28, 32
 ROWS_TO_RERANK = 16  # the number of new rows in a block whose neighbors are searched again by differences

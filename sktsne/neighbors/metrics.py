@@ -124,8 +124,8 @@ def resolve(X: Any, metric: Metric, metric_params: dict[str, Any] | None) -> tup
     if metric == "seuclidean" and params.get("V") is None:
         with np.errstate(over="ignore"):
             variances = X.var(axis=0, ddof=1, dtype=np.float64)
-        # A constant column adds 0 to every distance, whatever its variance. The variance is set to 1 because 0 cannot
-        # divide, and because the rounding of the mean may make the variance tiny instead of 0.
+        # A constant column adds 0 to every distance, whatever its variance. The variance is set to 1, because a divisor
+        # cannot be 0, and because the rounding of the mean may have made the variance tiny instead of 0.
         variances[(variances == 0.0) | (np.ptp(X, axis=0) == 0.0)] = 1.0
         if not np.isfinite(variances).all():
             raise ValueError("The variances of the columns of X, which are the default of V, overflow. Scale X down.")
