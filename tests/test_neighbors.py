@@ -410,7 +410,7 @@ def test_given_distances_are_no_rows(search):
 
 @pytest.mark.parametrize("search", [lambda X, metric: nearest_neighbors(X, 5, metric), all_distances])
 def test_a_metric_without_sparse_rows_says_which_have_them(search, rng):
-    with pytest.raises(ValueError, match=r"metric == 'chebyshev'.* no sparse rows; .*'cosine'.*'manhattan'.* X dense"):
+    with pytest.raises(ValueError, match=r"metric == 'chebyshev'.*X is sparse, must be dense .*'cosine'.*'manhattan'"):
         search(csr_array(rng.normal(size=(30, 4))), "chebyshev")
 
 

@@ -301,7 +301,7 @@ class TestTransformerSearch:
 
         search = TransformerSearch(Fitting(), 4)
         search.fit(np.arange(10.0).reshape(5, 2), Workers())
-        with pytest.raises(AttributeError, match=r"neighbors == Fitting\(\) has no transform"):
+        with pytest.raises(AttributeError, match=r"neighbors == Fitting\(\), must have a method transform"):
             search.neighbors_of(np.zeros((3, 2)), Workers())
 
 
