@@ -40,7 +40,7 @@ def choose(module: str, routine: str, reference: Callable[..., Any], *types: str
 
 
 def warn_if_not_compiled() -> None:
-    """Warn, once in a process, that the references in NumPy run in place of compiled code."""
+    """Warn, once in a process, that the NumPy reference runs in place of compiled code."""
     global _warned
     if COMPILED or _warned:
         return
