@@ -81,7 +81,7 @@ class RowSearch(Caching):
         check_number("n_neighbors", n_neighbors, Integral, 1)
         self._n_neighbors, self._given = n_neighbors, (metric, metric_params)
 
-    _least_rows = 2
+    _least_rows = 2  # because a row is not its own neighbor
 
     def _prepare(self, X: Any) -> None:
         """Check and keep the rows of a fit and the metric."""
@@ -112,10 +112,10 @@ class RowSearch(Caching):
         raise NotImplementedError
 
     def neighbors_of(self, rows: Any, workers: Workers) -> NeighborGraph:
-        """Return the nearest rows of the fit; see :class:`NeighborSearch`."""
+        """Find the rows of the fit that are nearest to new rows; see :class:`NeighborSearch`."""
         check_type("workers", workers, Workers)
         if not hasattr(self, "_metric"):
-            raise ValueError("fit must come before neighbors_of.")
+            raise ValueError("The search has no rows: call fit before neighbors_of.")
         rows = as_rows("rows", rows, like=self._X)
         with calling_libraries(*self._given):
             points = self._space.points_of(rows)
@@ -144,8 +144,8 @@ class RowSearch(Caching):
     def _nearest_of(self, points: Any, workers: Workers) -> NeighborGraph:
         """Return the rows of the fit that are nearest to points, which `Space.points_of` returned for new rows."""
         space, k = self._space, self._n_neighbors
-        spare = EXTRA_CANDIDATES if space.rounds else 0
-        values, indices = self._candidates(points, min(space.n, k + spare), workers)
+        extra = EXTRA_CANDIDATES if space.rounds else 0
+        values, indices = self._candidates(points, min(space.n, k + extra), workers)
         distances = space.exact_distances(points, indices, workers) if space.rounds else np.ascontiguousarray(values)
         sort_neighbors(distances, indices, no_own_index(len(indices)), space.n, workers)
         if space.rounds and indices.shape[1] < space.n:

@@ -103,7 +103,7 @@ class GivenDistances:
         return nearest_of_graph(X, k) if issparse(X) else nearest_of_matrix(X, k, workers)
 
     def neighbors_of(self, rows: Any, workers: Workers) -> NeighborGraph:
-        """Return the nearest rows of the fit; see :class:`NeighborSearch`."""
+        """Find the rows of the fit nearest to new rows, from the distances ``rows`` of new rows to those of the fit."""
         rows = as_rows("rows", rows)
         k = rows.shape[1] if self._n_neighbors is None else self._n_neighbors
         check_not_negative("rows", rows.data if issparse(rows) else rows)
@@ -164,7 +164,7 @@ class TransformerSearch:
         return graph
 
     def neighbors_of(self, rows: Any, workers: Workers) -> NeighborGraph:
-        """Return the nearest rows of the fit; see :class:`NeighborSearch`."""
+        """Find the rows of the fit that are nearest to new rows; see :class:`NeighborSearch`."""
         n_rows = _count_rows("rows", rows)
         if not hasattr(self._fitted, "transform"):
             raise AttributeError(f"{self._name}, must have a method transform to find the neighbors of new rows.")
