@@ -255,7 +255,7 @@ for line in sys.stdin:
 """
 FIT = "interrupt({}(n_jobs=2, {}, random_state=0).fit, normal({}, {}))"
 ENDLESS = "max_iter=10**7, tol=0.0, n_iter_without_progress=10**7"
-BLOCKS = "sktsne.neighbors.exact.neighbors_of_all"
+BLOCKS = "sktsne.neighbors.exact.brute_force_graph"
 LISTS = "sktsne.neighbors.clustered.ClusteredSearch._fit_in_lists"
 DIFFERENCES = (
     "interrupt(TSNE(n_jobs=2, neighbors='exact').fit, 1e-9 * normal(10_000, 60) + rng.integers(0, 2, (10_000, 1)))"
@@ -283,10 +283,10 @@ STAGES = {
     "tree": ("sktsne.neighbors.exact.ExactSearch._kneighbors", FIT.format("TSNE", "neighbors='exact'", 200_000, 5)),
     "function": (BLOCKS, FIT.format("TSNE", "metric=lambda a, b: abs(a - b).max()", 3000, 5)),
     "all pairs": ("sktsne.neighbors.exact.distances_of_all", FIT.format("TSNE", "method='exact'", 5000, 500)),
-    "division": ("sktsne.neighbors.clustered.divided", FIT.format("TSNE", "neighbors='clustered'", 200_000, 60)),
+    "division": ("sktsne.neighbors.clustered.build_lists", FIT.format("TSNE", "neighbors='clustered'", 200_000, 60)),
     "lists": (LISTS, FIT.format("TSNE", "neighbors='clustered'", 200_000, 8)),
     "lists of sums": (LISTS, FIT.format("TSNE", "metric='manhattan'", 60_000, 8)),
-    "differences": ("sktsne.neighbors.all_pairs.resolved", DIFFERENCES),
+    "differences": ("sktsne.neighbors.all_pairs.rerank_ambiguous", DIFFERENCES),
     "affinities": (
         "sktsne._base.conditional_affinities",
         FIT.format("TSNE", "affinities=Perplexity([300.0] * 9)", 4000, 3),

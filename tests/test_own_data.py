@@ -586,9 +586,9 @@ class TestSmallFaults:
         as_list, as_array = (nearest_neighbors(X, 5, metric, {name: each}) for each in (value.tolist(), value))
         assert_array_equal(as_list.distances, as_array.distances)
 
-    def test_a_graph_with_too_few_neighbors_names_the_perplexity_that_it_admits(self, rng):
+    def test_a_graph_with_too_few_neighbors_names_the_perplexities_that_it_allows(self, rng):
         graph = kneighbors_graph(rng.normal(size=(60, 3)), 7, mode="distance")
-        with pytest.raises(ValueError, match=r"row \d+ has 7\..*this graph admits one below 2\.333"):
+        with pytest.raises(ValueError, match=r"row \d+ has 7\..*this graph allows perplexities below 2\.333"):
             TSNE(metric="precomputed", init="random", perplexity=5.0).fit(graph)
         model = TSNE(metric="precomputed", init="random", perplexity=2.33, max_iter=5).fit(graph)
         assert model.embedding_.shape == (60, 2)
@@ -596,7 +596,7 @@ class TestSmallFaults:
     def test_a_subset_of_given_affinities_says_what_to_do(self, rng):
         P = np.exp(-rng.uniform(size=(40, 40)))
         P[7], P[:, 7] = 0.0, 0.0
-        with pytest.raises(ValueError, match=r"row 7 has none .*: leave out such rows"):
+        with pytest.raises(ValueError, match=r"row 7 has no affinity .* Remove such rows"):
             TSNE(affinities="precomputed", init="random").fit(P)
 
     @pytest.mark.parametrize(("n", "used"), [(32, 30.0), (31, 29.5), (30, 28.5), (20, 18.5), (5, 3.5), (2, 1.0)])

@@ -7,13 +7,13 @@ from rows import differences
 
 from sktsne import _native
 from sktsne.neighbors.selection import (
-    PLACES,
+    BUFFER_SIZE,
     Nearest,
-    in_order,
     offer_reference,
     pair_distances,
     pair_distances_reference,
     select_nearest_reference,
+    sort_neighbors,
     sort_neighbors_reference,
 )
 from sktsne.parallel import Workers
@@ -117,7 +117,7 @@ class TestNearest:
         order = np.lexsort(((indices - own[:, None]) % 300, distances), axis=1)
         expected = np.take_along_axis(distances, order, 1), np.take_along_axis(indices, order, 1)
         with Workers(2) as workers:
-            in_order(distances, indices, own, 300, workers)
+            sort_neighbors(distances, indices, own, 300, workers)
         assert_array_equal(distances, expected[0])
         assert_array_equal(indices, expected[1])
 
@@ -138,7 +138,10 @@ class TestTwins:
         ]
         values, columns = values_of(kind, rng, m, n, dtype), rng.permutation(n).astype(np.int32)
         for offer, select in routines:
-            best, indices = np.full((m, k + PLACES), -7.0, dtype), np.full((m, k + PLACES), -7, dtype=np.int32)
+            best, indices = (
+                np.full((m, k + BUFFER_SIZE), -7.0, dtype),
+                np.full((m, k + BUFFER_SIZE), -7, dtype=np.int32),
+            )
             counts, limits = np.zeros(m, dtype=np.int32), np.full(m, np.inf, dtype)
             for first in range(0, n, 90):
                 rows = np.arange(30 if first == 0 else m, dtype=np.int32)[::-1].copy()

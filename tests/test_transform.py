@@ -510,7 +510,7 @@ class TestErrors:
 
         model = TSNE(neighbors=Once(), **QUICK).fit(X)
         assert_array_equal(model.transform(X), model.embedding_)
-        with pytest.raises(AttributeError, match="has no transform, to find neighbors of new rows"):
+        with pytest.raises(AttributeError, match="must have a method transform to find the neighbors of new rows"):
             model.transform(new)
 
 

@@ -1,7 +1,7 @@
-"""Compiled routines and the threads that run them.
+"""Compiled routines, and the choice between them and their references in NumPy.
 
-A routine here has a NumPy twin of the same signature beside the code that calls it: the readable statement of
-the algorithm, the oracle of the tests, and what runs where nothing was compiled. ``choose`` picks.
+Every compiled routine has a reference of the same signature beside the code that calls it. The reference states the
+algorithm readably, the tests compare the compiled routine with it, and it runs where the extensions were not compiled.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from .._checks import warn
 
 
 def _load(module: str) -> Any:
+    """Return a compiled module, or None if it was not compiled."""
     try:
         return importlib.import_module(f"sktsne._native.{module}")
     except ImportError:
@@ -28,10 +29,10 @@ _warned = Lock()
 
 
 def choose(module: str, routine: str, reference: Callable[..., Any], *types: str) -> Callable[..., Any]:
-    """Return the compiled ``routine`` of ``module`` where there is one, ``reference`` otherwise.
+    """Return the compiled ``routine`` of ``module``, or its ``reference`` if the module was not compiled.
 
-    ``types`` name one version of a routine that is compiled for several, because to find the version anew in every call
-    would take longer than many a call.
+    ``types`` are the C types that select one version of a routine that was compiled for several types. Without them
+    Cython would find the version in every call, which takes longer than many calls.
     """
     if _MODULES[module] is None:
         return reference
@@ -45,7 +46,7 @@ def warn_if_not_compiled() -> None:
     if COMPILED or not _warned.acquire(blocking=False):
         return
     warn(
-        "sktsne's compiled extensions are missing: it runs on its NumPy reference, which is many times slower. For the "
-        "fast build, install a C compiler and then sktsne again: pip install --force-reinstall --no-deps "
-        "--no-cache-dir sktsne, or pip install -e . in a checkout."
+        "The compiled extensions of sktsne are missing, so that it runs on its NumPy reference, which is many times "
+        "slower. For the fast build, install a C compiler and then sktsne again: pip install --force-reinstall "
+        "--no-deps --no-cache-dir sktsne, or pip install -e . in a checkout."
     )

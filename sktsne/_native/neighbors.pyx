@@ -1,4 +1,8 @@
-"""The nearest of many candidates, and distances of chosen pairs; twins of the references in neighbors/selection.py."""
+"""Selection of the k nearest candidates of each row, and distances of pairs; twins of neighbors/selection.py.
+
+A row keeps up to k + BUFFER_SIZE candidates, unsorted, and a limit that the k-th nearest does not exceed. When the row
+is full, about k candidates are kept and the limit falls, so that most of the following values can be rejected at once.
+"""
 
 from libc.math cimport INFINITY, sqrt
 from libc.stdint cimport int32_t, int64_t
@@ -11,7 +15,8 @@ ctypedef fused other:
     float
     double
 
-# Values that are compared with a row's limit before any of them is looked at: compilers make vectors of the comparison.
+# RUN is the number of values that are compared with the limit of a row together, which compilers vectorize. Up to FEW
+# elements are sorted by insertion. HALVINGS bounds the steps of the bisection in reduce_to.
 cdef enum:
     RUN = 32
     FEW = 16
@@ -41,7 +46,10 @@ cdef inline void divide(
     real* values, int32_t* indices, Py_ssize_t low, Py_ssize_t high, int64_t own, int64_t n,
     Py_ssize_t* end, Py_ssize_t* start,
 ) noexcept nogil:
-    """Bring what comes before a pivot into low to end, and what comes after it into start to high (all included)."""
+    """Divide candidates low to high by a pivot: those before it go to low to end, those after it to start to high.
+
+    All bounds are included.
+    """
     cdef Py_ssize_t i = low, j = high, middle = low + (high - low) // 2
     cdef real value
     cdef int32_t index
@@ -67,7 +75,7 @@ cdef inline void divide(
 
 
 cdef void select(real* values, int32_t* indices, Py_ssize_t count, Py_ssize_t k, int64_t own, int64_t n) noexcept nogil:
-    """Bring the first k of a row's candidates to its front, the k-th of them to place k - 1."""
+    """Move the k nearest candidates of a row to its front, the k-th nearest to place k - 1 (quickselect)."""
     cdef Py_ssize_t low = 0, high = count - 1, end, start
     while low < high:
         divide(values, indices, low, high, own, n, &end, &start)
@@ -83,7 +91,7 @@ cdef void sort(real* values, int32_t* indices, Py_ssize_t low, Py_ssize_t high, 
     cdef Py_ssize_t end, start, i, j
     while high - low > FEW:
         divide(values, indices, low, high, own, n, &end, &start)
-        if end - low < high - start:  # the shorter part by recursion, whose depth is then a logarithm
+        if end - low < high - start:  # recursion for the shorter part only, so that its depth is at most log2(count)
             sort(values, indices, low, end, own, n)
             low = start
         else:
@@ -107,10 +115,11 @@ cdef inline Py_ssize_t count_up_to(const real* values, Py_ssize_t count, real li
 cdef Py_ssize_t reduce_to(
     real* values, int32_t* indices, Py_ssize_t count, Py_ssize_t k, Py_ssize_t most, int64_t own, int64_t n, real* limit,
 ) noexcept nogil:
-    """Keep at least the k nearest of a row's candidates, and at most ``most``; return their number, and their bound.
+    """Reduce the candidates of a row to at least the k nearest and at most ``most``; return their number.
 
-    A bound with about k candidates up to it is sought by halves, as counting is fast: an exact selection takes several
-    times as long. Where too many candidates are equal to let a bound part them, the selection decides.
+    ``limit`` receives a bound on the values that were kept. Bisection finds a bound below which there are from k to
+    ``most`` values. Counting values is fast, so that this takes a fraction of the time of an exact selection. If too
+    many values are equal for such a bound, the k nearest candidates are selected exactly.
     """
     cdef real low = values[0], high = values[0], middle
     cdef Py_ssize_t i, found = count, kept = 0
@@ -155,7 +164,7 @@ def offer(
     int32_t[::1] counts,
     real[::1] limits,
 ):
-    """Offer to each of ``rows`` the candidates ``columns`` with their values, a row of ``values`` each."""
+    """Offer the candidates ``columns`` to each of ``rows``, with the values in the corresponding row of ``values``."""
     cdef Py_ssize_t i, j, t, stop, row, count, capacity = best.shape[1], n_columns = values.shape[1]
     cdef int64_t me
     cdef Py_ssize_t most = k + (capacity - RUN - k) // 8
@@ -174,8 +183,7 @@ def offer(
             value = &values[i, 0]
             kept = &best[row, 0]
             places = &indices[row, 0]
-            # A row that has been selected from keeps its k-th candidate at place k - 1.
-            limit = limits[row]
+            limit = limits[row]  # infinite until the row was full for the first time
             j = 0
             while j < n_columns:
                 stop = min(j + RUN, n_columns)
@@ -185,7 +193,9 @@ def offer(
                 if any_before:
                     if count + RUN > capacity:
                         count = reduce_to(kept, places, count, k, most, me, n, &limit)
-                    for t in range(j, stop):  # without branches, which would be guessed wrong too often
+                    # No branches, because processors would often predict them wrongly. Each value is written to the
+                    # next free place, and the count grows only if the candidate is kept.
+                    for t in range(j, stop):
                         kept[count] = value[t]
                         places[count] = columns[t]
                         count += (value[t] <= limit) & (columns[t] != me)
@@ -204,7 +214,7 @@ def select_nearest(
     Py_ssize_t start,
     Py_ssize_t stop,
 ):
-    """Bring the first k candidates of rows ``start`` to ``stop`` to the front, and forget the others."""
+    """Move the k nearest candidates of rows ``start`` to ``stop`` to the front, and remove the others."""
     cdef Py_ssize_t i, count
     cdef real limit
     with nogil:
@@ -223,7 +233,7 @@ def sort_neighbors(
     Py_ssize_t start,
     Py_ssize_t stop,
 ):
-    """Sort the neighbors of rows ``start`` to ``stop`` by their distances, and those at equal distances in turn."""
+    """Sort the neighbors of rows ``start`` to ``stop`` by distance, and those at equal distances by cyclic offset."""
     cdef Py_ssize_t i, k = distances.shape[1]
     if k == 0:
         return
@@ -240,7 +250,7 @@ def pair_distances(
     Py_ssize_t start,
     Py_ssize_t stop,
 ):
-    """Fill rows ``start`` to ``stop`` of ``distances``: from rows of ``new`` to the rows ``indices`` of ``X``."""
+    """Fill rows ``start`` to ``stop`` of ``distances``, which are from rows of ``new`` to the rows ``indices`` of X."""
     cdef Py_ssize_t i, j, k, m = X.shape[1]
     cdef double difference, total
     cdef const other* x
