@@ -38,6 +38,8 @@ sphinx_gallery_conf = {
     "gallery_dirs": "gallery",
     "within_subsection_order": "FileNameSortKey",
     "abort_on_example_error": True,
+    # The shape of most figures of the examples, so that the thumbnails have no empty margins.
+    "thumbnail_size": (480, 360),
     "doc_module": "sktsne",
     "backreferences_dir": "gallery/backreferences",
     "reference_url": {"sktsne": None},
@@ -51,6 +53,7 @@ sphinx_gallery_conf = {
 
 html_theme = "pydata_sphinx_theme"
 html_title = f"sktsne {release}"
+html_logo = html_favicon = "_static/logo.svg"
 html_show_sourcelink = False
 html_static_path = ["_static"]
 html_css_files = ["style.css"]
@@ -59,10 +62,19 @@ html_sidebars = {
     name: []
     for name in (
         "index", "install", "start", "from_*", "mathematics", "optimizer", "kernels", "promises", "combinations",
-        "benchmarks",
+        "benchmarks", "release",
     )
 }  # fmt: skip
-html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False}
+html_theme_options = {
+    "logo": {"text": html_title},
+    "github_url": "https://github.com/sktsne/sktsne",
+    "icon_links": [
+        {"name": "PyPI", "url": "https://pypi.org/project/sktsne/", "icon": "fa-solid fa-box"},
+    ],
+    "navbar_persistent": ["search-button"],
+    "show_toc_level": 2,
+    "navigation_with_keys": False,
+}
 
 
 def skip_foreign_member(app, what, name, obj, skip, options):

@@ -1,4 +1,4 @@
-"""Embed a table of numbers with t-SNE or SNE, write the map, and report how it went."""
+"""Embed a table of numbers by t-SNE or SNE, write the map to a file, and print a report."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import SNE, TSNE, __version__
-from ._columns import Options, UsageError
+from ._columns import Options, UsageError, missing_package
 from ._parameters import INITS, METHODS, check_parameters, choose_affinities
 from ._tables import ACCEPTED, EXTENSIONS, file_format, read, require, write
 from .metrics import trustworthiness
@@ -30,28 +30,31 @@ ESTIMATOR_OPTIONS = (
 
 FILE_OPTIONS = [field.name for field in fields(Options)]
 
-# Up to this many rows are all judged for the trustworthiness; of more, a random sample is judged against all rows.
+# The trustworthiness of up to TRUSTWORTHINESS_ROWS rows judges all of them. Of more rows, it judges a random sample of
+# TRUSTWORTHINESS_SAMPLE rows, each of which is compared with all rows.
 TRUSTWORTHINESS_ROWS, TRUSTWORTHINESS_SAMPLE = 5000, 1000
 
 EPILOG = """\
 data files:
-  .csv .tsv  a row per line, UTF-8; separator, decimal mark, header, and a
-             first column without a name, which is left out, are found by
-             looking at the first lines
+  .csv .tsv  text in UTF-8, one row per line. The first lines show the
+             separator, the decimal mark, the header, and whether the
+             first column has no name; such a column is left out.
   .parquet .feather .arrow
              a data frame; its index is left out
   .npy       a 2-D array
-  .npz       the array X, or the only 2-D one
-Each may be compressed: .csv.gz, .npy.xz
+  .npz       the array with the name X, or the only 2-D array
+All of these files may be compressed: .csv.gz, .npy.xz
 
 examples:
-  python -m sktsne --plot digits.png
-  python -m sktsne data.csv -o map.csv --labels species --plot map.png
-  python -m sktsne data.npy -o map.npy --sne --perplexity 50
+  sktsne --plot digits.png
+  sktsne data.csv -o map.csv --labels species --plot map.png
+  sktsne data.npy -o map.npy --sne --perplexity 50
 
-Errors of use end with one line on stderr and exit code 2.
+An error in the command or in the data is reported by one line on stderr,
+and the exit code is then 2.
 Plots need matplotlib: pip install "sktsne[plot]"
 Text and data frames need pandas and pyarrow: pip install "sktsne[files]"
+Without an installation: pipx run --spec "sktsne[files,plot]" sktsne data.csv
 """
 
 
@@ -61,12 +64,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     argv : sequence of str, default=None
-        The arguments; by default those of the process.
+        The arguments of the command; by default those of the process.
 
     Returns
     -------
     code : int
-        The exit code: 0, 2 after an error of use, 130 after an interrupt.
+        The exit code: 0 after success, 2 after an error that the user can correct, 130 after an interrupt.
     """
     try:
         with warnings.catch_warnings():
@@ -89,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Do what the arguments ask for; raise a UsageError or OSError where that is impossible."""
+    """Embed the data, write the map and print the report; raise a UsageError or OSError if this is impossible."""
     estimator = _estimator(arguments)
     _check_paths(arguments)
     plot = None if arguments.plot is None else _plotter(arguments.plot)
@@ -99,7 +102,7 @@ def run(arguments: argparse.Namespace) -> None:
     _say("data", f"{table.source}, {_counted(len(table.X), 'row')}, {_counted(table.X.shape[1], 'column')}")
     _refusing(estimator.fit, table.X)
     clock.seconds.update(estimator.timings_)
-    with clock.stage("writing"):  # before all other steps, whose errors then lose nothing
+    with clock.stage("writing"):  # before all other steps, so that their errors do not lose the map
         names = list(estimator.get_feature_names_out())
         write(arguments.output, estimator.embedding_, names, table)
     _say_fit(estimator, len(table.X))
@@ -115,7 +118,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 class Clock:
-    """Seconds per stage, and since the clock was made."""
+    """A clock that counts the seconds of each stage, and those since the clock was made."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -123,7 +126,7 @@ class Clock:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time what is done in a with statement."""
+        """Count the seconds of a stage: those of a with statement."""
         begin = time.perf_counter()
         yield
         self.seconds[name] = time.perf_counter() - begin
@@ -184,10 +187,10 @@ def _separator(text: str) -> str:
 def _encoding(text: str) -> str:
     try:
         name = codecs.lookup(text).name
-        "".encode(name)  # some codecs are not of text
+        "".encode(name)  # a codec that does not encode text raises a LookupError, too
     except LookupError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no encoding that Python knows") from None
-    return "utf-8-sig" if name == "utf-8" else name  # which may begin with a byte order mark
+        raise argparse.ArgumentTypeError(f"Python knows no encoding {text!r}; examples are utf-8 and cp1252") from None
+    return "utf-8-sig" if name == "utf-8" else name  # utf-8-sig also reads a text with a byte order mark
 
 
 def _default(name: str) -> str:
@@ -199,7 +202,7 @@ def _default(name: str) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="python -m sktsne",
+        prog="python -m sktsne" if Path(sys.argv[0]).name == "__main__.py" else "sktsne",
         description=f"{__doc__}\nWithout data, scikit-learn's digits are embedded.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -208,7 +211,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_files(parser.add_argument_group("files"))
     _add_method(parser.add_argument_group("method"))
     parser.add_argument(
-        "-v", "--verbose", action="count", default=0, help="print the stages; twice: also the cost as it falls"
+        "-v", "--verbose", action="count", default=0, help="print the stages of the fit; twice: also the falling cost"
     )
     parser.add_argument("--version", action="version", version=f"sktsne {__version__}")
     return parser
@@ -216,25 +219,30 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_files(group: Any) -> None:
     extensions = " ".join(EXTENSIONS)
-    group.add_argument("data", nargs="?", type=Path, help=f"the rows to embed ({extensions}); default: digits")
+    group.add_argument("data", nargs="?", type=Path, help=f"file of the rows to embed ({extensions}); default: digits")
     group.add_argument(
         "-o", "--output", type=Path, default=Path("embedding.csv"), metavar="FILE",
-        help=f"where to write the embedding ({extensions}); default: %(default)s",
+        help=f"file for the embedding ({extensions}); default: %(default)s",
     )  # fmt: skip
-    group.add_argument("--plot", type=Path, metavar="FILE", help="draw the embedding (.png, .pdf, .svg and others)")
+    group.add_argument(
+        "--plot", type=Path, metavar="FILE", help="file for a picture of the embedding (.png, .pdf, .svg and others)"
+    )
     group.add_argument(
         "--labels", metavar="NAME",
-        help="labels for colors, written too and not embedded: a column's name, or its number counted from 1; in .npz "
-        "the name of a 1-D array",
+        help="the column of labels, which color the plot and are written beside the embedding, but are not embedded: "
+        "its name, or its number counted from 1; in .npz the name of a 1-D array",
     )  # fmt: skip
     group.add_argument(
         "--index",
         action="append",
         metavar="NAME",
-        help="a column to leave out, such as names of rows: its name or number; or none; may be given several times",
+        help="a column to leave out, such as the names of rows: its name or number; none to embed all columns; may be "
+        "given several times",
     )
-    group.add_argument("--sep", type=_separator, metavar="CHARACTER", help="what separates cells of text, or tab")
-    group.add_argument("--decimal", choices=[".", ","], help="the decimal mark of text")
+    group.add_argument(
+        "--sep", type=_separator, metavar="CHARACTER", help="the character between cells of text, or the word tab"
+    )
+    group.add_argument("--decimal", choices=[".", ","], help="the decimal mark of numbers in text")
     group.add_argument(
         "--header", action=argparse.BooleanOptionalAction, help="whether the first row of text names the columns"
     )
@@ -242,35 +250,40 @@ def _add_files(group: Any) -> None:
 
 
 def _add_method(group: Any) -> None:
-    group.add_argument("--sne", action="store_true", help="SNE in place of t-SNE")
+    group.add_argument("--sne", action="store_true", help="use SNE in place of t-SNE")
 
     def add(option: str, name: str, help: str, type: Callable[[str], Any] = str, **settings: Any) -> None:
         group.add_argument(option, dest=name, type=type, help=f"{help}; {_default(name)}", **settings)
 
     add("--perplexity", "perplexity", "effective number of neighbors", float, metavar="P")
     add("--components", "n_components", "dimension of the embedding", int, metavar="D")
-    add("--method", "method", f"how pairs are summed: {', '.join(METHODS)}", choices=METHODS, metavar="NAME")
-    add("--metric", "metric", "distance between rows; precomputed for data of distances", metavar="NAME")
-    add("--init", "init", f"the start: {', '.join(INITS)}", choices=INITS, metavar="NAME")
-    add("--max-iter", "max_iter", "the largest number of iterations", int, metavar="N")
+    add("--method", "method", f"how repulsion is computed: {', '.join(METHODS)}", choices=METHODS, metavar="NAME")
+    add("--metric", "metric", "distance between rows; precomputed if the data are distances", metavar="NAME")
+    add("--init", "init", f"start of the optimization: {', '.join(INITS)}", choices=INITS, metavar="NAME")
+    add("--max-iter", "max_iter", "largest number of iterations", int, metavar="N")
     add("--learning-rate", "learning_rate", "a number, or auto", _learning_rate, metavar="RATE")
-    add("--early-exaggeration", "early_exaggeration", "factor on the attraction at first", float, metavar="FACTOR")
+    add(
+        "--early-exaggeration", "early_exaggeration", "factor on the attraction in the first iterations", float,
+        metavar="FACTOR",
+    )  # fmt: skip
     group.add_argument(
         "--seed", dest="random_state", type=int, default=0, metavar="N",
-        help="seeds what is random, so that results repeat; default: %(default)s",
+        help="seed of the random numbers; the same seed gives the same map; default: %(default)s",
     )  # fmt: skip
-    group.add_argument("--jobs", dest="n_jobs", type=int, metavar="N", help="threads, -1 for all; default: every core")
+    group.add_argument(
+        "--jobs", dest="n_jobs", type=int, metavar="N", help="number of threads, -1 for all cores; default: every core"
+    )
 
 
 def _estimator(arguments: argparse.Namespace) -> SNE | TSNE:
     given = {name: getattr(arguments, name) for name in ESTIMATOR_OPTIONS}
     estimator = (SNE if arguments.sne else TSNE)(**{name: value for name, value in given.items() if value is not None})
-    _refusing(check_parameters, estimator)  # before the data, which may take long to read
+    _refusing(check_parameters, estimator)  # before the data are read, which may take long
     return estimator
 
 
 def _refusing(function: Callable[..., Any], *arguments: Any) -> None:
-    """Call a function, and raise its errors as a UsageError: the user can mend them."""
+    """Call a function, and raise its errors as a UsageError, because the user can correct them."""
     try:
         function(*arguments)
     except (ValueError, TypeError, FloatingPointError, MemoryError, RuntimeError, np.linalg.LinAlgError) as error:
@@ -278,11 +291,11 @@ def _refusing(function: Callable[..., Any], *arguments: Any) -> None:
 
 
 def _check_paths(arguments: argparse.Namespace) -> None:
-    """Raise a UsageError before the work is done, if its result could not be saved."""
+    """Raise a UsageError, before any work is done, if the results could not be written."""
     data, output = arguments.data, arguments.output
     given = [name for name in FILE_OPTIONS if getattr(arguments, name) is not None]
     if data is None and given:
-        raise UsageError(f"--{given[0]} needs data; digits come with their labels")
+        raise UsageError(f"--{given[0]} needs a data file; the digits have their own labels")
     if file_format(output) is None:
         raise UsageError(f"--output {output}: the extension must be one of {ACCEPTED}")
     require(output)
@@ -292,7 +305,7 @@ def _check_paths(arguments: argparse.Namespace) -> None:
 
 
 def _check_target(option: str, path: Path) -> None:
-    """Raise a UsageError unless the file can be opened for writing; leave the files as they are."""
+    """Raise a UsageError unless the file can be opened for writing; no file is created or changed."""
     if not path.parent.is_dir():
         raise UsageError(f"{option} {path}: there is no directory {path.parent}")
     try:
@@ -322,7 +335,7 @@ def _neighbors(estimator: SNE | TSNE, n_rows: int) -> str:
     if isinstance(estimator.affinities_, np.ndarray):
         return "all pairs"
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the fit has given its warnings
+        warnings.simplefilter("ignore")  # the fit has given these warnings before
         affinities = choose_affinities(estimator, n_rows)
     asked = affinities.count_neighbors(n_rows)
     stored = np.diff(estimator.affinities_.indptr)
@@ -333,7 +346,7 @@ def _neighbors(estimator: SNE | TSNE, n_rows: int) -> str:
 
 def _trustworthiness(X: NDArray[Any], Y: NDArray[Any], metric: str, n_jobs: int | None) -> str:
     if len(X) < 3:
-        return "needs 3 rows"
+        return "needs at least 3 rows"
     sample_size = TRUSTWORTHINESS_SAMPLE if len(X) > TRUSTWORTHINESS_ROWS else None
     sample = "" if sample_size is None else f", of a random sample of {sample_size} rows"
     n_neighbors = min(10, (len(X) - 1) // 2)
@@ -341,17 +354,17 @@ def _trustworthiness(X: NDArray[Any], Y: NDArray[Any], metric: str, n_jobs: int 
         value = trustworthiness(
             X, Y, n_neighbors=n_neighbors, metric=metric, sample_size=sample_size, random_state=0, n_jobs=n_jobs
         )
-    except (ValueError, TypeError, MemoryError) as error:  # the map is written all the same
+    except (ValueError, TypeError, MemoryError) as error:  # the map has been written before
         return f"could not be computed: {' '.join(str(error).split())}"
     return f"{value:.4f} ({_counted(n_neighbors, 'neighbor')}{sample})"
 
 
 def _plotter(path: Path) -> Callable[..., None]:
-    """Return the function that plots; raise a UsageError if it could not write the picture."""
+    """Return the function that draws the map; raise a UsageError if it could not write the picture."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
     except ImportError as error:
-        raise UsageError(f'--plot needs matplotlib, pip install "sktsne[plot]" gets it ({error})') from error
+        raise missing_package("--plot", "matplotlib", "plot", error) from error
     formats = set(FigureCanvasAgg.get_supported_filetypes()) - {"pgf"}  # pgf needs LaTeX
     if path.suffix.lower()[1:] not in formats:
         accepted = ", ".join(sorted(f".{name}" for name in formats))

@@ -1,4 +1,4 @@
-"""What the estimators share: validate, affinities, start, optimize, store."""
+"""The base class of the estimators: it checks the input, computes affinities and a start, optimizes, and stores."""
 
 from __future__ import annotations
 
@@ -53,8 +53,9 @@ from .parallel import Workers, effective_n_threads
 from .placement import FrozenMap, exaggeration_in_balance
 from .similarities import similarity_of
 
-# `PCA.transform` and `PCA.fit_transform` round differently. A new row counts as a training row if its nearest distance
-# is below ROUNDINGS · eps times the distance to its k-th neighbor.
+# A new row counts as a row of the fit if the distance to its nearest neighbor is at most ROUNDINGS · eps times the
+# distance to its farthest neighbor, because an earlier step of a pipeline may round the same row differently in a fit
+# and after it, as `PCA.fit_transform` and `PCA.transform` do.
 ROUNDINGS = 1000
 # From this many points on they do not fit into the cache of a core, and the order of the start is worth renewing.
 POINTS_TO_ARRANGE = 2**17
@@ -62,16 +63,16 @@ POINTS_TO_ARRANGE = 2**17
 
 @dataclass
 class InputKind:
-    """What the X of a fit holds, which the X of `transform` has to hold, too.
+    """The kind of data that the ``X`` of a fit holds; the ``X`` of `transform` is read as the same kind.
 
     Parameters
     ----------
     distances : bool
-        Whether X holds distances in place of rows.
+        Whether ``X`` holds distances in place of rows.
     all_pairs : bool
-        Whether the method takes the distances of all pairs of rows.
+        Whether the method uses the distances of all pairs of rows.
     sparse : bool
-        Whether X is sparse.
+        Whether ``X`` is sparse.
     """
 
     distances: bool
@@ -115,15 +116,16 @@ class Points:
 
 
 class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Template of an embedding estimator.
+    """Base class of the embedding estimators.
 
-    A subclass has the parameters of `TSNE`, and states what it minimizes (`_objective`) and how fast
+    A subclass has the parameters of `TSNE`. Its class attributes state the cost that it minimizes (`_objective`), the
+    name of the method in messages (`_label`), and the rate and the largest gain of ``learning_rate="auto"``
     (`_relative_rate`, `_largest_gain`).
     """
 
     _objective: ClassVar[type[JointKL] | type[ConditionalKL]]
-    # The most rows that `transform` places at once, and the most pairs of such rows with neighbors: together they bound
-    # the memory of the new rows' affinities.
+    # `transform` places at most `_rows_at_once` rows at once, with at most `_pairs_at_once` pairs of a row and a
+    # neighbor: together, these limits bound the memory that the affinities of new rows take.
     _rows_at_once: ClassVar[int] = 2**14
     _pairs_at_once: ClassVar[int] = 2**22
     _label: ClassVar[str]
@@ -137,7 +139,7 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
     _search: Any
 
     def _phases(self) -> list[Phase]:
-        """Return early exaggeration, held and then released geometrically, and what follows it."""
+        """Return the phases of a fit: early exaggeration, its geometric release, and all later iterations."""
         relative = isinstance(self.learning_rate, str)
         rate = self._relative_rate if relative else self.learning_rate
         largest = self._largest_gain if relative else math.inf
@@ -152,65 +154,85 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
         ]
 
     def fit(self, X: ArrayLike, y: Any = None) -> BaseEmbedding:
-        """Embed X.
+        """Embed the rows of X.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples, n_samples)
-            The rows to embed, or with ``metric="precomputed"`` their distances: all of them (dense), or a sparse graph
-            with those to enough neighbors of every row.
+            The rows to embed. With ``metric="precomputed"``, the distances between the rows: all of them in a dense
+            matrix, or those from every row to enough neighbors in a sparse graph. With ``affinities="precomputed"``,
+            the affinities between the rows.
         y : None
             Ignored.
 
         Returns
         -------
         self : object
-            Fitted estimator.
+            The fitted estimator.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a parameter or ``X`` is not accepted.
+        MemoryError
+            If the fit needs more memory than is available.
+        FloatingPointError
+            If the optimization diverges.
         """
         self._fit(X, y)
         return self
 
     def fit_transform(self, X: ArrayLike, y: Any = None) -> NDArray[np.floating]:
-        """Embed X and return its embedding.
+        """Embed the rows of X and return their positions.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples, n_samples)
-            The rows to embed, or with ``metric="precomputed"`` their distances: all of them (dense), or a sparse graph
-            with those to enough neighbors of every row.
+            The rows to embed. With ``metric="precomputed"``, the distances between the rows: all of them in a dense
+            matrix, or those from every row to enough neighbors in a sparse graph. With ``affinities="precomputed"``,
+            the affinities between the rows.
         y : None
             Ignored.
 
         Returns
         -------
         X_new : ndarray of shape (n_samples, n_components)
-            The embedding: float32 for float32 input, float64 for any other.
+            The positions: float32 for float32 input, float64 for any other input.
+
+        Raises
+        ------
+        TypeError, ValueError, MemoryError, FloatingPointError
+            As for `fit`.
         """
         self._fit(X, y)
         return self.embedding_
 
     def transform(self, X: ArrayLike) -> NDArray[np.floating]:
-        """Place rows in the map, which stays as it is.
+        """Place rows in the fitted map, which does not change.
 
-        A row of the fit, or one that differs from it by rounding only, gets its position in the map. Any other is
-        placed where one row of the cost, with its probabilities at the perplexity of the fit, is least; the positions
-        of the other rows of ``X`` do not matter.
+        A row of the fit, or a row that differs from one of them only by rounding, gets the position of that row. Every
+        other row gets probabilities over its neighbors among the rows of the fit, at the perplexity of the fit, and is
+        placed where its own part of the cost is least. Its position does not depend on the other rows of ``X``. See
+        :doc:`/guide/new_points`.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_new, n_features) or (n_new, n_samples)
-            The rows, or with ``metric="precomputed"`` their distances to the rows of the fit, all (dense) or those to
-            enough neighbors (sparse); with ``affinities="precomputed"`` their affinities to them.
+            The rows to place. With ``metric="precomputed"``, the distances from these rows to the rows of the fit: all
+            of them in a dense matrix, or those to enough neighbors in a sparse one. With ``affinities="precomputed"``,
+            the affinities between these rows and the rows of the fit.
 
         Returns
         -------
         X_new : ndarray of shape (n_new, n_components)
-            The positions: float32 for float32 input, float64 for any other.
+            The positions: float32 for float32 input, float64 for any other input.
 
         Raises
         ------
         NotFittedError
             If the estimator is not fitted.
+        TypeError, ValueError
+            If ``X`` is not accepted, for example because it does not have the columns of the fit.
         """
         check_is_fitted(self, "embedding_")
         rows = self._validate(X, reset=False)
@@ -231,7 +253,7 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
         return positions
 
     def _count_neighbors_of(self, rows: Any) -> int:
-        """Return how many rows of the fit a new row is compared with when it is placed, at most."""
+        """Return the largest number of rows of the fit with which one new row is compared when it is placed."""
         n = len(self.embedding_)
         if self._search is None and issparse(rows):
             return max(1, int(np.diff(rows.indptr).max()))
@@ -240,7 +262,7 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
         return int(self._affinity_rule.count_neighbors(n))
 
     def _place(self, X: Any, workers: Workers) -> NDArray[np.floating]:
-        """Return the positions of rows of other values than those of the fit."""
+        """Return the positions of rows whose values differ from those of all rows of the fit."""
         if self._search is None:
             return self._map.place(*given_affinities_of_others(X))
         graph = self._search.neighbors_of(self._conditioning(X), workers)
@@ -258,7 +280,7 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
         except BaseException:
             resumable = self.__dict__.get("_resumable")
             self.__dict__.clear()
-            self.__dict__.update(before)  # a fit that fails, or is interrupted, leaves what there was before
+            self.__dict__.update(before)  # a fit that fails or is interrupted leaves the estimator as it was
             if self.warm_start and resumable is not None:
                 self._resumable = resumable
             raise
@@ -274,7 +296,7 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
             start = check_start(self.init, n_samples, self.n_components)
             start = separate(start, random_state, precision=precision_of(self.init))
         given = isinstance(self.affinities, str) and self.affinities == "precomputed"
-        # A copy, because the user may set the parameters of the rule later.
+        # The rule is copied, because the user may change its parameters later.
         rule = self._affinity_rule = None if given else deepcopy(choose_affinities(self, n_samples))
         self._search = None
         if rule is not None:
@@ -293,7 +315,7 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
             else:
                 with self._stage("neighbors"):
                     resumed = self._recognized(X)
-                    # A transformer of the user's gets the rows as they are.
+                    # The user's transformer gets the rows without conditioning.
                     metric = self.metric if isinstance(self.neighbors, str) else "precomputed"
                     self._conditioning = Conditioning(X, metric, rescale=not rule.uses_scale)
                     X = self._conditioning(X)
@@ -304,7 +326,7 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
                     with self._stage("initialization"):
                         start = pca_start(X, self.n_components, random_state)
                         start = separate(start, random_state, self._known_rows.groups)
-                del X  # a million rows make gigabytes of each matrix here
+                del X  # this matrix, and each one deleted below, takes gigabytes for a million rows
                 with self._stage("affinities"):
                     conditional = conditional_affinities(graph, rule, workers)
                     self._log(f"Computed conditional probabilities for {n_samples} samples")
@@ -319,16 +341,16 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
             stretches = (self.max_iter - 1) // self.callback_every - done // self.callback_every + 1
             with self._stage("optimization", max(stretches, 1)):
                 self._optimize(start, resumed, dtype, workers)
-        self._tasks.end(dict)  # the estimator has all attributes
+        self._tasks.end(dict)  # the estimator has all of its attributes by now
         del self._tasks
 
     def _validate(self, X: Any, reset: bool = True) -> Any:
-        """Return X as a float32 or float64 array, or CSR matrix, of the kind that the fit had."""
+        """Return X as an array or a CSR matrix of float32 or float64, of the same kind as the X of the fit."""
         X = as_input("X", X)
         precision = precision_of(X)
-        # scikit-learn makes float64 of some frames of float32.
+        # scikit-learn converts some data frames of float32 to float64.
         dtypes = [np.float32] if are_single(dtypes_of(X)) else [np.float64, np.float32]
-        # A sum tells scikit-learn whether X has NaN, also where the user has told it to assume that there is none.
+        # scikit-learn finds NaN by a sum, which may overflow, and must do so even if the user has set assume_finite.
         quietly = np.errstate(over="ignore", invalid="ignore")
         with config_context(assume_finite=False), quietly, errors_that_name_columns("X", X):
             X = validate_data(
@@ -340,7 +362,7 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
                 order="C",
                 ensure_min_samples=2 if reset else 1,
             )
-        if reset:  # kept, because the user may set the parameters after the fit
+        if reset:  # the kind is kept, because the user may change the parameters after the fit
             distances = isinstance(self.metric, str) and self.metric == "precomputed"
             self._input_kind = InputKind(distances, all_pairs=takes_all_pairs(self), sparse=issparse(X))
         kind = self._input_kind
@@ -349,8 +371,8 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
                 raise ValueError(f"With metric='precomputed' X must be a square distance matrix, got shape {X.shape}.")
             if issparse(X) and kind.all_pairs:
                 raise TypeError(
-                    "method == 'exact' uses the distances of all pairs, and a sparse precomputed X has only some; "
-                    "method must be 'auto', or X dense."
+                    "method == 'exact' needs the distances of all pairs of rows, and a sparse precomputed X has only "
+                    "some of them: set method='auto', or pass a dense X."
                 )
             largest = 0.0 if reset else self._largest_distance
             X = without_rounding("With metric='precomputed' X must hold distances", X, precision, largest)
@@ -367,19 +389,21 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
             n_neighbors = self._affinity_rule.count_neighbors(n_samples)
         elif issparse(X):
             n_neighbors = X.nnz // n_samples
-        else:  # affinities are symmetrized and multiplied by their logarithms: half as much again as for rows
+        else:
+            # A fit symmetrizes affinities and multiplies them by their logarithms, which takes 1.5 times the memory
+            # that it takes for rows of the same shape.
             n_neighbors, n_features = 0, 3 * n_features // 2
         check_memory(n_samples, n_features, n_neighbors, self._input_kind.all_pairs and not precomputed(self))
 
     def _start(self, n_samples: int, random_state: np.random.RandomState) -> NDArray[np.float64]:
-        """Return a start that needs no rows."""
+        """Return the start of an ``init`` that does not need the rows."""
         with self._stage("initialization"):
             if self.init == "spectral":
                 return spectral_start(self.affinities_, self.n_components, random_state)
             return random_start(n_samples, self.n_components, random_state)
 
     def _recognized(self, X: Any) -> tuple[State, NDArray[np.intp]] | None:
-        """Keep what knows the rows X again; return where an earlier fit of them ended, and the order of its points."""
+        """Store the rows X for `transform`; return the state and the order of an earlier fit of these rows, if any."""
         self._known_rows = KnownRows(X, explicit_zeros=self._input_kind.distances)
         found = None
         if self.checkpoint is not None:
@@ -389,7 +413,7 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
             if np.array_equal(hashes, self._known_rows.hashes) and state.Y.shape[1] == self.n_components:
                 found = state.copy(), order
         if found is not None:
-            self._log(f"Going on after {found[0].iteration} iterations")
+            self._log(f"Continuing after {found[0].iteration} iterations")
         return found
 
     def _optimize(
@@ -457,7 +481,7 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
         self._log(f"KL divergence after {result.n_iter} iterations: {result.cost:f} (stopped by {result.reason})")
 
     def _save(self, points: Points) -> None:
-        """Keep the state of the optimization where a later fit looks for a state to resume."""
+        """Save the state of the optimization, so that a later fit can continue from it."""
         if self.warm_start:
             self._resumable = points.state.copy(), points.order, self._known_rows.hashes
         if self.checkpoint is not None:
@@ -474,7 +498,7 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
         Y: NDArray[np.float64],
     ) -> dict[str, Any]:
         """Return the attributes of a fit that ends with the map ``Y``."""
-        # A map that is still exaggerated is held together by that: new rows feel the forces of the last iteration.
+        # In a map whose fit ended with exaggeration, new rows feel the same exaggeration, which holds the map together.
         ends = np.cumsum([phase.n_iter for phase in phases])
         last = phases[min(int(np.searchsorted(ends, n_iter)), len(phases) - 1)]
         exaggeration = exaggeration_in_balance(points.objective, Y[points.order], last.exaggeration)

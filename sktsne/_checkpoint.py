@@ -1,4 +1,4 @@
-"""The file from which a fit continues after its process has ended. The file is never incomplete."""
+"""Checkpoints: files from which a fit continues after its process has ended. A checkpoint is never incomplete."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from .optimizer import State
 
-# Parameters that may change when a fit continues: no iteration depends on them.
+# A fit may continue with other values of these parameters, because no iteration depends on them.
 WITHOUT_EFFECT = ("n_jobs", "verbose", "callback", "callback_every", "warm_start", "checkpoint", "max_iter")
 
 
 def fingerprint(estimator: Any, rows: NDArray[Any]) -> str:
-    """Return a hash of what an iteration depends on: the parameters and the rows, given as their hashes."""
+    """Return a hash of all that iterations depend on: the estimator's parameters and the hashes of the rows."""
     parameters = {name: value for name, value in estimator.get_params().items() if name not in WITHOUT_EFFECT}
     try:
         return str(joblib.hash((type(estimator).__name__, parameters, rows)))
@@ -29,13 +29,13 @@ def fingerprint(estimator: Any, rows: NDArray[Any]) -> str:
 
 
 def save(path: Path, state: State, order: NDArray[np.intp], name: str) -> None:
-    """Write the state of a fit to a file, which replaces an earlier one."""
+    """Write the state of a fit to a file, in place of an earlier file."""
     new = path.with_name(path.name + ".part")
     with new.open("wb") as file:
         np.savez(file, order=order, fingerprint=np.array(name), **vars(state))
         file.flush()
         os.fsync(file.fileno())
-    os.replace(new, path)  # at once, so that the file is never half written
+    os.replace(new, path)  # in one step, so that the file is never half written
 
 
 def load(path: Path, name: str) -> tuple[State, NDArray[np.intp]] | None:
@@ -44,7 +44,7 @@ def load(path: Path, name: str) -> tuple[State, NDArray[np.intp]] | None:
     Raises
     ------
     ValueError
-        If the file is of another fit, or is no checkpoint.
+        If the file is not a checkpoint, or is the checkpoint of another fit.
     """
     if not path.exists():
         return None
@@ -54,7 +54,9 @@ def load(path: Path, name: str) -> tuple[State, NDArray[np.intp]] | None:
         order, other = arrays.pop("order"), arrays.pop("fingerprint")
         values = {field.name: arrays[field.name] for field in fields(State)}
     except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
-        raise ValueError(f"checkpoint == {str(path)!r} is there and holds no checkpoint: {error}") from error
+        raise ValueError(
+            f"checkpoint == {str(path)!r} is a file that holds no checkpoint, delete the file or name another: {error}"
+        ) from error
     if str(other) != name:
         raise ValueError(
             f"checkpoint == {str(path)!r} holds the checkpoint of another fit, with other rows or parameters: "

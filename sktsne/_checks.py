@@ -1,7 +1,7 @@
-"""Checks of arguments: an error names the argument, its value and what is accepted.
+"""Checks of arguments; each error names the argument, its value and what is accepted.
 
-The parts that reach compiled loops call these at their boundary, whoever calls the parts: the loops themselves check
-no index, shape or type.
+Every part that reaches compiled loops checks its arguments by these functions, because the loops themselves check no
+index, shape or type.
 """
 
 from __future__ import annotations
@@ -31,13 +31,16 @@ def check_number(
     low_included: bool = True,
     infinite: bool = False,
 ) -> None:
-    """Raise unless ``value`` is a number of the kind from ``low`` to ``high``, finite unless it may be ``infinite``."""
+    """Raise a TypeError or ValueError unless ``value`` is a number of ``kind`` from ``low`` to ``high``.
+
+    The number must be finite, unless it may be ``infinite``.
+    """
     wanted = "an integer" if kind is Integral else "a number"
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, kind):
         raise TypeError(f"{name} == {value!r}, must be {wanted}, not {type(value).__name__}.")
     try:
         number = float(value)
-    except OverflowError:  # an integer beyond all floats
+    except OverflowError:  # the integer is larger than every float
         number = math.nan
     above = low <= number if low_included else low < number
     if not (above and number <= high and (infinite or math.isfinite(number))):
@@ -49,25 +52,25 @@ def check_number(
 
 
 def check_choice(name: str, value: Any, choices: Any, others: str = "") -> None:
-    """Raise unless ``value`` is one of the strings ``choices``; ``others`` says what else is accepted."""
+    """Raise a ValueError unless ``value`` is one of the strings ``choices``; ``others`` names what else is accepted."""
     if not isinstance(value, str) or value not in choices:
         accepted = ", ".join(repr(choice) for choice in choices)
         raise ValueError(f"{name} == {value!r}, must be one of {accepted}{others}.")
 
 
 def check_dof(dof: Any) -> None:
-    """Raise unless ``dof`` is a number of degrees of freedom: positive, and infinite for a Gaussian."""
+    """Raise a TypeError or ValueError unless ``dof`` is a positive number, which is infinite for a Gaussian."""
     check_number("dof", dof, Real, 0, low_included=False, infinite=True)
 
 
 def check_type(name: str, value: Any, kind: type) -> None:
-    """Raise unless ``value`` is an instance of ``kind``."""
+    """Raise a TypeError unless ``value`` is an instance of ``kind``."""
     if not isinstance(value, kind):
         raise TypeError(f"{name} == {value!r}, must be an instance of {kind.__name__}, not {type(value).__name__}.")
 
 
 def check_stop(name: str, returned: Any) -> bool:
-    """Return whether a callback, which errors call ``name``, returned True; raise unless it returned a bool or None."""
+    """Return whether the callback ``name`` returned True; raise a TypeError unless it returned a bool or None."""
     if returned is not None and not isinstance(returned, (bool, np.bool_)):
         raise TypeError(
             f"{name} returned an object of type {type(returned).__name__}, must return True, False or None."
@@ -88,12 +91,12 @@ def _check_shape(name: str, array: NDArray[Any], shape: tuple[int | str, ...]) -
 
 
 def _is_ready(value: Any, dtype: DTypeLike) -> bool:
-    """Return whether compiled loops can read an array as it is: no subclass, of that dtype, C-contiguous, aligned."""
+    """Return whether compiled loops can read an array directly: no subclass, of ``dtype``, C-contiguous and aligned."""
     return type(value) is np.ndarray and value.dtype == dtype and value.flags.c_contiguous and value.flags.aligned
 
 
 def _required(value: Any, dtype: DTypeLike) -> NDArray[Any]:
-    """Return an array that is ready; numbers beyond the range of ``dtype`` become infinite."""
+    """Return an array that compiled loops can read; numbers beyond the range of ``dtype`` become infinite."""
     if _is_ready(value, dtype):
         ready: NDArray[Any] = value
         return ready
@@ -102,7 +105,7 @@ def _required(value: Any, dtype: DTypeLike) -> NDArray[Any]:
 
 
 def _is_finite(array: NDArray[np.float64]) -> bool:
-    """Return whether no value is NaN or infinite; a finite sum tells that without a temporary array."""
+    """Return whether all values are finite; a finite sum shows this without a temporary array."""
     with np.errstate(over="ignore", invalid="ignore"):
         return math.isfinite(array.sum()) or bool(np.isfinite(array).all())
 
@@ -110,30 +113,31 @@ def _is_finite(array: NDArray[np.float64]) -> bool:
 def as_floats(
     name: str, value: Any, shape: tuple[int | str, ...], *, finite: bool = True, empty: bool = True
 ) -> NDArray[np.float64]:
-    """Return an array as compiled loops read it: float64, C-contiguous and aligned.
+    """Return an array that compiled loops can read: float64, C-contiguous and aligned.
 
     Parameters
     ----------
     name : str
-        What errors call it.
+        The name of the argument in errors.
     value : array-like
-        Returned as it is where it is such an array already; never changed.
+        The numbers. An array that compiled loops can read is returned itself; no array is changed.
     shape : tuple of int or str
-        The length of each axis, or the name of a length that is free.
+        The length of each axis, or a name for a length that may be any.
     finite : bool, default=True
         Whether NaN and infinity are errors.
     empty : bool, default=True
-        Whether a length may be 0.
+        Whether lengths may be 0.
 
     Returns
     -------
     array : ndarray of float64
-        Of that shape.
+        The numbers, in an array of this shape.
 
     Raises
     ------
     ValueError
-        If there is no such array, or it holds NaN or infinity, or it must not be empty and is.
+        If ``value`` has another shape, does not hold real numbers, holds NaN or infinity although it must be finite, or
+        is empty although it must not be.
 
     Examples
     --------
@@ -141,7 +145,7 @@ def as_floats(
     >>> as_floats("Y", [[1, 2]], ("n", 2))
     array([[1., 2.]])
     """
-    if _is_ready(value, np.float64):  # at every iteration
+    if _is_ready(value, np.float64):  # first, because every iteration calls this function with such arrays
         array: NDArray[np.float64] = value
     else:
         try:
@@ -165,9 +169,9 @@ def as_floats(
 
 
 def as_indices(name: str, value: Any, shape: tuple[int | str, ...], n: int) -> NDArray[np.integer]:
-    """Return an array of integers from 0 to ``n - 1``, C-contiguous; raise a ValueError where there is none.
+    """Return a C-contiguous array of integers from 0 to ``n - 1``; raise a ValueError if ``value`` has other numbers.
 
-    ``shape`` is as for `as_floats`.
+    ``name`` and ``shape`` are as for `as_floats`.
     """
     try:
         array: NDArray[np.integer] = np.asarray(value)
@@ -188,25 +192,25 @@ def check_not_negative(name: str, values: NDArray[np.floating]) -> None:
 
 
 def as_csr(name: str, value: Any) -> csr_array:
-    """Return a sparse matrix as a CSR matrix whose indices lie in its shape, which SciPy's compiled loops rely on, too.
+    """Return a sparse matrix as a CSR matrix after a check of its indices, on which SciPy's compiled loops rely, too.
 
     Parameters
     ----------
     name : str
-        What errors call it.
+        The name of the argument in errors.
     value : sparse matrix
-        Of real numbers; never changed.
+        A matrix of real numbers, which is not changed.
 
     Returns
     -------
     matrix : csr_array
-        Of float64, or of float32 where ``value`` is, with int32 or int64 indices. Its arrays are those of ``value``
-        where they can be.
+        The matrix, with indices that lie inside its shape. Its dtype is float32 if ``value`` has this dtype, otherwise
+        float64; its indices are int32 or int64. It shares the arrays of ``value`` where possible.
 
     Raises
     ------
     ValueError
-        If there is no such matrix.
+        If ``value`` is not a valid sparse matrix of real numbers.
     """
     try:
         matrix = _checked_csr(value)
@@ -220,19 +224,19 @@ def as_csr(name: str, value: Any) -> csr_array:
 
 
 def as_input(name: str, X: Any) -> Any:
-    """Return a matrix in a form that scikit-learn reads right: it trusts the indices of sparse ones and ignores masks.
+    """Return a matrix that scikit-learn reads correctly: it trusts the indices of sparse matrices, and ignores masks.
 
     Parameters
     ----------
     name : str
-        What errors call it.
+        The name of the argument in errors.
     X : {array-like, sparse matrix}
-        A sparse matrix is returned as `as_csr` returns it, because SciPy's conversions trust its indices.
+        The matrix. A sparse matrix is checked and converted by `as_csr`, because SciPy's conversions trust its indices.
 
     Returns
     -------
     X : {array-like, csr_array}
-        For scikit-learn to convert and check.
+        The matrix, for scikit-learn to convert and to check further.
 
     Raises
     ------
@@ -242,31 +246,31 @@ def as_input(name: str, X: Any) -> Any:
         If ``X`` is an invalid sparse matrix, or has masked values, whose masks scikit-learn ignores.
     """
     if (issparse(X) and X.dtype.kind == "c") or np.isscalar(X):
-        return X  # scikit-learn has errors for them
+        return X  # scikit-learn raises an error for these
     if issparse(X):
         return as_csr(name, X)
     check_counted(name, X)
     if isinstance(X, Mapping) or getattr(getattr(X, "dtype", None), "names", None):
         kind = type(X).__name__ if isinstance(X, Mapping) else "structured array"
-        raise TypeError(f"{name} is a {kind}, must be an array or a data frame, as pandas.DataFrame makes of one.")
+        raise TypeError(f"{name} is a {kind}, must be an array or a data frame: convert it by pandas.DataFrame.")
     if hasattr(X, "columns") and X.shape[1] == 0:
-        return np.empty(X.shape)  # scikit-learn names the shape of an array, and not that of a frame
+        return np.empty(X.shape)  # scikit-learn's error names the shape of an array, but not of a data frame
     if _is_masked(X):
         raise ValueError(f"{name} has masked values, must have none: fill them, or leave out their rows or columns.")
     return X
 
 
 def _is_masked(value: Any) -> bool:
-    """Return whether some values of an array are masked, which conversions ignore."""
+    """Return whether some values of an array are masked; conversions by NumPy ignore the mask."""
     return isinstance(value, np.ma.MaskedArray) and bool(np.ma.is_masked(value))
 
 
 @contextmanager
 def errors_that_name_columns(name: str, X: Any) -> Iterator[None]:
-    """Name the first column of a data frame that holds no numbers in the error of a conversion, which does not.
+    """Add the name of the first column of a data frame that holds no numbers to the error of a conversion.
 
-    Of a column of vectors, as of embeddings of texts, the error also says how to make a matrix of it. Missing values
-    are no reason for another error: scikit-learn has one for them.
+    For a column of vectors, such as embeddings of texts, the error also says how to make a matrix of the vectors.
+    Missing values do not change the error, because scikit-learn has an error for them.
     """
     try:
         yield
@@ -282,7 +286,7 @@ def errors_that_name_columns(name: str, X: Any) -> Iterator[None]:
                 message = f"column {column!r} of {name} must hold numbers: {str(reason).rstrip('.')}. {remedy}"
                 raise ValueError(message) from error
         if str(error) == SEQUENCES:
-            raise ValueError(f"{name} must hold numbers, and has sequences as its elements. {STACK}") from error
+            raise ValueError(f"{name} must hold numbers, and its elements are sequences. {STACK}") from error
         raise
 
 
@@ -294,7 +298,7 @@ def _known(column: Any) -> Any:
 
 
 def columns_of(X: Any) -> list[tuple[Any, Any]] | None:
-    """Return the names and columns of a data frame or of a table of pyarrow, or None of anything else."""
+    """Return the names and the columns of a data frame or of a table of pyarrow, and None for anything else."""
     if hasattr(X, "column_names"):
         return list(zip(X.column_names, X.columns, strict=True))
     if not hasattr(X, "columns"):
@@ -303,7 +307,7 @@ def columns_of(X: Any) -> list[tuple[Any, Any]] | None:
 
 
 def check_counted(name: str, value: Any) -> None:
-    """Raise a TypeError unless a value tells how many rows it has, as a lazy frame and a generator do not."""
+    """Raise a TypeError unless a value tells its number of rows, which lazy frames and generators do not."""
     has_length = hasattr(value, "__len__") or hasattr(value, "__array__")
     if len(getattr(value, "shape", (None,) if has_length else ())) == 0:
         raise TypeError(
@@ -325,7 +329,7 @@ def _checked_csr(value: Any) -> csr_array:
         n_columns, n_values = list(map(len, value.rows)), list(map(len, value.data))
         if n_columns != n_values or len(n_columns) != value.shape[0]:
             raise ValueError("it must have as many columns as values in each row")
-    # Coordinates are made of the other formats without compiled loops that trust the matrix.
+    # SciPy converts the other formats to coordinates without compiled loops, which would trust the matrix.
     entries = value.tocoo()
     places = [
         as_indices(f"the indices of axis {axis}", place, (len(entries.data),), value.shape[axis])
@@ -335,7 +339,7 @@ def _checked_csr(value: Any) -> csr_array:
 
 
 def _checked_parts(value: Any, n: int, width: int) -> tuple[NDArray[Any], NDArray[np.integer], NDArray[np.integer]]:
-    """Return data, indices and index pointer of a compressed matrix with ``n`` lines of a width."""
+    """Return data, indices and index pointer of a compressed matrix: ``n`` rows (or columns) of length ``width``."""
     data, indices = np.asarray(value.data), np.asarray(value.indices)
     indptr = as_indices("indptr", value.indptr, (n + 1,), len(indices) + 1)
     if indptr[0] != 0 or (indptr[1:] < indptr[:-1]).any():
@@ -347,21 +351,22 @@ def _checked_parts(value: Any, n: int, width: int) -> tuple[NDArray[Any], NDArra
 
 
 def as_affinities(name: str, value: Any, n_columns: int | None = None) -> csr_array | NDArray[np.float64]:
-    """Return affinities as compiled loops read them, dense or as a CSR matrix whose indices lie in its shape.
+    """Return affinities that compiled loops can read: a dense array, or a CSR matrix with indices inside its shape.
 
     Parameters
     ----------
     name : str
-        What errors call them.
+        The name of the argument in errors.
     value : ndarray or sparse matrix of shape (n, n) or (n, n_columns)
-        Finite, and not negative; never changed.
+        Affinities, finite and not negative, which are not changed.
     n_columns : int, default=None
-        The number of columns; as many as rows by default.
+        The number of columns; by default the number of rows.
 
     Returns
     -------
     affinities : csr_array or ndarray
-        Sparse where ``value`` is; float32 is kept there. The arrays are those of ``value`` where they can be.
+        The affinities, sparse if ``value`` is sparse. Sparse ones keep float32; all others are float64. They share the
+        arrays of ``value`` where possible.
     """
     if issparse(value):
         affinities: Any = as_csr(name, value)
@@ -378,72 +383,72 @@ def as_affinities(name: str, value: Any, n_columns: int | None = None) -> csr_ar
     return affinities
 
 
-# NumPy's error for an array of objects that are arrays or lists, and what helps.
+# NumPy's error for an array of objects that are arrays or lists, and the advice that the package adds to it.
 SEQUENCES = "setting an array element with a sequence."
-STACK = "numpy.stack makes a matrix of a column of vectors."
+STACK = "Use numpy.stack to make a matrix of a column of vectors."
 # The floating types below float64, by their names in NumPy, pandas (with nullable and Arrow's types) and polars.
 FLOAT_TYPES: dict[str, type[np.floating]] = {
     "float16": np.float16,
     "halffloat[pyarrow]": np.float16,
     "float32": np.float32,
     "float[pyarrow]": np.float32,
-    "float": np.float32,  # as Arrow calls it
+    "float": np.float32,  # Arrow's name for float32
     "halffloat": np.float16,
 }
 
 
 def dtypes_of(X: Any) -> list[Any]:
-    """Return the dtype of an array, or those of the columns of a frame; float64 where X has none."""
+    """Return a list of the dtype of an array, or of the dtypes of a data frame's columns; float64 if X has no dtype."""
     if hasattr(X, "schema") and hasattr(X.schema, "types"):  # a table of Arrow
         return list(X.schema.types)
-    # A lazy frame would have to work for its types, and is no matrix.
+    # A lazy frame, which has no length, would have to compute its dtypes, and is refused later.
     dtypes = getattr(X, "dtypes", None) if hasattr(X, "__len__") else None
     return list(dtypes) if isinstance(dtypes, Iterable) else [getattr(X, "dtype", np.float64)]
 
 
 def float_types(dtypes: Iterable[Any]) -> set[type[np.floating]]:
-    """Return the floating types that dtypes of NumPy, pandas (nullable and Arrow's too) and polars stand for.
+    """Return NumPy's floating types for dtypes of NumPy, pandas (also nullable and Arrow's) and polars.
 
-    Those of other numbers, as of integers, are float64.
+    The type is float64 for all dtypes but floating ones, for example for integers.
     """
     names = {str(getattr(dtype, "name", dtype)).lower().removeprefix("torch.") for dtype in dtypes}
     return {FLOAT_TYPES.get(name, np.float64) for name in names}
 
 
 def are_single(dtypes: Iterable[Any]) -> bool:
-    """Return whether all of the dtypes, and there are some, stand for float32."""
+    """Return whether there are dtypes, and all of them stand for float32."""
     return float_types(dtypes) == {np.float32}
 
 
 def precision_of(X: Any) -> type[np.floating]:
-    """Return the coarsest floating type in which numbers of X came: it tells how far rounding has changed them."""
+    """Return the coarsest floating type among the dtypes of X, which tells how far rounding has changed its numbers."""
     return max(float_types(dtypes_of(X)), key=lambda kind: float(np.finfo(kind).eps), default=np.float64)
 
 
 def without_rounding(name: str, X: Any, precision: type[np.floating], largest: float = 0.0) -> Any:
-    """Return numbers that must not be negative; numbers that are negative by rounding only become 0.
+    """Return numbers that must not be negative; numbers that are negative only by rounding become 0.
 
     Parameters
     ----------
     name : str
-        What errors call the numbers.
+        The beginning of the message of an error, which says what the numbers must be.
     X : ndarray or sparse matrix
-        Not changed, and returned where no number is negative.
+        The numbers, which are not changed. If no number is negative, ``X`` itself is returned.
     precision : type
-        The floating type in which the numbers came. A number that is negative by at most 64 units in the last place of
-        the largest number, in this type, is negative by rounding only.
+        The floating type in which the numbers were given. A number counts as negative only by rounding if its size is
+        at most 64 units in the last place of the largest number, in this type.
     largest : float, default=0.0
-        The largest of other numbers of the same origin.
+        The largest one of other numbers of the same origin.
 
     Returns
     -------
     X : ndarray or sparse matrix
-        At least 0 wherever it is not NaN.
+        The numbers: at least 0, or NaN.
 
     Raises
     ------
     ValueError
-        If a number is negative beyond rounding.
+        If a number is negative by more than rounding.
 
     Examples
     --------
@@ -466,7 +471,7 @@ def without_rounding(name: str, X: Any, precision: type[np.floating], largest: f
 
 
 def warn(message: str) -> None:
-    """Warn with the line of the user's code, at a stack level that depends on Python's version and on the caller."""
+    """Give a UserWarning that names the line of the user's code, which called the package or scikit-learn."""
     frames = walk_stack(sys._getframe())
     names = (frame.f_globals.get("__name__", "").partition(".")[0] for frame, _ in frames)
     level = sum(1 for _ in takewhile(lambda name: name in ("sktsne", "sklearn"), names))

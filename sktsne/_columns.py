@@ -1,4 +1,4 @@
-"""Tables and the columns of files: features, labels, what is left out, and how messages name them."""
+"""Tables that were read from files, and the roles of their columns: features, labels, and columns that are left out."""
 
 from __future__ import annotations
 
@@ -17,21 +17,29 @@ MAX_NAMES = 20
 
 
 class UsageError(Exception):
-    """An error that the user can mend, with a message of one line."""
+    """An error that the user can correct, with a message of one line."""
+
+
+def missing_package(needing: str, package: str, extra: str, error: ImportError) -> UsageError:
+    """Return the error of an optional package that cannot be imported, with the commands that install it."""
+    return UsageError(
+        f'{needing} needs {package}; pip install "sktsne[{extra}]" installs it, and '
+        f'pipx run --spec "sktsne[{extra}]" sktsne runs with it ({error})'
+    )
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the user says about a file; None is found by looking.
+    """The user's options for reading a file; an option that is None is found from the file.
 
     Parameters
     ----------
     labels : str, default=None
-        The labels: the name or number of a column, counted from 1, or in an archive the name of an array.
+        The column of labels, by its name or its number counted from 1; in an archive, the name of an array.
     index : list of str, default=None
-        The columns to leave out, by name or number; "none" for no column.
+        The columns to leave out, by their names or numbers; "none" for no column.
     sep, decimal : str, default=None
-        What separates the cells, and the decimal mark.
+        The separator of the cells, and the decimal mark.
     header : bool, default=None
         Whether the first row names the columns.
     encoding : str, default=None
@@ -47,16 +55,16 @@ class Options:
 
 
 class Table(NamedTuple):
-    """The rows and labels that were read.
+    """The rows and the labels that were read from a file.
 
     Parameters
     ----------
     source : str
-        Where the rows come from, for the report.
+        The origin of the rows, for the report.
     X : ndarray of shape (n, n_features)
-        The rows: of the file's dtype, without the labels.
+        The rows without the labels, in the dtype of the file.
     labels : ndarray or Series of shape (n,), or None
-        Labels as they were read, text from a text file.
+        The labels as they were read; labels from a text file are texts.
     label_name : str
         The name of the labels.
     """
@@ -68,7 +76,7 @@ class Table(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """The role of each column.
+    """The names and the roles of the columns of a file.
 
     Parameters
     ----------
@@ -88,7 +96,10 @@ class Columns(NamedTuple):
     def of(
         cls, path: Path, names: list[str], options: Options, index: Sequence[int] = (), empty: Sequence[int] = ()
     ) -> Columns:
-        """Return the columns that the options choose; with a warning, names of rows and empty columns are left out."""
+        """Return the columns with the roles that the options give them.
+
+        With a warning, the columns ``index``, which hold names of rows, and the columns ``empty`` are left out.
+        """
         label = None if options.labels is None else find(path, names, "--labels", options.labels)
         left_out = {label}
         if options.index is not None:
@@ -112,7 +123,7 @@ class Columns(NamedTuple):
 
 
 def find(path: Path, names: list[str], option: str, wanted: str) -> int:
-    """Return the only column with the name ``wanted``, or else with that number, from 1."""
+    """Return the column with the name ``wanted`` or, if there is none, the column with this number, counted from 1."""
     named = [column for column, name in enumerate(names) if name == wanted]
     if len(named) == 1:
         return named[0]
@@ -126,19 +137,19 @@ def find(path: Path, names: list[str], option: str, wanted: str) -> int:
 
 
 def title(names: list[str], column: int) -> str:
-    """Return how a message names a column."""
+    """Return the text by which messages name a column."""
     return f"column {column + 1}" + (f" ({names[column]})" if names[column] else "")
 
 
 def listing(names: Sequence[str]) -> str:
-    """Return the names, but not more than a line can hold."""
+    """Return the names in one line: the first `MAX_NAMES` of them, and the number of the others."""
     more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
     return ", ".join(names[:MAX_NAMES]) + more
 
 
 @contextmanager
 def opened(path: Path, mode: str, **settings: Any) -> Iterator[Any]:
-    """Open a file that may be compressed; text keeps its ends of lines, and arrays are read in any order."""
+    """Open a file that may be compressed; text keeps its line ends, and binary files can be read in any order."""
     if path.suffix.lower() not in COMPRESSIONS:
         with open(path, mode, newline=None if "b" in mode else "", **settings) as file:
             yield file

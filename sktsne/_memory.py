@@ -1,18 +1,18 @@
-"""The memory that a fit needs, and the memory that there is."""
+"""A check that a fit does not need more memory than is available."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-# Bytes at the peak of a fit: for each neighbor of each row (measured: 4.1 GB for 1,000,000 rows with 91 neighbors), for
-# each number of a dense array of rows, and for each pair of rows where affinities are of all pairs.
+# Bytes that a fit takes at its peak: for each neighbor of each row (measured: 4.1 GB for 1,000,000 rows with 91
+# neighbors), for each number in a dense array of rows, and for each pair of rows if the affinities are of all pairs.
 PER_NEIGHBOR, PER_NUMBER, PER_PAIR = 45, 16, 32
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 def available_memory() -> int | None:
-    """Return the bytes that this process may use, or None where the system does not tell."""
+    """Return the bytes of memory that this process may use, or None if the system does not tell."""
     try:
         limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     except (AttributeError, OSError, ValueError):  # not on Windows
@@ -25,20 +25,20 @@ def available_memory() -> int | None:
 
 
 def estimated_memory(n_samples: int, n_features: int, n_neighbors: int, all_pairs: bool) -> int:
-    """Return the bytes that a fit takes beside X; see `check_memory` for the parameters."""
+    """Return the bytes of memory that a fit takes in addition to X; see `check_memory` for the parameters."""
     pairs = PER_PAIR * n_samples**2 if all_pairs else PER_NEIGHBOR * n_samples * n_neighbors
     return PER_NUMBER * n_samples * n_features + pairs
 
 
 def check_memory(n_samples: int, n_features: int, n_neighbors: int, all_pairs: bool) -> None:
-    """Raise a MemoryError for a fit that needs more memory than there is: the system would kill its process.
+    """Raise a MemoryError if a fit needs more memory than is available, because the system would kill its process.
 
     Parameters
     ----------
     n_samples, n_features : int
         The shape of X, with 0 features if X is sparse.
     n_neighbors : int
-        The neighbors of each row.
+        The number of neighbors of each row.
     all_pairs : bool
         Whether the distances of all pairs of rows are computed.
     """
@@ -47,8 +47,10 @@ def check_memory(n_samples: int, n_features: int, n_neighbors: int, all_pairs: b
     if available is None or needed <= available:
         return
     if all_pairs:
-        what, advice = f"All pairs of {n_samples} samples", "method must be another than 'exact'"
+        what, advice = f"All pairs of {n_samples} samples", "method must not be 'exact'"
     else:
         what = f"{n_samples} samples with {n_neighbors} neighbors each"
-        advice = "have the affinities take fewer neighbors, or fit fewer rows and place the others by transform"
-    raise MemoryError(f"{what} need about {needed / 1e9:.3g} GB, and there are {available / 1e9:.3g} GB: {advice}.")
+        advice = "use affinities with fewer neighbors, or fit fewer rows and place the others by transform"
+    raise MemoryError(
+        f"{what} need about {needed / 1e9:.3g} GB of memory, and {available / 1e9:.3g} GB are available: {advice}."
+    )

@@ -1,4 +1,7 @@
-"""Checks of the estimators' parameters: an error names the parameter, its value and what is accepted."""
+"""Checks of the estimators' parameters, and the parts of a fit that the parameters choose.
+
+Each error names the parameter, its value and what is accepted.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +26,15 @@ METHODS = ("auto", *KERNELS)
 INITS = ("pca", "spectral", "random")
 AFFINITIES = ("perplexity", "precomputed")
 NEIGHBORS = ("auto", *SEARCHES)
-# The effective number of neighbors is below n_samples - 1, and at n_samples - 1 all affinities would be equal: so the
-# largest perplexity is n_samples - MARGIN. Where at least NEARLY of the perplexity is used, there is no warning.
+# The largest perplexity is n_samples - MARGIN, because a row has only n_samples - 1 neighbors, and with this perplexity
+# all of them would have the same affinity. There is no warning if the perplexity that is used is at least NEARLY times
+# the perplexity that was asked for.
 MARGIN = 1.5
 NEARLY = 0.9
 
 
-# For each number among the parameters: its kind, the least and the largest value, and whether the least is accepted.
-# Exaggeration below 1 has no minimum: any map costs the less the larger it is.
+# For each parameter that is a number: its kind, the least and the largest value, and whether the least is accepted. An
+# exaggeration below 1 is not accepted, because its cost has no minimum: the cost of any map falls as the map grows.
 NUMBERS: dict[str, tuple[Any, float, float, bool]] = {
     "n_components": (Integral, 1, math.inf, True),
     "early_exaggeration": (Real, 1, math.inf, True),
@@ -47,12 +51,12 @@ NUMBERS: dict[str, tuple[Any, float, float, bool]] = {
 
 
 def check_parameters(estimator: Any) -> None:
-    """Raise a ValueError or TypeError for a parameter that is out of its range.
+    """Raise a ValueError or TypeError for a parameter whose value is not accepted.
 
     Parameters
     ----------
     estimator : SNE or TSNE
-        Checked before any work is done and without its data.
+        The estimator. Its parameters are checked without its data, before any work is done.
     """
     for name, (kind, low, high, low_included) in NUMBERS.items():
         check_number(name, getattr(estimator, name), kind, low, high, low_included=low_included)
@@ -138,7 +142,8 @@ def _check_method(estimator: Any) -> None:
         check_number(f"max_components of method == {method!r}", limit, Integral, 1)
     unknown = set(options) - set(estimator.get_params(deep=False))
     if unknown:
-        raise ValueError(f"method == {method!r} has options that are no parameters: {', '.join(sorted(unknown))}.")
+        names = ", ".join(sorted(unknown))
+        raise ValueError(f"method == {method!r} has options that are not parameters of the estimator: {names}.")
     if limit is None or n_components <= limit:
         return
     limits = {repr(name): getattr(kernel, "max_components", None) for name, kernel in KERNELS.items()}
@@ -150,18 +155,18 @@ def _check_method(estimator: Any) -> None:
 
 
 def _perplexities(value: Any) -> list[Any]:
-    """Return the perplexities that a parameter gives, one or several."""
+    """Return the list of perplexities for the value of the parameter, which is one perplexity or a sequence of them."""
     if isinstance(value, str) or not isinstance(value, (Sequence, np.ndarray)) or getattr(value, "ndim", 1) == 0:
         return [value]
     if len(value) == 0:
-        raise ValueError(f"perplexity == {value!r}, must be a number or a sequence with at least one.")
+        raise ValueError(f"perplexity == {value!r}, must be a number or a sequence with at least one number.")
     return list(value)
 
 
 def _check_affinities(estimator: Any) -> None:
     value = estimator.affinities
     if hasattr(value, "count_neighbors") and hasattr(value, "probabilities") and not isinstance(value, type):
-        value.count_neighbors(2)  # raises where its own parameters are out of range
+        value.count_neighbors(2)  # raises an error if a parameter of the object itself is not accepted
         return
     check_choice("affinities", value, AFFINITIES, ", or an object such as sktsne.affinities.Uniform(15)")
     if value == "precomputed" and not (
@@ -171,14 +176,14 @@ def _check_affinities(estimator: Any) -> None:
         and estimator.neighbors == "auto"
     ):
         raise ValueError(
-            "affinities == 'precomputed' leaves nothing to metric, metric_params and neighbors, which must keep their "
+            "affinities == 'precomputed' does not use metric, metric_params and neighbors, which must keep their "
             f"defaults, got metric == {estimator.metric!r}, metric_params == {estimator.metric_params!r}, "
             f"neighbors == {estimator.neighbors!r}."
         )
 
 
 def precomputed(estimator: Any) -> str:
-    """Return the parameter that makes X a square matrix in place of rows, as "name == value", or an empty string."""
+    """Return the parameter that makes X a square matrix, as the text "name == value", or "" if X holds rows."""
     for name in "affinities", "metric":
         value = getattr(estimator, name)
         if isinstance(value, str) and value == "precomputed":
@@ -187,7 +192,7 @@ def precomputed(estimator: Any) -> str:
 
 
 def takes_all_pairs(estimator: Any) -> bool:
-    """Return whether the affinities are those of all pairs of rows, and not of nearest neighbors."""
+    """Return whether a fit uses the affinities of all pairs of rows, and not only those of nearest neighbors."""
     return isinstance(estimator.method, str) and estimator.method == "exact" and isinstance(estimator.affinities, str)
 
 
@@ -201,8 +206,8 @@ def _check_neighbors(estimator: Any) -> None:
             return
     if takes_all_pairs(estimator):
         raise ValueError(
-            f"{name} finds some of the neighbors, and method == 'exact' takes all pairs: neighbors must be 'auto' or "
-            "'exact', or method another."
+            f"{name} finds only some of the neighbors, and method == 'exact' uses all pairs of rows: neighbors must be "
+            "'auto' or 'exact', or method must not be 'exact'."
         )
     if not transforms and (callable(metric) or metric == "precomputed"):
         raise ValueError(
@@ -218,7 +223,7 @@ def _check_neighbors(estimator: Any) -> None:
 
 
 def choose_search(estimator: Any, X: Any, n_neighbors: int) -> tuple[str, NeighborSearch]:
-    """Return the search that ``neighbors`` and ``metric`` stand for, of the rows X, and what to call it."""
+    """Return the name of the neighbor search that the parameters choose for the rows X, and the search itself."""
     metric, params, value = estimator.metric, estimator.metric_params, estimator.neighbors
     if precomputed(estimator):
         return "exact", GivenDistances(None if takes_all_pairs(estimator) else n_neighbors)
@@ -231,14 +236,14 @@ def choose_search(estimator: Any, X: Any, n_neighbors: int) -> tuple[str, Neighb
 
 
 def choose_affinities(estimator: Any, n_samples: int) -> Affinities:
-    """Return the rule that gives rows their affinities; warn where ``n_samples`` are too few for the parameters."""
+    """Return the rule that gives rows their affinities; warn if ``n_samples`` is too small for its parameters."""
     rule = estimator.affinities
     if not isinstance(rule, str):
         wanted = getattr(rule, "n_neighbors", 0)
         if wanted > n_samples - 1:
             warn(
                 f"affinities == {rule!r} takes {wanted} neighbors, and X has {n_samples} samples: using all "
-                f"{n_samples - 1} others."
+                f"{n_samples - 1} other samples."
             )
         chosen: Affinities = rule
         return chosen
@@ -256,7 +261,7 @@ def _effective_perplexity(perplexity: float, n_samples: int) -> float:
 
 
 def check_start(init: Any, n_samples: int, n_components: int) -> NDArray[np.float64]:
-    """Return a user's start as a new float64 array of shape (n_samples, n_components); raise a ValueError otherwise."""
+    """Return a copy of the user's start as a float64 array; raise a ValueError unless it has the right shape."""
     try:
         start = check_array(
             as_input("init", init), dtype=np.float64, copy=True, input_name="init", ensure_min_samples=0
@@ -273,7 +278,7 @@ def check_start(init: Any, n_samples: int, n_components: int) -> NDArray[np.floa
 
 
 def choose_method(estimator: Any, n_samples: int) -> tuple[str, KernelFactory]:
-    """Return the name and the factory of the kernel that ``method`` stands for, with the options that it declares."""
+    """Return the name and the factory of the kernel that ``method`` chooses, with the options that it declares."""
     method = estimator.method
     if method == "auto":
         method = fastest_kernel(n_samples, estimator.n_components, estimator.dof)

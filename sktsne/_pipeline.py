@@ -1,4 +1,4 @@
-"""The step of a pipeline that embeds."""
+"""The embedding estimator inside a pipeline or a search."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ def place_of_embedding(pipeline: Pipeline) -> int:
         if hasattr(pipeline.steps[place][1], "embedding_"):
             return place
     steps = ", ".join(type(step).__name__ for _, step in pipeline.steps)
-    raise ValueError(f"estimator must have a step with the attribute embedding_, and none of {steps} has one.")
+    raise ValueError(f"estimator must have a step with the attribute embedding_, and none of {steps} has it.")
 
 
 def embedder_of(estimator: Any) -> Any:
-    """Return the fitted estimator that has a map: ``estimator``, a step of a pipeline, or the best one of a search."""
+    """Return the fitted estimator with the map: ``estimator``, or a step of a pipeline, or the best one of a search."""
     estimator = getattr(estimator, "best_estimator_", estimator)
     if isinstance(estimator, Pipeline):
         estimator = estimator.steps[place_of_embedding(estimator)][1]
     if not hasattr(estimator, "embedding_"):
         check_is_fitted(estimator)
         raise TypeError(
-            f"estimator == {estimator!r}, must have the positions of the rows of its fit in the attribute embedding_."
+            f"estimator == {estimator!r}, must have the attribute embedding_ with the positions of the rows of its fit."
         )
     return estimator

@@ -1,4 +1,4 @@
-"""Settings of the whole process that threads share: those of BLAS and OpenMP, and what a fork leaves behind."""
+"""Settings that all threads of the process share: the threads of BLAS and OpenMP, and the state after a fork."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ class UsesThreads(Protocol):
         """Forget, in the forked process, the threads that only the parent process has."""
 
 
+# Needs no lock: adding an object is one step, and only a forked process, which has one thread, goes through the
+# objects.
 _users_of_threads: WeakSet[UsesThreads] = WeakSet()
 _forked = False
 
@@ -53,7 +55,7 @@ call_in_forked_processes(_after_fork)
 class SharedSetting:
     """A setting of the whole process, which the first thread in the context changes and the last one restores.
 
-    If each thread restored what it had found, one would undo a change that another thread still needs.
+    If each thread restored the setting that it had found, one thread would undo a change that another still needs.
 
     Parameters
     ----------
@@ -99,11 +101,12 @@ class SharedSetting:
         self._undo_if_unused()
 
 
+# Needs no lock: two threads that both find the libraries find the same, and storing the pair is one step.
 _controller: tuple[int, ThreadpoolController] | None = None
 
 
 def _libraries() -> ThreadpoolController:
-    """Return the control of the loaded libraries, kept because finding them takes longer than some fits."""
+    """Return the controller of the loaded libraries, which is kept because finding them takes longer than some fits."""
     global _controller
     found, n_modules = _controller, len(sys.modules)
     if found is None or found[0] != n_modules:
@@ -125,7 +128,7 @@ def _blas_on_one_thread() -> Iterator[None]:
 
 def _set_threads(libraries: Iterable[Any], numbers: Iterable[int]) -> None:
     for library, number in zip(libraries, numbers, strict=False):
-        # From version 3.8 on threadpoolctl obeys one controlling thread at a time, which may not be the calling one.
+        # From version 3.8 on, threadpoolctl obeys only one controlling thread, which may not be the calling thread.
         release = getattr(library, "clear_controlling_thread", lambda force: None)
         release(force=True)
         library.set_num_threads(number)
@@ -157,5 +160,5 @@ def sklearn_on_threads(n_threads: int) -> Iterator[None]:
 
 
 def openmp_on_one_thread() -> None:
-    """Have OpenMP use no further threads when the calling thread asks: every thread has a setting of its own."""
+    """Have OpenMP use one thread when the calling thread calls it; every thread has its own setting."""
     _set_threads(_libraries().select(user_api="openmp").lib_controllers, repeat(1))

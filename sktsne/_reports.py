@@ -1,4 +1,4 @@
-"""What a fit reports while it runs: lines on the terminal, callbacks of the user and of scikit-learn, a checkpoint."""
+"""The reports of a running fit: printed lines, calls of the user's and of scikit-learn's callbacks, and checkpoints."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ try:
 except ImportError:  # scikit-learn before 1.9 has no callbacks
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
-        """An empty class in place of scikit-learn's."""
+        """An empty replacement for the class of scikit-learn."""
 
     def with_callbacks(method: Any) -> Any:
         """Return the method unchanged."""
@@ -43,9 +43,9 @@ def stage_of(callback: Callback | None, name: str, estimator: Any) -> AbstractCo
 
 
 class Tasks:
-    """The tasks of a fit that scikit-learn's callbacks hear of: the stages, and within the last stage the iterations.
+    """Reports the tasks of a fit to scikit-learn's callbacks: the stages and, within the last stage, the iterations.
 
-    Without such callbacks nothing is done.
+    The methods do nothing if the estimator has no such callbacks.
     """
 
     def __init__(self, estimator: Any, n_stages: int, X: Any, y: Any) -> None:
@@ -56,7 +56,7 @@ class Tasks:
             self._open[-1].call_on_fit_task_begin(**self._arguments)
 
     def begin(self, name: str, n_subtasks: int = 0) -> None:
-        """Begin a task within the innermost open task; the new one has at most ``n_subtasks`` tasks within."""
+        """Begin a task inside the innermost open task; the new task has at most ``n_subtasks`` tasks inside."""
         if self._open:
             self._open.append(self._open[-1].subcontext(name, max_subtasks=n_subtasks))
             self._open[-1].call_on_fit_task_begin(**self._arguments)
@@ -81,7 +81,7 @@ class Reports:
     fitted : callable
         ``fitted(n_iter, cost, embedding)`` returns the attributes of the estimator if the fit ended there.
     tasks : Tasks
-        Those of the fit.
+        The tasks of the fit.
     log : callable
         Prints a message: ``log(message, level=2)``.
     save : callable
@@ -89,9 +89,9 @@ class Reports:
     callback : Callback or None
         The user's.
     callback_every : int
-        Iterations between two calls of the callback.
+        Number of iterations from one call of the callback to the next.
     n_early : int
-        Iterations with early exaggeration.
+        Number of iterations with early exaggeration.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class Reports:
         if iteration % self._callback_every:
             return False
         stop = False
-        if iteration > self._reported:  # a resumed fit has reported its first iteration before
+        if iteration > self._reported:  # the interrupted fit has reported the first iteration of a resumed fit
             stop = self._tasks.end(lambda: self._fitted(iteration, cost, self._embedding()))
             self._tasks.begin("iterations")
             self._reported = iteration
@@ -142,7 +142,7 @@ class Reports:
         """Report the end, and return the attributes of the fit."""
         attributes = self._fitted(result.n_iter, result.cost, self._embedding())
         new = result.n_iter > self._reported
-        self._tasks.end((lambda: attributes) if new else None)  # the last task may have no iterations
+        self._tasks.end((lambda: attributes) if new else None)  # the last task has no iterations if none is new
         return attributes
 
     def _check(self, iteration: int, cost: float, gradient_norm: float) -> None:

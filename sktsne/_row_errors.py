@@ -1,4 +1,4 @@
-"""Errors that know the number of their row, in a block or a part of the user's rows."""
+"""Errors about one row: raised with the row's number in a block of rows, and shown with its number in the user's X."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 
 class RowError(ValueError):
-    """An error that knows the number of its row; users get a plain ValueError, see `numbering`.
+    """An error about one row of a block; `numbering` makes a plain ValueError of it for the user.
 
     Parameters
     ----------
     message : str
-        The message, with ``{row}`` in the place of the number.
+        The message, with ``{row}`` in place of the number of the row.
     row : int
-        The number of the row.
+        The number of the row in its block.
     """
 
     def __init__(self, message: str, row: int) -> None:
@@ -30,7 +30,10 @@ class RowError(ValueError):
 
 @contextmanager
 def numbering(rows: NDArray[np.intp] | None = None) -> Iterator[None]:
-    """Raise errors of a block with the user's number of the row; ``rows`` are the block's numbers, by default all."""
+    """Raise a `RowError` of a block as a ValueError that names the row by its number in the user's X.
+
+    ``rows`` holds this number for each row of the block; by default, the block is all of X.
+    """
     try:
         yield
     except RowError as error:

@@ -1,4 +1,4 @@
-"""Tables in files: rows to embed, read from text, data frames or arrays, and their embedding, written back."""
+"""Reading the rows to embed from files of text, data frames or arrays, and writing their embedding to such files."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
 from ._checks import are_single
-from ._columns import COMPRESSIONS, Columns, Options, Table, UsageError, listing, opened, title
+from ._columns import COMPRESSIONS, Columns, Options, Table, UsageError, listing, missing_package, opened, title
 from ._text import read_text
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 FRAMES = (".parquet", ".feather", ".arrow")
 EXTENSIONS = (*DELIMITERS, ".npy", ".npz", *FRAMES)
-ACCEPTED = f"{', '.join(EXTENSIONS)}; each also with {', '.join(COMPRESSIONS)} behind it"
+ACCEPTED = f"{', '.join(EXTENSIONS)}; each may be followed by {', '.join(COMPRESSIONS)}"
 PICKLED = "holds Python objects, which are not unpickled, because unpickling can run code"
 
 
 def file_format(path: Path) -> str | None:
-    """Return the extension that tells a file's format, that before a compression's, or None for no format of ours."""
+    """Return the extension that tells the format of a file, without that of a compression, or None if it is unknown."""
     extension = path.suffix.lower()
     if extension in COMPRESSIONS:
         extension = Path(path.stem).suffix.lower()
@@ -36,7 +36,7 @@ def file_format(path: Path) -> str | None:
 
 
 def require(path: Path, reading: bool = False) -> None:
-    """Import what a file needs; raise a UsageError that names the extra where it is missing."""
+    """Import the packages that a file needs; raise a UsageError that names the extra if one of them is missing."""
     extension, compression = file_format(path), path.suffix.lower()
     by_pandas = extension in FRAMES or compression in COMPRESSIONS or (reading and extension in DELIMITERS)
     modules = ["pandas"] * by_pandas + ["pyarrow"] * (extension in FRAMES) + ["zstandard"] * (compression == ".zst")
@@ -44,7 +44,7 @@ def require(path: Path, reading: bool = False) -> None:
         try:
             importlib.import_module(module)
         except ImportError as error:
-            raise UsageError(f'{path}: needs {module}, pip install "sktsne[files]" gets it ({error})') from error
+            raise missing_package(f"{path}:", module, "files", error) from error
 
 
 def read(path: Path | None, options: Options) -> Table:
@@ -55,12 +55,12 @@ def read(path: Path | None, options: Options) -> Table:
     path : Path or None
         A file with one of the ``EXTENSIONS``.
     options : Options
-        What the user says about the file.
+        The user's options for reading the file.
 
     Returns
     -------
     table : Table
-        At least one row and column, all numbers finite.
+        The table, with at least one row and one column, and with finite numbers only.
     """
     if path is None:
         X, labels = load_digits(return_X_y=True)
@@ -82,7 +82,7 @@ def read(path: Path | None, options: Options) -> Table:
 
 
 def _check_rows(path: Path, X: NDArray[Any], names: list[str], features: list[int], array: str = "") -> None:
-    """Raise a UsageError unless there are rows and columns, all of them finite."""
+    """Raise a UsageError unless there are rows, and all of their numbers are finite."""
     if X.shape[0] == 0:
         raise UsageError(f"{path}: has no rows")
     finite = np.isfinite(X)
@@ -100,14 +100,14 @@ def _read_frame(path: Path, options: Options) -> Table:
 
     frame = _load_frame(path)
     n_columns = frame.shape[1]
-    if not isinstance(frame.index, pandas.RangeIndex):  # behind the columns, whose numbers then stay
+    if not isinstance(frame.index, pandas.RangeIndex):  # it goes behind the columns, so that these keep their numbers
         index = frame.index.set_names([name or "index" for name in frame.index.names]).to_frame(index=False)
         frame = pandas.concat([frame.reset_index(drop=True), index], axis=1)
     names = [str(name) for name in frame.columns]
     columns = Columns.of(path, names, options, index=range(n_columns, len(names)))
     features = frame.iloc[:, columns.features]
     types = pandas.api.types
-    # pandas has no dtype for decimal numbers, and none for booleans beside a missing value.
+    # pandas stores decimal numbers, and booleans beside a missing value, as objects.
     objects = [k for k, dtype in enumerate(features.dtypes) if types.is_object_dtype(dtype)]
     numbers = [k for k in objects if types.infer_dtype(features.iloc[:, k]) in ("decimal", "boolean")]
     if numbers:
@@ -115,7 +115,7 @@ def _read_frame(path: Path, options: Options) -> Table:
     features, places = _with_lists_spread(path, names, features, columns.features, objects)
     for column, dtype in zip(places, features.dtypes, strict=True):
         if not types.is_numeric_dtype(dtype) or types.is_complex_dtype(dtype):
-            hint = "--labels or --index takes a column of another kind"
+            hint = "name a column of another kind by --labels or --index"
             raise UsageError(f"{path}: {title(names, column)} has dtype {dtype}, must be of real numbers; {hint}")
     X = features.to_numpy(dtype=np.float32 if are_single(features.dtypes) else np.float64, na_value=np.nan)
     _check_rows(path, X, names, places)
@@ -125,7 +125,7 @@ def _read_frame(path: Path, options: Options) -> Table:
 def _with_lists_spread(
     path: Path, names: list[str], features: Any, places: list[int], objects: list[int]
 ) -> tuple[Any, list[int]]:
-    """Return the features with a column for each item of their lists, and each one's column in the file."""
+    """Return the features with a column for each item of their lists, and the column of the file for each of these."""
     import pandas
 
     for k in reversed([k for k in objects if len(features) and isinstance(features.iloc[0, k], np.ndarray)]):
@@ -139,7 +139,7 @@ def _with_lists_spread(
 
 
 def _load_frame(path: Path) -> Any:
-    """Return the data frame of a Parquet or Arrow file; the latter may be of either kind, file or stream."""
+    """Return the data frame of a Parquet file, or of an Arrow file in the file format or the stream format."""
     import pyarrow.ipc
     import pyarrow.parquet
 
@@ -157,7 +157,7 @@ def _load_frame(path: Path) -> Any:
 def _read_arrays(path: Path, options: Options) -> Table:
     with opened(path, "rb") as file:
         magic = file.read(6)
-        if not magic.startswith((b"\x93NUMPY", b"PK")):  # np.load raises an error about pickles
+        if not magic.startswith((b"\x93NUMPY", b"PK")):  # for these files, np.load raises an error about pickles
             raise UsageError(f"{path}: {'holds no arrays of NumPy' if magic else 'is empty'}")
         file.seek(0)
         if magic.startswith(b"PK"):
@@ -166,7 +166,10 @@ def _read_arrays(path: Path, options: Options) -> Table:
 
 
 def _load(source: Any, name: str | None = None) -> Any:
-    """Return the array of a file or an archive; in place of Python objects, which are not unpickled, one object."""
+    """Return the array of a file, or the array ``name`` of an archive.
+
+    Python objects are not unpickled: in place of an array of them, an array of the single object None is returned.
+    """
     try:
         return np.load(source, allow_pickle=False) if name is None else source[name]
     except ValueError as error:
@@ -197,7 +200,7 @@ def _of_archive(path: Path, archive: Any, options: Options) -> Table:
     candidates = ["X"] if "X" in names else [name for name in names if np.ndim(arrays[name]) == 2]
     if len(candidates) != 1:
         there_are = listing(names) or "no arrays"
-        raise UsageError(f"{path}: neither an array X nor just one that is 2-D; there are {there_are}")
+        raise UsageError(f"{path}: must have an array X, or exactly one 2-D array; there are {there_are}")
     table = _of_array(path, arrays[candidates[0]], replace(options, labels=None), candidates[0])
     if labels is None:
         return table
@@ -218,16 +221,16 @@ def _of_archive(path: Path, archive: Any, options: Options) -> Table:
 
 
 def write(path: Path, embedding: NDArray[np.floating], names: list[str], table: Table) -> None:
-    """Write the embedding, and the labels where the format has a place for them.
+    """Write the embedding, and the labels if the format has a place for them.
 
     Parameters
     ----------
     path : Path
-        The file; its extension is the format. Numbers written as text are read back unchanged.
+        The file, whose extension tells the format. Text has all digits that are needed to read the same numbers back.
     embedding : ndarray of shape (n, n_components)
-        The points.
+        The positions of the points.
     names : list of str
-        The components' names, the header of a text file.
+        The names of the components, which are the header of a text file.
     table : Table
         The table that was embedded.
     """
@@ -238,12 +241,13 @@ def write(path: Path, embedding: NDArray[np.floating], names: list[str], table: 
         from pandas import DataFrame
 
         frame = DataFrame(embedding, columns=names)
-        if labels is not None:  # columns of these files have different names
+        if labels is not None:  # all columns of these files must have different names
             frame[table.label_name if table.label_name not in names else "label"] = labels
         with opened(path, "wb") as file:
             frame.to_parquet(file) if extension == ".parquet" else frame.to_feather(file)
     else:
-        buffer = io.BytesIO()  # NumPy would append to a name that ends otherwise, as in .NPY, and seeks in an archive
+        # NumPy writes to a buffer, because it would append its extension to a name such as map.NPY, and must seek.
+        buffer = io.BytesIO()
         if extension == ".npy":
             np.save(buffer, embedding)
         else:
@@ -254,14 +258,14 @@ def write(path: Path, embedding: NDArray[np.floating], names: list[str], table: 
 
 
 def _cells(labels: Any) -> list[Any]:
-    """Return labels as Python's objects, None for a missing one of a data frame."""
+    """Return labels as Python objects; missing labels of a data frame are None."""
     if isinstance(labels, np.ndarray):
         return list(labels.tolist())
     return [None if missing else label for label, missing in zip(labels, labels.isna(), strict=True)]
 
 
 def _as_array(labels: Any) -> NDArray[Any]:
-    """Return labels as an array that is stored without pickle: text for objects."""
+    """Return labels as an array that can be stored without pickling: objects become texts."""
     array = np.asarray(labels)
     return (
         array if array.dtype.kind != "O" else np.array(["" if cell is None else str(cell) for cell in _cells(labels)])
@@ -269,7 +273,7 @@ def _as_array(labels: Any) -> NDArray[Any]:
 
 
 def _write_text(path: Path, delimiter: str, names: list[str], embedding: NDArray[np.floating], table: Table) -> None:
-    """Write text by the module csv, so that the digits need no pandas."""
+    """Write the embedding as text by the module csv, so that the map of the digits can be written without pandas."""
     digits = "{:.9g}" if embedding.dtype == np.float32 else "{!r}"
     rows = ([digits.format(value) for value in point] for point in embedding.tolist())
     with opened(path, "w", encoding="utf-8") as file:

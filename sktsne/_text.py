@@ -1,7 +1,7 @@
-"""Tables in text files: how they are laid out is found by looking at their first lines, and pandas reads them.
+"""Reading tables from text files: the first lines show the layout of a file, and pandas reads the file.
 
-pandas fills short lines, and lets a quote run over lines; its errors name no line. So whatever it refuses, and cells
-that may hide such a line, are looked up line by line by the module csv.
+pandas fills short lines, lets a quoted cell run over several lines, and names no line in its errors. Therefore the
+module csv reads a file again, line by line, if pandas refuses the file, or if cells may come from such lines.
 """
 
 from __future__ import annotations
@@ -20,38 +20,39 @@ import numpy as np
 
 from ._columns import Columns, Options, Table, UsageError, opened, title
 
-# Separators that are looked for; the first of those that fit equally well is taken.
+# The separators that are tried. If several of them fit equally well, the first one is taken.
 SEPARATORS = (";", "\t", "|", ",")
-# The number of lines that are looked at.
+# The number of lines from which the layout is found.
 N_LINES = 50
-# A header of numbers that do not count is recognized only before at least MIN_ROWS rows of numbers of another kind.
+# A header of numbers that do not rise by equal steps is recognized only if at least MIN_ROWS rows of numbers of another
+# kind follow.
 MIN_ROWS = 5
-# In a first row these words, beside numbers, are data and make no header.
+# These words, beside numbers in a first row, are data and do not make the row a header.
 MISSING_WORDS = {"", "na", "n/a", "#n/a", "null", "none", "?", "-", "."}
 DATA_WORDS = MISSING_WORDS | {"true", "false"}
-# A line that is one number with a decimal comma as well as two numbers.
+# A line that can be read as one number with a decimal comma, or as two numbers.
 DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+([eE][+-]?\d+)?\s*")
-# Spaces between thousands may be those that do not break a line, as in French.
+# The spaces between thousands may be no-break spaces, as in French.
 GROUPED = re.compile(r"[+-]?\d{1,3}([., '\u2019\u00a0\u202f]\d{3})+([.,]\d+)?")
 BETWEEN_NUMBERS = re.compile(r"[\w\".]([^\w.,+-])\s*[+-]?\.?\d")
 UNDECODED = re.compile("[\0\udc80-\udcff]")
 
 
 class Layout(NamedTuple):
-    """How a text file is laid out.
+    """The layout of a text file.
 
     Parameters
     ----------
     encoding, sep, decimal : str
-        The encoding, what separates cells, and the decimal mark.
+        The encoding, the separator of the cells, and the decimal mark.
     quoting : int
-        A constant of the module csv. Files with tabs quote nothing, unless they quote numbers.
+        A constant of the module csv. In files with tabs, quotes have no meaning unless there are quoted numbers.
     n_before : int
-        The number of lines before the first row, the header's among them.
+        The number of lines before the first row of data, including the header.
     names : list of str
-        The columns' names, all empty without a header.
+        The names of the columns, all of them empty without a header.
     n_empty : int
-        The number of last columns that have no name and only empty cells, as lines that end with a separator make them.
+        The number of columns at the end that have no name and only empty cells, because the lines end with separators.
     """
 
     encoding: str
@@ -71,7 +72,7 @@ def read_text(path: Path, options: Options) -> Table:
     columns = Columns.of(path, layout.names, options, index, empty)
     frame = _read_frame(path, layout, columns)
     empty = [column for column in empty if column != columns.label]
-    if frame[empty].ne("").any(axis=None):  # below the lines that were looked at
+    if frame[empty].ne("").any(axis=None):  # a cell is not empty, below the lines from which the layout was found
         _check_lines(path, layout, columns._replace(features=[*columns.features, *empty]))
     X = frame[columns.features].to_numpy()
     source = f"{path} ({'with header' if any(layout.names) else 'no header'})"
@@ -82,7 +83,7 @@ def read_text(path: Path, options: Options) -> Table:
 
 
 def _read_frame(path: Path, layout: Layout, columns: Columns) -> Any:
-    """Return the data frame of a file: numbers, which are finite, in the features, else text."""
+    """Return the data frame of a file: finite numbers in the features, and text in all other columns."""
     import pandas
 
     n_columns = len(layout.names)
@@ -94,10 +95,10 @@ def _read_frame(path: Path, layout: Layout, columns: Columns) -> Any:
                 file, sep=layout.sep, decimal=layout.decimal, quoting=layout.quoting, header=None, dtype=dtypes,
                 na_filter=False, skipinitialspace=True, skip_blank_lines=n_columns > 1, **exact,
             )  # fmt: skip
-    except pandas.errors.EmptyDataError:  # also where the first row is empty
+    except pandas.errors.EmptyDataError:  # pandas also raises this error if the first row is empty
         _check_lines(path, layout, columns)
         raise UsageError(f"{path}: has no rows") from None
-    except ValueError:  # of a cell, a line, or its encoding
+    except ValueError:  # a cell, a line or its encoding is wrong
         _check_lines(path, layout, columns)
         raise
     if frame.shape[1] != n_columns or _is_suspicious(frame, columns):
@@ -106,12 +107,12 @@ def _read_frame(path: Path, layout: Layout, columns: Columns) -> Any:
 
 
 def _has_index(names: list[str]) -> bool:
-    """Return whether the first column is an index, whose name pandas and R leave empty."""
+    """Return whether the first column is an index, to which pandas and R give no name."""
     return any(names) and names[0] in ("", "Unnamed: 0")
 
 
 def _is_suspicious(frame: Any, columns: Columns) -> bool:
-    """Return whether cells may come from a short line or an open quote, or are not finite."""
+    """Return whether cells may come from a short line or an open quote, or hold numbers that are not finite."""
     texts = (frame[column] for column in frame if column not in columns.features)
     if any(text.eq("").any() or text.str.contains("\n", regex=False).any() for text in texts):
         return True
@@ -123,17 +124,17 @@ def _version(module: Any) -> tuple[int, ...]:
 
 
 def look(path: Path, options: Options) -> Layout:
-    """Return the layout of a file, as the options and its first lines tell."""
+    """Return the layout of a file, which the options and the first lines of the file tell."""
     encoding = options.encoding or _encoding(path)
     with _text(path, encoding) as file:
         lines = [*islice(file, N_LINES)] or [""]
-        told = re.match(r"sep=(.)\s*$", lines[0])  # for Excel
+        told = re.match(r"sep=(.)\s*$", lines[0])  # such a line tells Excel the separator
         n_before = 1 if told else 2 if re.match(r"#1\.2\s*$", lines[0]) else 0  # Two lines begin a GCT file.
         body = [line for line in lines[n_before:] if line.strip()] or [""]
         sep = options.sep or (told[1] if told else _separator(path, body, options.decimal))
         quoting = csv.QUOTE_NONE if sep == "\t" and not _quotes_numbers(body) else csv.QUOTE_MINIMAL
         layout = Layout(encoding, sep, ".", quoting, n_before, [])
-        # The last of the lines may end inside a quote, so that a row goes on behind them.
+        # The last of these lines may end inside a quoted cell, whose row continues in later lines.
         rows = [*islice(_rows(path, layout, chain(lines[n_before:], file)), N_LINES)]
     rows = [(line, row) for line, row in rows if any(row)]
     if not rows:
@@ -155,7 +156,7 @@ def look(path: Path, options: Options) -> Layout:
 
 
 def _count_empty(rows: list[list[str]]) -> int:
-    """Return how many of the last cells are empty in all rows, which are equally long."""
+    """Return the number of cells at the end that are empty in all rows, or 0 if the rows differ in length."""
     if len(set(map(len, rows))) > 1:
         return 0
     return next(n for n in range(len(rows[0]) + 1) if n == len(rows[0]) or any(row[-1 - n].strip() for row in rows))
@@ -186,21 +187,24 @@ def _encoding(path: Path) -> str:
         begin = file.read(4)
     if begin.startswith(("PK\3\4", "\x1f\x8b")):
         raise UsageError(
-            f"{path}: is compressed and no text, as a workbook of Excel is, or a file whose name ends in .gz"
+            f"{path}: is compressed, not text; save a workbook of Excel as .csv, or name a compressed file .csv.gz"
         )
     return "utf-16" if begin.startswith(("\xff\xfe", "\xfe\xff")) else "utf-8-sig"
 
 
 @contextmanager
 def _text(path: Path, encoding: str, n_before: int = 0) -> Iterator[Any]:
-    """Open a text file behind some lines; its quotes mean nothing in them, unlike in the rows that pandas skips."""
+    """Open a text file after its first ``n_before`` lines.
+
+    Quotes in these lines are ignored; pandas would not ignore quotes in rows that it skips.
+    """
     with opened(path, "r", encoding=encoding, errors="surrogateescape") as file:
         deque(islice(file, n_before), 0)
         yield file
 
 
 def _rows(path: Path, layout: Layout, lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
-    """Yield the number of each row's last line, and its cells: none in an empty line."""
+    """Yield the number of each row's last line, and the list of its cells, which is empty for an empty line."""
     # With strict=True, a quote that ends inside a cell is an error.
     settings: Any = {"delimiter": layout.sep, "quoting": layout.quoting, "skipinitialspace": True, "strict": True}
     reader, encoding = csv.reader(lines, **settings), layout.encoding.upper().removesuffix("-SIG")
@@ -218,7 +222,7 @@ def _rows(path: Path, layout: Layout, lines: Iterable[str]) -> Iterator[tuple[in
 
 
 def _check_lines(path: Path, layout: Layout, columns: Columns) -> None:
-    """Raise a UsageError that names the first line that is not as the layout says, if there is one."""
+    """Raise a UsageError that names the first line that does not have the layout, if there is such a line."""
     n_columns = len(layout.names)
     with _text(path, layout.encoding, layout.n_before) as file:
         for line, row in _rows(path, layout, file):
@@ -236,7 +240,7 @@ def _check_lines(path: Path, layout: Layout, columns: Columns) -> None:
 
 
 def _problem(cell: str, decimal: str, n_columns: int) -> str | None:
-    """Return what is wrong with a cell that must be a finite number, or None."""
+    """Return the problem of a cell that must be a finite number, or None if it is one."""
     number = _number(cell, decimal)
     if number is not None:
         return None if np.isfinite(number) else f"{number} is not finite"
@@ -244,7 +248,7 @@ def _problem(cell: str, decimal: str, n_columns: int) -> str | None:
 
 
 def _hint(cell: str, decimal: str, n_columns: int) -> str:
-    """Return what may help where a cell is not a number."""
+    """Return a hint for the user whose cell is not a number."""
     other, parts = "." if decimal == "," else ",", cell.split()
     is_grouped = GROUPED.fullmatch(cell) is not None
     sep = BETWEEN_NUMBERS.search(cell)
@@ -263,7 +267,7 @@ def _hint(cell: str, decimal: str, n_columns: int) -> str:
 
 
 def _number(cell: str, decimal: str = ".") -> float | None:
-    """Return the number that a cell holds, or None. For Python 1_0 and Arabic digits are numbers; in files not."""
+    """Return the number in a cell, or None. Unlike Python, files have no numbers such as 1_0 or with Arabic digits."""
     text = cell if decimal == "." else cell.replace(".", "_").replace(decimal, ".")
     if "_" in text or not text.isascii():
         return None
@@ -283,16 +287,16 @@ def _is_whole(cell: str) -> bool:
 
 
 def _unquote(cell: str, quoting: int) -> str:
-    """Return a cell without the quotes around it, where the reader leaves them."""
+    """Return a cell without the quotes around it, if the reader keeps quotes."""
     if quoting != csv.QUOTE_NONE or len(cell) < 2 or not cell[0] == cell[-1] == '"':
         return cell
     return cell[1:-1].replace('""', '"')
 
 
 def _separator(path: Path, lines: list[str], decimal: str | None) -> str:
-    """Return the separator by which most rows are as long as the first, and most cells are numbers."""
+    """Return the separator by which most rows have as many cells as the first one, and most cells are numbers."""
     lines = [line for line in lines if not line.startswith("#")] or lines
-    # A comma is not both, unless numbers with a decimal comma are quoted.
+    # A comma cannot be both separator and decimal mark, unless numbers with a decimal comma are quoted.
     found = [sep for sep in SEPARATORS if sep in lines[0] and (sep != decimal or '"' in lines[0])]
     if ".tsv" in path.suffixes and ("\t" in found or not found or all(map(DECIMAL_COMMA.fullmatch, lines))):
         return "\t"
@@ -315,7 +319,7 @@ def _quotes_numbers(lines: list[str]) -> bool:
 
 
 def _decimal(cells: list[str], sep: str) -> str:
-    """Return a comma if more numbers have it than have a point, and not all that have it may be thousands."""
+    """Return a comma if more numbers have a comma than a point, unless all commas may separate thousands."""
     point = [cell for cell in cells if "." in cell and _number(cell) is not None]
     comma = [cell for cell in cells if "," in cell and _number(cell, ",") is not None]
     may_be_thousands = sep == "," and all(map(GROUPED.fullmatch, comma))
@@ -323,7 +327,7 @@ def _decimal(cells: list[str], sep: str) -> str:
 
 
 def _has_header(path: Path, first: list[str], others: list[list[str]], decimal: str, options: Options) -> bool:
-    """Return whether the first row names columns; warn where it could be a row of numbers, too."""
+    """Return whether the first row names the columns; warn if it is unclear whether it holds names or numbers."""
     wanted = [name for name in (options.labels, *(options.index or [])) if name not in (None, "none")]
     if any(name in first and not name.isdecimal() for name in wanted):
         return True
@@ -353,16 +357,20 @@ def _has_header(path: Path, first: list[str], others: list[list[str]], decimal: 
 
 
 def _names_rows(first: list[str], column: list[str], decimal: str) -> bool:
-    """Return whether an empty cell before the first row is above names of rows: the columns or the rows are counted."""
+    """Return whether an empty cell before the first row stands above names of rows.
+
+    It does if the first row counts from 0, or if the names of the rows are texts or rise by equal steps.
+    """
     return _are_counted(first) or not any(map(_looks_like_number, column)) or _counts(column, decimal)
 
 
 def _numbers_name_columns(first: list[str], others: list[list[str]], decimal: str) -> bool:
     """Return whether the first row is a header of numbers.
 
-    It is one if it counts from 0, no other row is the same, and not all others count or none holds a whole number; if
-    it counts otherwise, as 2019, 2020, 2021 do, and no other row counts; or if it holds different numbers, which are
-    whole where no other number is, or not all whole where all others are.
+    There are three kinds of such headers. The first counts from 0, no other row equals it, and the other rows do not
+    all count, or hold no whole number. The second rises by other equal steps, as 2019, 2020, 2021 do, and no other row
+    does. The third holds different numbers, which are all whole while no other number is, or not all whole while all
+    other numbers are.
     """
     if _are_counted(first) and first not in others:
         lines = others if len(first) > 1 else [[row[0] for row in [first, *others]]]
@@ -376,14 +384,15 @@ def _numbers_name_columns(first: list[str], others: list[list[str]], decimal: st
 
 
 def _is_of_another_kind(first: list[str], others: list[list[str]]) -> bool:
-    """Return whether all numbers of the first row are whole and no others are, or all others are and not all of it."""
+    """Return whether the first row is all whole numbers and the others have none, or only the others are all whole."""
     return {_is_whole(cell) for row in others for cell in row} == {not all(map(_is_whole, first))}
 
 
 def _text_names_column(first: str, others: list[str], may_be_names: bool) -> bool:
-    """Return whether the first cell of the labels is their name.
+    """Return whether the first cell of the labels is the name of the column.
 
-    It is if it is a text above numbers, or, where the other cells of the first row may be names, above repeated texts.
+    It is a name if it is a text above numbers. If the other cells of the first row may be names, it is also a name if
+    it is a text above repeated texts.
     """
     if _looks_like_number(first) or first in others:
         return False
@@ -395,12 +404,12 @@ def _are_different(cells: list[str]) -> bool:
 
 
 def _are_counted(cells: list[str]) -> bool:
-    """Return whether cells count from 0, as pandas does with columns without names."""
+    """Return whether cells count from 0, as pandas counts columns without names."""
     return bool(cells) and cells == [str(column) for column in range(len(cells))]
 
 
 def _counts(row: list[str], decimal: str) -> bool:
-    """Return whether at least two numbers rise by equal steps."""
+    """Return whether a row holds at least two numbers, which rise by equal steps."""
     numbers = [_number(cell, decimal) for cell in row]
     if len(row) < 2 or None in numbers:
         return False

@@ -15,125 +15,138 @@ from .progress import Callback
 class TSNE(BaseEmbedding):
     """t-distributed stochastic neighbor embedding (t-SNE).
 
-    Places a point for every row so that near rows become near points: gradient descent minimizes the Kullback-Leibler
-    divergence between the joint probabilities of the rows and those of the points, whose similarity is a Student-t
-    distribution, by default with one degree of freedom [1]_. The parameters of :class:`sklearn.manifold.TSNE` have the
-    same names, order and meaning.
+    t-SNE shows high-dimensional rows as a map: a point for each row, placed so that similar rows become
+    neighboring points. It turns the distances between rows into joint probabilities, compares them with the
+    joint probabilities of the points, whose similarity has the heavy tail of a Student-t distribution, and minimizes
+    the Kullback-Leibler divergence of the two by gradient descent [1]_. Use it to see groups of similar rows;
+    :doc:`/guide/reading` tells what a map does not show.
+
+    The parameters up to ``n_jobs`` have the names, the order and the meaning of those of
+    :class:`sklearn.manifold.TSNE`; :doc:`/from_scikit_learn` lists the differences.
 
     Parameters
     ----------
     n_components : int, default=2
-        Dimension of the embedding.
+        Dimension of the embedding: 2 for a picture, up to 3 with "barnes_hut", any with "exact".
 
     perplexity : float or sequence of float, default=30.0
-        The effective number of neighbors of each row. Larger values show more of the global, smaller ones more of the
-        local structure; 5 to 50 is usual. The largest perplexity is ``max(1, n_samples - 1.5)``: it
-        replaces larger values, with a warning if it is less than nine tenths of the value. With several, such as
-        ``[5, 50, 500]``, a row's conditional probabilities are the mean over the perplexities, which keeps small and
-        large neighborhoods.
+        The effective number of neighbors of each row, at least 1; 5 to 50 is usual. A small perplexity shows local
+        structure, a large one more of the arrangement of the groups; see :doc:`/guide/perplexity`. Values above
+        ``max(1, n_samples - 1.5)`` are replaced by this number, with a warning if it is less than nine tenths of the
+        value. With a sequence such as ``[5, 50, 500]``, the probabilities of each row are the mean over the
+        perplexities, and one map keeps small and large neighborhoods.
 
     early_exaggeration : float, default=12.0
-        Factor on the attraction in the first iterations, which lets clusters find their places; see
-        ``early_exaggeration_iter``.
+        Factor on the attraction between points in the first ``early_exaggeration_iter`` iterations, at least 1. It
+        draws the points of each group together before the map spreads out. Use 1 to continue from a finished map.
 
     learning_rate : float or "auto", default="auto"
-        "auto" divides each point's gradient by the stiffness of its attraction (the diagonal of its Hessian) and
-        multiplies by 1.75, so that step sizes do not depend on the number of rows or on the exaggeration. A number
-        multiplies the gradient of every point, as in scikit-learn.
+        "auto" gives each point its own step size: it multiplies the gradient by 1.75 and divides it by the stiffness of
+        the point's attraction (the diagonal of its Hessian), so that step sizes do not depend on the number of rows or
+        on the exaggeration. A number multiplies every gradient, as in scikit-learn; too high a number scatters the
+        points.
 
     max_iter : int, default=1000
-        The largest number of iterations, including early exaggeration.
+        The largest number of iterations, including those of early exaggeration. Most fits end earlier; see ``tol``.
 
     n_iter_without_progress : int, default=50
         After early exaggeration, the fit ends when the cost has fallen by less than ``tol`` times the cost in this
-        number of iterations. The cost is checked every 50 iterations.
+        number of iterations. The cost is checked every 50 iterations, so use multiples of 50.
 
     min_grad_norm : float, default=1e-7
-        After early exaggeration, at every 50th iteration, the fit ends when the root mean square of the points'
-        gradients, times n_samples, is at most ``min_grad_norm`` times the root mean square of the points' distances
-        from their center. Unlike scikit-learn's rule, this one depends neither on the number of rows nor on the scale
-        of the map.
+        After early exaggeration, the fit ends when the root mean square of the points' gradients, times n_samples, is
+        at most ``min_grad_norm`` times the root mean square of the points' distances from their center. Unlike
+        scikit-learn's rule, this rule depends neither on the number of rows nor on the scale of the map.
 
     metric : str or callable, default="euclidean"
-        The distance between rows: a metric of :class:`sklearn.neighbors.NearestNeighbors` by name, a function of two
-        rows that is symmetric, or "precomputed". With "precomputed", ``X`` holds distances: a square matrix, or a
-        sparse graph as :class:`sklearn.neighbors.KNeighborsTransformer` gives it. Distances are squared in every case,
-        so that computed and precomputed ones give the same result.
+        The distance between rows: the name of a metric of :class:`sklearn.neighbors.NearestNeighbors`, a function that
+        returns the distance of two rows and is symmetric, or "precomputed". With "precomputed", ``X`` holds distances:
+        a square matrix, or a sparse graph such as :class:`sklearn.neighbors.KNeighborsTransformer` returns. Do not
+        square precomputed distances, because the fit squares all distances.
 
     metric_params : dict, default=None
-        Further arguments of the metric.
+        Keyword arguments of the metric, for example ``{"p": 3}`` for "minkowski".
 
     init : {"pca", "spectral", "random"} or array of shape (n_samples, n_components), default="pca"
-        The start. "pca", the principal components, is reproducible and keeps the global arrangement; "spectral",
-        eigenvectors of the affinities, does not need the rows. Both have the standard deviation 1e-4 along their widest
-        component; "random" is normal with this standard deviation. An array is used as given, except that of points
-        that coincide all but one are moved a little. :func:`sktsne.initialization.rescale` turns another map into a
-        start.
+        The positions at which the optimization starts; see :doc:`/guide/starts`. "pca" takes the principal components
+        of the rows, which keep much of their large-scale arrangement. "spectral" takes eigenvectors of the affinities,
+        so that it works without rows, for precomputed distances or affinities. Both have the standard deviation 1e-4
+        along their widest component; "random" draws normal coordinates with this standard deviation. An array is
+        centered and otherwise used as it is, except that points at the same position are moved slightly, so that they
+        can separate. Use :func:`sktsne.initialization.rescale` to turn another map into a start.
 
     verbose : int or bool, default=0
-        1 prints the stages; 2 also prints cost, gradient norm and seconds every 50 iterations.
+        1 prints the stages of the fit; 2 also prints the cost, the gradient norm and the seconds every 50 iterations.
 
     random_state : int, RandomState instance or None, default=None
-        Seeds ``init="random"``; the solvers of "pca" and "spectral", and the random coordinates in place of components
-        that they do not find; and the separation of points that coincide in the start.
-        Pass an int for results that repeat.
+        Seeds the start, which is the only random part of a fit; see :doc:`/guide/reproducibility`. Pass an int for
+        reproducible results.
 
     method : {"auto", "exact", "fft", "barnes_hut"} or callable, default="auto"
-        How the repulsion, a sum over all pairs of points, is computed. "exact" sums all pairs; with a perplexity, it
-        also takes the affinities of all pairs of rows, in a dense matrix. All other methods take the affinities of the
-        ``min(n_samples - 1, int(3 * perplexity + 1))`` nearest neighbors of each row. "fft" interpolates on a mesh, for
-        one or two components, in time nearly proportional to n_samples; its forces have a relative error of about 1 %,
-        and of 2 to 3 % for a ``dof`` of ½ or less. "barnes_hut" combines distant points into cells of a tree, for up to
-        three components. With "fft" and "barnes_hut", the attraction and the cost are computed in float32 for any
-        input; with "fft", the repulsion too. "auto" is the fastest for the number of rows: with one component "fft"
-        from 600; with two "barnes_hut" from 1,000 and "fft" from 3,000; with three "barnes_hut" from 1,000; otherwise
-        "exact". With a ``dof`` other than 1, "auto" leaves "exact" at 500 rows, and for three components with
-        ``dof=inf`` at 4,000. A callable makes a kernel of your own, see :class:`sktsne.kernels.GradientKernel`.
+        How the repulsion, a sum over all pairs of points, is computed; see :doc:`/guide/kernels`.
+
+        - "exact" sums all pairs and, with ``affinities="perplexity"``, uses a dense matrix of the affinities of all
+          pairs of rows. All other methods use the affinities of the ``min(n_samples - 1, int(3 * perplexity + 1))``
+          nearest neighbors of each row.
+        - "fft" interpolates on a mesh, for one or two components, in a time nearly proportional to n_samples. Its
+          forces have a relative error of about 1 %, and of 2 to 3 % for a ``dof`` of ½ or less.
+        - "barnes_hut" combines distant points into cells of a tree, for up to three components.
+        - "auto" is the fastest method for the number of rows: with one component "fft" from 600 rows on; with two
+          "barnes_hut" from 1,000 and "fft" from 3,000; with three "barnes_hut" from 1,000; otherwise "exact".
+          :doc:`/kernels` lists the numbers for other values of ``dof``.
+        - A callable makes a kernel of your own; see :class:`sktsne.kernels.GradientKernel`.
+
+        With "fft" and "barnes_hut", the attraction and the cost are computed in float32 for any input; with "fft", the
+        repulsion too.
 
     angle : float, default=0.5
-        Accuracy of "barnes_hut", from 0 (exact) to 1: a cell of the tree counts as one point if its size over its
-        distance is at most ``angle``. Ignored by kernels without this option.
+        Accuracy of "barnes_hut", from 0 (exact) to 1 (fastest): a cell of the tree counts as one point if the size of
+        the cell divided by its distance is at most ``angle``. Methods without this option ignore it.
 
     n_jobs : int, default=None
-        Threads for every stage. ``None`` is every core that the process may use, and fewer inside joblib's workers so
-        that a grid search does not use cores twice; an integer follows joblib, -1 being every core. The embedding does
-        not depend on ``n_jobs``.
+        Number of threads. ``None`` uses every core that the process may use, and fewer inside joblib's workers, so that
+        a grid search does not use cores twice. An integer follows joblib: -1 is every core. The embedding does not
+        depend on ``n_jobs``.
 
     neighbors : {"auto", "exact", "clustered"} or transformer, default="auto"
-        How the nearest neighbors are searched. "exact" finds them all. "clustered" finds at least 99 % of them, in
-        lists of rows that are near one another, with any metric by name. "auto" is "clustered" for these metrics from
-        5,000 rows of more than six columns on, and otherwise "exact". A transformer returns a sparse graph of distances
-        as :class:`sklearn.neighbors.KNeighborsTransformer` does; a clone of it is fitted, with its ``n_neighbors``
-        raised to what the perplexity needs. A transformer has its own metric, so ``metric`` must keep its default.
+        The search for the nearest neighbors of each row; see :doc:`/guide/neighbors`. "exact" finds all of them.
+        "clustered" searches only the nearest of many lists of similar rows, and finds at least 99 % of the neighbors,
+        with any metric by name. "auto" is "clustered" for dense rows and a metric by name, from 5,000 rows and seven
+        columns on, and "exact" otherwise. A transformer returns a sparse graph of distances, as
+        :class:`sklearn.neighbors.KNeighborsTransformer` does; the fit clones it and raises its ``n_neighbors`` to what
+        the affinities need. It has its own metric, so ``metric`` must keep its default.
 
     tol : float, default=0.0125
-        The fraction of the cost by which the cost must fall, see ``n_iter_without_progress``. The default ends
-        most fits after 200 to 500 iterations; 0 lets them run as long as the cost falls.
+        The fraction of the cost by which the cost must fall in ``n_iter_without_progress`` iterations, or the fit ends.
+        The default ends most fits after 200 to 500 iterations; 0 lets them run as long as the cost falls.
 
     affinities : {"perplexity", "precomputed"} or object, default="perplexity"
-        The probabilities that the map shows. "perplexity" gives every row a Gaussian of its own width. With
-        "precomputed", ``X`` is a square matrix of affinities, dense or sparse, which is symmetrized and scaled to the
-        sum 1. An object gives the rows probabilities over their nearest neighbors: :class:`sktsne.affinities.Uniform`,
-        :class:`sktsne.affinities.FixedBandwidth`, or one of your own with the same methods; ``perplexity`` has no
-        effect then.
+        The probabilities that the map shows; see :doc:`/guide/affinities`. "perplexity" gives each row a Gaussian of
+        its own width, so that all rows have the same effective number of neighbors. With "precomputed", ``X`` is a
+        square matrix of affinities, dense or sparse, which is made symmetric and scaled to the sum 1. An object
+        computes the probabilities of each row's nearest neighbors: :class:`sktsne.affinities.Uniform`,
+        :class:`sktsne.affinities.FixedBandwidth`, or one of your own with the same methods. Only "perplexity" uses
+        ``perplexity``.
 
     dof : float, default=1.0
-        Degrees of freedom α of the points' similarity ``(1 + r²/α)^(-α)``. Below 1 the tails are heavier than those of
-        t-SNE, and clusters break up into smaller ones [4]_; ``inf`` is a Gaussian, ``exp(-r²)``: symmetric SNE.
+        Degrees of freedom α of the similarity ``(1 + r²/α)^(-α)`` of two points at the distance r; see
+        :doc:`/guide/groups`. Below 1 the tails are heavier than those of t-SNE, and clusters break up into smaller ones
+        [4]_. ``inf`` is a Gaussian, ``exp(-r²)``, and makes the method symmetric SNE.
 
     exaggeration : float, default=1.0
-        Factor on the attraction after early exaggeration, at least 1: below 1 the cost has no minimum. A factor above 1
-        makes clusters denser and the gaps between them wider; ``kl_divergence_`` is the cost without the factor.
+        Factor on the attraction after early exaggeration, at least 1, because below 1 the cost has no minimum. A factor
+        above 1 makes groups denser and the gaps between them wider. ``kl_divergence_`` is the cost without it.
 
     early_exaggeration_iter : int, default=100
-        Iterations of early exaggeration. In the first half the factor is ``early_exaggeration``, in the second it falls
-        geometrically to ``exaggeration``.
+        Number of iterations with early exaggeration. The factor is ``early_exaggeration`` in the first half of them,
+        and changes geometrically to ``exaggeration`` in the second half.
 
     momentum : float, default=0.9
-        Fraction of the last step that is added to the next one, at least 0 and below 1.
+        Fraction of the last step that is added to the next step, at least 0 and below 1. ``learning_rate="auto"`` was
+        chosen for the default.
 
     max_step_norm : float or None, default=5.0
-        The largest distance by which a point moves in an iteration, before the map is centered. ``None`` is no limit.
+        The largest distance that a point moves in one iteration, before the map is centered. ``None`` sets no limit.
 
     callback : callable, default=None
         Called as ``callback(iteration, cost, embedding)`` every ``callback_every`` iterations, with the cost without
@@ -143,60 +156,62 @@ class TSNE(BaseEmbedding):
         ``stage``, each stage of the fit (see ``timings_``) runs in the context manager ``stage(name, estimator)``.
 
     callback_every : int, default=50
-        Iterations from one call of ``callback`` to the next. Also the iterations in each task "iterations" that is
-        reported to scikit-learn's callbacks (``set_callbacks``, with scikit-learn 1.9 and later).
+        Number of iterations from one call of ``callback`` to the next. Also the length of each task "iterations" that
+        the fit reports to scikit-learn's callbacks (``set_callbacks``, with scikit-learn 1.9 and later).
 
     warm_start : bool, default=False
-        Whether a fit of the same rows continues where the last fit ended or was interrupted; ``max_iter`` counts the
-        iterations of both. A fit in two halves equals one fit, to the last bit. A fit of other rows begins anew.
+        Whether a fit of the same rows continues where the last fit ended or was interrupted. ``max_iter`` then counts
+        the iterations of both fits, which give the same map as one fit, to the last bit. A fit of other rows starts
+        anew.
 
     checkpoint : path-like, default=None
-        A file in which the fit saves its state every 50 iterations. If the file exists when a fit begins, the fit
-        continues from it, and equals an uninterrupted fit, to the last bit; a file of other rows or parameters raises a
-        ``ValueError``. The file is removed when the fit is done.
+        Path of a file in which the fit saves its state every 50 iterations. If the file exists when a fit begins, the
+        fit continues from it, and gives the same map as an uninterrupted fit, to the last bit. A file of other rows or
+        parameters raises a ``ValueError``. The file is removed when the fit is done.
 
     Attributes
     ----------
     embedding_ : ndarray of shape (n_samples, n_components)
-        The embedding: float32 for float32 input, float64 for any other.
+        The embedding: float32 for float32 input, float64 for any other input.
 
     kl_divergence_ : float
-        The cost of the embedding, in nats: the Kullback-Leibler divergence of the joint probabilities. Costs for
-        different perplexities measure different things and do not compare.
+        The cost of the embedding: the Kullback-Leibler divergence between the joint probabilities of the rows and those
+        of the points, in nats. Costs for different perplexities cannot be compared.
 
     n_iter_ : int
-        The number of the last iteration, counted from 0 as in scikit-learn: ``max_iter - 1`` unless the fit ended
-        earlier.
+        The number of the last iteration, counted from 0 as in scikit-learn.
 
     learning_rate_ : float
         The learning rate that was used: 1.75 for "auto".
 
     affinities_ : csr_array or ndarray of shape (n_samples, n_samples)
-        The joint probabilities p_ij: symmetric, summing to 1. Dense for a perplexity with ``method="exact"`` and for
-        dense precomputed affinities; otherwise sparse.
+        The joint probabilities p_ij of pairs of rows: symmetric, with the sum 1. A dense array for ``method="exact"``
+        with ``affinities="perplexity"`` and for dense precomputed affinities; otherwise sparse.
 
     method_ : str
-        The name of the kernel that was used.
+        The name of the kernel that was used, for example "fft".
 
     timings_ : dict of str to float
-        Seconds spent in each stage: "neighbors", "initialization" (unless ``init`` is an array), "affinities" and
-        "optimization".
+        The seconds that each stage took: "neighbors" (unless the affinities are precomputed), "initialization" (unless
+        ``init`` is an array), "affinities" and "optimization".
 
     n_features_in_ : int
         Number of features seen during fit.
 
     feature_names_in_ : ndarray of shape (``n_features_in_``,)
-        Names of features seen during fit, where X has names that are all strings.
+        Names of features seen during fit. Defined only when ``X`` has feature names that are all strings.
 
     See Also
     --------
-    SNE : The method with Gaussian similarities that t-SNE grew out of.
-    sklearn.manifold.TSNE : The interface that this class follows.
+    SNE : The method from which t-SNE was developed, with Gaussian similarities.
+    sklearn.manifold.TSNE : The t-SNE of scikit-learn, with the same parameters up to ``n_jobs``.
 
     Notes
     -----
-    A fit raises a ``ValueError`` or ``TypeError`` that names the parameter for values that are out of range, and a
-    ``FloatingPointError`` if a learning rate makes the optimization diverge. No fit returns NaN.
+    A fit raises a ``ValueError`` or ``TypeError`` that names a parameter whose value is not accepted, and a
+    ``FloatingPointError`` if the optimization diverges. No fit returns NaN.
+
+    [2]_ and [3]_ discuss how to choose the parameters of t-SNE.
 
     References
     ----------

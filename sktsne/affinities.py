@@ -1,15 +1,18 @@
-r"""Affinities: from distances δ_ij to conditional and joint probabilities.
+r"""Affinities: conditional and joint probabilities of neighbors, from their distances δ_ij.
 
-============================= ==================================================================================
-perplexity                    p_{j|i} ∝ exp(−β_i δ_ij²), with β_i such that row i has the perplexity
-several perplexities          the mean of their p_{j|i} (Lee et al. 2015)
-a bandwidth σ for all rows    p_{j|i} ∝ exp(−δ_ij² / 2σ²) (:class:`FixedBandwidth`)
-none                          p_{j|i} = 1/k for the k nearest (:class:`Uniform`)
-============================= ==================================================================================
+An affinity rule gives row i the conditional probabilities p_{j|i} of its nearest neighbors j, with p_{i|i} = 0 and
+Σ_j p_{j|i} = 1:
 
-Each p_{j|i} is over the nearest neighbors j of row i, with p_{i|i} = 0 and Σ_j p_{j|i} = 1. The joint probabilities are
+========================= ======================================================================================
+:class:`Perplexity`       p_{j|i} ∝ exp(−β_i δ_ij²), where β_i gives row i the wanted perplexity. For several
+                          perplexities, the mean of their p_{j|i} (Lee et al. 2015).
+:class:`FixedBandwidth`   p_{j|i} ∝ exp(−δ_ij² / 2σ²), with the same bandwidth σ for all rows.
+:class:`Uniform`          p_{j|i} = 1/k for each of the k nearest neighbors.
+========================= ======================================================================================
 
-    p_ij = (p_{j|i} + p_{i|j}) / 2n                                         (sums to 1)
+t-SNE uses the joint probabilities, which sum to 1 over all pairs:
+
+    p_ij = (p_{j|i} + p_{i|j}) / 2n
 """
 
 from __future__ import annotations
@@ -41,11 +44,11 @@ from .perplexity import check_neighbor_distances, conditional_probabilities
 
 
 class Affinities(Protocol):
-    """The contract of an affinity rule: an object that gives the rows conditional probabilities over their neighbors.
+    """The contract of an affinity rule, which turns the distances of neighbors into conditional probabilities.
 
     Examples
     --------
-    A rule of your own takes the two nearest neighbors of a row, and counts the nearest one twice:
+    This rule gives the nearest neighbor of a row the probability 2/3, and the second nearest 1/3:
 
     >>> import numpy as np
     >>> from sktsne import TSNE
@@ -70,27 +73,33 @@ class Affinities(Protocol):
         """Return the number of neighbors that a row has among ``n_samples`` rows, at most ``n_samples - 1``."""
 
     def probabilities(self, distances: NDArray[np.float64], workers: Workers) -> NDArray[np.float64]:
-        """Return p_{j|i}, an array of the shape of ``distances`` whose rows sum to 1.
+        """Return the conditional probabilities p_{j|i}.
 
         Parameters
         ----------
-        distances : ndarray of shape (n, k)
+        distances : ndarray of shape (n, k), float64
             The distances from each row to its neighbors, in any order, not squared. Infinity marks a missing neighbor.
         workers : Workers
             The threads to use.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n, k), float64
+            The probabilities; each row sums to 1.
         """
 
 
 class Perplexity:
-    """Affinities of a given perplexity, or the mean of the conditional probabilities for several perplexities.
+    """Gaussian affinities whose bandwidth in each row gives the row a wanted perplexity.
 
-    Several perplexities show small and large neighborhoods at once (Lee et al. 2015, "Multi-scale similarities in
-    stochastic neighbour embedding"; Kobak & Berens 2019).
+    The perplexity is the effective number of neighbors of a row. For several perplexities the conditional probabilities
+    are averaged, so that the map shows small and large neighborhoods at once (Lee et al. 2015, "Multi-scale
+    similarities in stochastic neighbour embedding"; Kobak & Berens 2019).
 
     Parameters
     ----------
     perplexities : sequence of float
-        Each at least 1 and below ``n_samples - 1``.
+        The perplexities, each at least 1 and below ``n_samples - 1``.
 
     Examples
     --------
@@ -122,7 +131,7 @@ class Perplexity:
         return ", ".join(f"{perplexity:.4g}" for perplexity in self.perplexities)
 
     def count_neighbors(self, n_samples: int) -> int:
-        """Return three times the largest perplexity, plus one."""
+        """Return three times the largest perplexity plus 1, at most ``n_samples - 1``."""
         return min(n_samples - 1, int(3.0 * max(self.perplexities) + 1))
 
     def probabilities(self, distances: NDArray[np.float64], workers: Workers) -> NDArray[np.float64]:
@@ -135,7 +144,7 @@ class Perplexity:
 
 
 class Uniform(BaseEstimator):
-    """Equal affinities for the k nearest neighbors of a row, and none for the others.
+    """Equal affinities for the k nearest neighbors of each row.
 
     Parameters
     ----------
@@ -175,7 +184,8 @@ class FixedBandwidth(BaseEstimator):
     bandwidth : float, default=1.0
         The standard deviation σ, in the unit of the distances.
     n_neighbors : int, default=90
-        The number of nearest neighbors with an affinity. In a data set of at most that many rows, all others have one.
+        The number of nearest neighbors of each row that have an affinity. In a data set of at most ``n_neighbors``
+        rows, all other rows have an affinity.
 
     Examples
     --------
@@ -205,35 +215,36 @@ class FixedBandwidth(BaseEstimator):
         with np.errstate(over="ignore", invalid="ignore"):
             x = distances / self.bandwidth
             nearest = x.min(axis=1, keepdims=True)
-            # The nearest neighbor has the weight 1, so that no row vanishes.
+            # Weights are divided by the weight of the nearest neighbor, so that a row cannot consist of zeros.
             weights: NDArray[np.float64] = np.exp(-0.5 * (x - nearest) * (x + nearest))
         weights[~np.isfinite(x)] = 0.0
         if not np.isfinite(nearest).all():
-            raise ValueError(f"affinities == {self}: distances over the bandwidth overflow; bandwidth must be larger.")
+            raise ValueError(f"affinities == {self}: distances / bandwidth overflow, bandwidth must be larger.")
         weights /= weights.sum(axis=1, keepdims=True)
         return weights
 
     def _check_bandwidth(self) -> None:
+        """Raise unless the bandwidth is a positive finite number."""
         check_number(f"affinities == {self}: bandwidth", self.bandwidth, Real, 0, low_included=False)
 
 
 def given_affinities(X: Any) -> csr_array | NDArray[np.float64]:
-    """Return affinities that the user computed, without the diagonal, the largest being 1.
+    """Return affinities that the user computed, with a zero diagonal and scaled so that the largest is 1.
 
     Parameters
     ----------
     X : ndarray or sparse matrix of shape (n, n)
-        Affinities; not changed.
+        The affinities, which are not changed.
 
     Returns
     -------
     affinities : csr_array or ndarray of shape (n, n), float64
-        Sparse where X is.
+        The affinities, sparse if X is sparse.
 
     Raises
     ------
     ValueError
-        If X is not square, or has a negative entry, or no affinity of a row to or from any other.
+        If X is not square, or has a negative entry, or a row has no affinity to or from another row.
 
     Examples
     --------
@@ -247,7 +258,7 @@ def given_affinities(X: Any) -> csr_array | NDArray[np.float64]:
     precision = precision_of(X)
     X = as_csr("X", X) if issparse(X) else as_floats("X", X, ("n_rows", "n_columns"))
     if X.shape[0] != X.shape[1]:
-        raise ValueError(f"{name}, a square matrix of them, got shape {X.shape}.")
+        raise ValueError(f"{name}: X has shape {X.shape}, must be square.")
     X = without_rounding(name, X, precision)
     if issparse(X):
         entries = X.tocoo()
@@ -263,32 +274,32 @@ def given_affinities(X: Any) -> csr_array | NDArray[np.float64]:
     empty = np.asarray(X.sum(axis=0) + X.sum(axis=1)).ravel() == 0.0
     if empty.any():
         raise ValueError(
-            f"{name}, and row {empty.argmax()} has none to or from another row: leave out such rows, which a subset of "
-            "a larger graph may have, or compute the affinities of the rows that are left."
+            f"{name}, and row {empty.argmax()} has no affinity to or from another row. Remove such rows, which a "
+            "subset of a larger graph may have, or compute the affinities of the subset anew."
         )
     return X
 
 
 def given_affinities_of_others(X: Any) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """Return the probabilities of new rows from affinities that the user computed.
+    """Return the conditional probabilities of new rows, from affinities that the user computed.
 
     Parameters
     ----------
     X : ndarray or sparse matrix of shape (m, n)
-        Affinities of new rows to those of a fit; not changed.
+        The affinities of m new rows to the n rows of a fit, which are not changed.
 
     Returns
     -------
-    probabilities : ndarray of shape (m, k)
-        In each row from the likeliest row of the fit on; rows sum to 1.
-    indices : ndarray of shape (m, k)
-        The rows of the fit that have these probabilities. A row with fewer than k affinities is filled up with its
-        likeliest one and the probability 0.
+    probabilities : ndarray of shape (m, k), float64
+        The probabilities of each row in descending order; each row sums to 1.
+    indices : ndarray of shape (m, k), intp
+        The rows of the fit with these probabilities. A row with fewer than k affinities is filled with its likeliest
+        row of the fit and the probability 0.
 
     Raises
     ------
     ValueError
-        If X has a negative entry, or a row without a positive one.
+        If X has a negative entry, or a row of X has no positive entry.
     """
     name = "With affinities='precomputed' X must hold affinities"
     X = csr_array(without_rounding(name, X, precision_of(X)), dtype=np.float64, copy=True)
@@ -303,8 +314,8 @@ def given_affinities_of_others(X: Any) -> tuple[NDArray[np.float64], NDArray[np.
     probabilities = np.zeros((X.shape[0], counts.max()))
     indices = np.repeat(X.indices[order[X.indptr[:-1]], None].astype(np.intp), counts.max(), axis=1)
     probabilities[rows, place], indices[rows, place] = X.data[order], X.indices[order]
-    probabilities /= probabilities[:, :1]  # so that no sum overflows
-    # Sums one by one, because those by pairs would depend on the zeros, and so on the other rows.
+    probabilities /= probabilities[:, :1]  # the largest is then 1, so that no sum overflows
+    # cumsum adds in order. The pairwise summation of sum would depend on the number of zeros, and so on other rows.
     probabilities /= np.cumsum(probabilities, axis=1)[:, -1:]
     return probabilities, indices
 
@@ -312,21 +323,21 @@ def given_affinities_of_others(X: Any) -> tuple[NDArray[np.float64], NDArray[np.
 def conditional_affinities(
     graph: NeighborGraph | NDArray[np.float64], rule: Affinities, workers: Workers
 ) -> csr_array | NDArray[np.float64]:
-    """Return the matrix of p_{j|i}, whose rows sum to 1.
+    """Return the matrix of conditional probabilities p_{j|i}, whose rows sum to 1.
 
     Parameters
     ----------
     graph : NeighborGraph or ndarray of shape (n, n)
-        Neighbors and their distances, or the distances of all pairs.
+        The neighbors of each row and their distances, or the distances of all pairs.
     rule : Affinities
-        Gives the rows their probabilities.
+        The affinity rule.
     workers : Workers
         The threads to use.
 
     Returns
     -------
     conditional : csr_array or ndarray of shape (n, n)
-        Sparse for neighbors, with int32 indices where they fit; dense for all pairs.
+        The probabilities: sparse for a NeighborGraph, with int32 indices if they suffice; dense for all pairs.
 
     Examples
     --------
@@ -358,7 +369,7 @@ def conditional_affinities(
 
 
 def _probabilities(rule: Affinities, distances: NDArray[np.float64], workers: Workers) -> NDArray[np.float64]:
-    """Return a rule's probabilities, of the shape of ``distances``, whoever wrote the rule."""
+    """Return the probabilities of a rule after checking them, because users can write rules."""
     if isinstance(rule, type) or not hasattr(rule, "probabilities"):
         raise TypeError(f"rule == {rule!r}, must be an affinity rule, such as Uniform(15).")
     distances = as_floats("graph.distances", distances, ("n", "k"), finite=False, empty=False)
@@ -369,9 +380,11 @@ def _probabilities(rule: Affinities, distances: NDArray[np.float64], workers: Wo
 
 
 def mean_bandwidth(graph: NeighborGraph | NDArray[np.float64], conditional: csr_array | NDArray[np.float64]) -> float:
-    """Return the mean standard deviation of the Gaussians that give rows their probabilities, at one perplexity.
+    """Return the mean over the rows of the standard deviation σ_i of the Gaussian that gives a row its probabilities.
 
-    Each follows from the ratio of the largest and the least probability of a row. Rows of equal ones do not count.
+    σ_i follows from the ratio of the largest to the smallest probability of a row and the two distances, if the
+    probabilities have a single perplexity. Rows whose probabilities are all equal are left out; without other rows the
+    mean is NaN.
     """
     if isinstance(graph, NeighborGraph):
         distances, P = graph.distances, np.reshape(conditional.data, graph.distances.shape)
@@ -412,7 +425,7 @@ def joint_affinities(
 
 
 def reorder(affinities: csr_array, order: NDArray[np.intp], dtype: type[np.floating]) -> csr_array:
-    """Return the affinities of the points in another order, with values of type ``dtype``."""
+    """Return the affinities with rows and columns in another order, and values of type ``dtype``."""
     data = affinities.data.astype(dtype, copy=False)
     rows = csr_array((data, affinities.indices, affinities.indptr), shape=affinities.shape)[order]
     place = np.empty(len(order), dtype=rows.indices.dtype)
@@ -421,7 +434,7 @@ def reorder(affinities: csr_array, order: NDArray[np.intp], dtype: type[np.float
 
 
 def normalize_rows(affinities: csr_array | NDArray[np.float64]) -> csr_array | NDArray[np.float64]:
-    """Return the matrix with rows that sum to 1; raise a ValueError for a row without entries."""
+    """Return the affinities with each row divided by its sum; raise a ValueError for a row with the sum 0."""
     sums = np.asarray(affinities.sum(axis=1)).ravel()
     if not sums.all():
         raise ValueError(

@@ -1,4 +1,7 @@
-"""Scales of rows: powers of two that keep squares from overflow and from vanishing."""
+"""Scaling of rows by powers of two, so that squares of their differences neither overflow nor underflow.
+
+Multiplying by a power of two only changes exponents, so that no digit is lost.
+"""
 
 from __future__ import annotations
 
@@ -11,22 +14,23 @@ from scipy.sparse import issparse
 
 from .neighbors.metrics import Metric, traits_of
 
-# The bound on coordinates, and the bound on those of new rows in units of the largest coordinate of the fit.
-FARTHEST = 1e150
-FAR = 1e20
+FARTHEST = 1e150  # the largest absolute value in rows that must not be scaled
+FAR = 1e20  # the largest absolute value in new rows, in units of the largest one in the fit
 
 
 def scale_exponent(X: Any) -> int:
-    """Return the exponent of the power of two that keeps squares of X from overflow and from vanishing, mostly 0.
+    """Return the exponent of the power of two by which X must be multiplied, which is 0 for X of common sizes.
 
-    LAPACK would scale matrices of squares below 1e-122, by numbers that are no powers of two.
+    The exponent is not 0 if the largest absolute value of X is below 1e-30 or above 1e30, and then brings this value to
+    between 0.5 and 1. Without scaling, LAPACK would multiply matrices of squares below 1e-122 by numbers that are not
+    powers of two.
     """
     largest = _largest(X)
     return 0 if largest == 0.0 or 1e-30 < largest < 1e30 else -int(np.frexp(largest)[1])
 
 
 def scaled(X: Any, exponent: int) -> Any:
-    """Return an array or a sparse matrix times a power of two, in float64 unless that is 1; ``X`` is never changed."""
+    """Return an array or a sparse matrix times 2**exponent, in float64, or X itself for the exponent 0."""
     if not exponent:
         return X
     if issparse(X):
@@ -44,25 +48,25 @@ def _largest(X: Any) -> float:
 
 
 class Conditioning:
-    """Scales rows whose squares would overflow or vanish, and bounds new rows.
+    """Scale rows whose squares would overflow or underflow, and clip new rows that are extremely far away.
 
-    Rows of common sizes stay as they are. Others are scaled by a power of two, and those that differ by very little
-    only are centered before, where no translation changes the metric. The affinities of the result are those of the
-    rows.
+    Rows of common sizes are returned as they are. Other rows are multiplied by a power of two. Rows that differ only by
+    tiny amounts are centered before, if the metric does not change when all rows are translated. Neither operation
+    changes the affinities.
 
     Parameters
     ----------
     X : ndarray or sparse matrix of shape (n, n_features)
-        The rows that determine scale and center; matrices of distances are not changed.
+        The rows of the fit, which determine the scale and the center.
     metric : str or callable
-        The metric to be used.
+        The metric. Rows under a metric that does not follow their scale, as "precomputed", are never changed.
     rescale : bool, default=True
-        Whether scaled rows have the same affinities.
+        Whether scaling is allowed, because it does not change the affinities.
 
     Raises
     ------
     ValueError
-        If the rows would have to be scaled, and ``rescale`` is False.
+        If the rows would have to be scaled and ``rescale`` is False.
 
     Examples
     --------
@@ -89,8 +93,8 @@ class Conditioning:
         largest = _largest(X)
         if largest > FARTHEST:
             raise ValueError(
-                f"affinities with a bandwidth in the unit of X take values up to {FARTHEST:g}, and X has {largest:g}: "
-                "scale X and the bandwidth."
+                f"X has the absolute value {largest:g}, must have at most {FARTHEST:g} for affinities with a bandwidth "
+                "in the unit of X. Scale X and the bandwidth down."
             )
         if rescale and not issparse(X):
             low, high = X.min(axis=0).astype(np.float64), X.max(axis=0).astype(np.float64)
@@ -101,13 +105,14 @@ class Conditioning:
         self._farthest = FAR * largest if rescale and largest > 0.0 else FARTHEST
 
     def __call__(self, X: Any) -> Any:
-        """Return rows, conditioned; ``X`` is never changed, and returned where it may stay as it is."""
+        """Return rows after centering, scaling and clipping; X itself where there is nothing to change."""
         if X.shape[1] != self._n_columns:
-            raise ValueError(f"X has shape {X.shape}, and the conditioning is for rows with {self._n_columns} columns.")
+            raise ValueError(f"X has shape {X.shape}, must have {self._n_columns} columns.")
         X = scaled(X, self._exponent)
         if self._offset is not None:
             X = scaled(X - self._offset, self._rest)
-        # New rows far beyond all others are equally far from them: clipping loses nothing, and no power overflows.
+        # New rows far beyond all rows of the fit are equally far from them. Clipping such rows changes no affinity, and
+        # keeps powers of their coordinates from overflow.
         if _largest(X) <= self._farthest:
             return X
         if not issparse(X):

@@ -1,4 +1,7 @@
-"""Where the optimization starts."""
+"""Starts: the embeddings from which the optimization begins, and their scale, ties and order.
+
+A start is small, so that early exaggeration can rearrange it; see `START_SCALE`.
+"""
 
 from __future__ import annotations
 
@@ -135,22 +138,25 @@ def _largest_eigenvectors(A: Any, k: int, random_state: np.random.RandomState, t
 
 
 def spectral_start(affinities: Any, n_components: int, random_state: np.random.RandomState) -> NDArray[np.float64]:
-    """Return eigenvectors of the random walk on the affinities, the first one with standard deviation 1e-4.
+    """Return a spectral embedding of the affinities, whose widest component has the standard deviation 1e-4.
 
-    The eigenvectors are those of D⁻¹S, with the symmetric affinities S and their row sums D, for the largest
-    eigenvalues but the first: Laplacian eigenmaps (Belkin & Niyogi 2003), to which t-SNE with much exaggeration
-    converges (Linderman & Steinerberger 2019). If the graph is not connected, each of its parts gets eigenvectors of
-    its own, and the parts lie on a circle, or from three components on, on a sphere, with areas in proportion to their
-    numbers of points.
+    The components are eigenvectors of the random walk D⁻¹S, with the symmetric affinities S and the diagonal matrix D
+    of their row sums. The eigenvector of the largest eigenvalue is constant, and left out. The eigenvectors of the next
+    largest eigenvalues are the Laplacian eigenmaps (Belkin & Niyogi 2003), to which t-SNE with large exaggeration
+    converges (Linderman & Steinerberger 2019).
+
+    If the graph of the affinities is not connected, each connected part gets eigenvectors of its own. The parts are
+    placed on a circle, or from three components on, on a sphere, with areas in proportion to their numbers of points.
 
     Parameters
     ----------
     affinities : csr_array or ndarray of shape (n, n)
-        Affinities, conditional or joint; finite and not negative.
+        Conditional or joint affinities, finite and not negative.
     n_components : int
-        Components of the embedding.
+        The number of components of the embedding.
     random_state : RandomState
-        For the eigensolver's first vector, for missing components, and for points that coincide.
+        The random numbers for the first vector of the eigensolver, for components without an eigenvector, and for
+        separating points that coincide.
 
     Returns
     -------
@@ -173,7 +179,7 @@ def spectral_start(affinities: Any, n_components: int, random_state: np.random.R
     check_number("n_components", n_components, Integral, 1)
     if affinities.shape[0] == 0:
         raise ValueError("affinities has shape (0, 0), must not be empty.")
-    affinities = scaled(affinities, scale_exponent(affinities))  # sums of large ones would overflow
+    affinities = scaled(affinities, scale_exponent(affinities))  # so that no sum of affinities overflows
     S = csr_array(affinities + affinities.T)
     n_parts, labels = connected_components(S, directed=False)
     if n_parts == 1:
@@ -186,18 +192,21 @@ def spectral_start(affinities: Any, n_components: int, random_state: np.random.R
             rows = np.flatnonzero(labels == part)
             start[rows] = radius / 2.0 * _eigenvectors(S[rows][:, rows], n_components, random_state)
             start[rows, : centers.shape[1]] += centers[part]
-    # Points with the same neighbors differ in the last digits only: rounded, they coincide, and are separated.
+    # Points with the same neighbors differ only by rounding errors. They are made to coincide, and then separated.
     return rescale(separate(np.round(rescale(start, 1.0), 9), random_state))
 
 
 def _centers(radii: NDArray[np.float64], n_components: int) -> NDArray[np.float64]:
-    """Return places for parts of these radii, in the first three components at most: a line, a circle or a sphere."""
+    """Return the centers of parts with the given radii, on a line, a circle or a sphere.
+
+    The centers have one, two or three columns, as ``n_components`` allows.
+    """
     if n_components < 3:
         angles = 2.0 * np.pi * (np.cumsum(radii) - radii / 2.0) / radii.sum()
         columns, size = [angles] if n_components == 1 else [np.cos(angles), np.sin(angles)], radii.sum()
     else:
-        # A spiral from pole to pole, on which each part has a share of the sphere in proportion to its area. Turns by
-        # the golden angle keep the parts of neighboring turns apart.
+        # The centers are on a spiral from pole to pole, where each part has a share of the sphere in proportion to its
+        # area. Turning by the golden angle from part to part keeps the parts of neighboring windings apart.
         areas = radii**2
         z = 1.0 - 2.0 * (np.cumsum(areas) - areas / 2.0) / areas.sum()
         turns, width = np.pi * (3.0 - np.sqrt(5.0)) * np.arange(len(radii)), np.sqrt(1.0 - z**2)
@@ -207,7 +216,10 @@ def _centers(radii: NDArray[np.float64], n_components: int) -> NDArray[np.float6
 
 
 def _eigenvectors(S: csr_array, n_components: int, random_state: np.random.RandomState) -> NDArray[np.float64]:
-    """Return eigenvectors of one part of the graph, with standard deviations of at most 1."""
+    """Return the eigenvectors for one connected part of the graph, with standard deviations of at most 1.
+
+    Components for which a small part has no eigenvector are random.
+    """
     n = S.shape[0]
     vectors = random_state.standard_normal((n, n_components))
     available = min(n_components, n - 2)
@@ -227,16 +239,17 @@ def _eigenvectors(S: csr_array, n_components: int, random_state: np.random.Rando
 
 
 def rescale(Y: ArrayLike, scale: float = START_SCALE) -> NDArray[np.float64]:
-    """Return a map as a start: centered, its widest component with standard deviation ``scale``.
+    """Return a map as a start: centered, and scaled so that its widest component has the standard deviation ``scale``.
 
-    Maps of other methods and of earlier fits are too wide for a start: t-SNE arranges points best that lie together.
+    Maps of other methods and of earlier fits are too wide for a start, because t-SNE rearranges points best while they
+    are close together.
 
     Parameters
     ----------
     Y : array-like of shape (n, d)
-        A map; not changed.
+        The map, which is not changed.
     scale : float, default=1e-4
-        The standard deviation.
+        The standard deviation of the widest component.
 
     Returns
     -------
@@ -255,7 +268,7 @@ def rescale(Y: ArrayLike, scale: float = START_SCALE) -> NDArray[np.float64]:
     Y = as_floats("Y", Y, ("n", "d"), empty=False)
     check_number("scale", scale, Real, 0, low_included=False)
     start: NDArray[np.float64] = scaled(Y, scale_exponent(Y)).copy()
-    start -= start[0]  # a column of equal coordinates becomes exactly 0, and so does its mean
+    start -= start[0]  # so that a column of equal coordinates is exactly 0, and its mean, too
     start -= start.mean(axis=0)
     widest = start.std(axis=0).max()
     if widest > 0.0:
@@ -269,24 +282,25 @@ def separate(
     groups: NDArray[np.integer] | None = None,
     precision: DTypeLike = np.float64,
 ) -> NDArray[np.float64]:
-    """Return the points of a start, moved a little where they coincide: equal forces could keep them together for ever.
+    """Return a start in which points that coincide are moved apart, because equal forces could keep them together.
 
     Parameters
     ----------
-    Y : ndarray of shape (n, d)
-        A start; not changed.
+    Y : ndarray of shape (n, d), float64
+        The start, which is not changed.
     random_state : RandomState
-        Draws the moves.
+        The random numbers for the moves.
     groups : ndarray of int of shape (n,), default=None
-        Points with the same number stand for equal rows, and move together. By default every point moves on its own.
+        The group of each point. Points of the same group, which stand for equal rows, move together. By default every
+        point is a group of its own.
     precision : dtype, default=numpy.float64
-        That of the numbers in ``Y`` when they were computed: points coincide if they differ by its rounding only.
+        The precision in which ``Y`` was computed. Points coincide if they differ only by rounding in this precision.
 
     Returns
     -------
-    start : ndarray of shape (n, d)
-        The points. Of points that coincide, one group stays. Moves are normal, with 1 % of the standard deviation of
-        the widest component, or 1e-4 if that is 0.
+    start : ndarray of shape (n, d), float64
+        The points. Of several groups that coincide, one stays in its place. The moves of the others are normally
+        distributed, with 1 % of the standard deviation of the widest component, or with 1e-4 if all points coincide.
 
     Examples
     --------
@@ -302,9 +316,11 @@ def separate(
     exponent = scale_exponent(Y)
     scaled_Y = scaled(Y, exponent)
     rounding = float(np.finfo(precision).eps) ** 0.75
-    widest = scaled_Y.std(axis=0).max() if np.ptp(scaled_Y, axis=0).any() else 0.0  # rounding could make it positive
+    # The standard deviation of equal coordinates is set to 0, because rounding could make it positive.
+    widest = scaled_Y.std(axis=0).max() if np.ptp(scaled_Y, axis=0).any() else 0.0
     places = _places(scaled_Y, rounding * widest)
-    # Each place has some groups of points, in the order of the places; the first group of a place stays there.
+    # A key stands for a place and a group that has points at this place, and keys are sorted by place. The first group
+    # of each place stays there.
     keys, members = np.unique(places * n + groups, return_inverse=True)
     moved = np.concatenate([[False], np.diff(keys // n) == 0])
     if not moved.any():
@@ -317,7 +333,7 @@ def separate(
 
 
 def _places(Y: NDArray[np.float64], tolerance: float) -> NDArray[np.intp]:
-    """Return a number for each point, from 0 on, which points have in common that differ by ``tolerance`` at most."""
+    """Return the number of the place of each point, from 0 on; points within ``tolerance`` share a place."""
     places = np.zeros(len(Y), dtype=np.intp)
     for y in Y.T:
         order = np.lexsort((y, places))
@@ -329,8 +345,8 @@ def _places(Y: NDArray[np.float64], tolerance: float) -> NDArray[np.intp]:
 def space_filling_order(Y: NDArray[np.float64]) -> NDArray[np.intp]:
     """Return the order of the points along a Z-curve (Morton 1966) through their first two coordinates.
 
-    Points that are near to each other in the start are then near in memory, as are many of their neighbors, so that
-    the attraction, which gathers the neighbors at every iteration, finds them in the cache.
+    In this order, points that are near each other in the start are near each other in memory, and so are many of their
+    neighbors. The attraction, which reads the neighbors of each point in every iteration, then finds them in the cache.
 
     Parameters
     ----------
@@ -340,7 +356,7 @@ def space_filling_order(Y: NDArray[np.float64]) -> NDArray[np.intp]:
     Returns
     -------
     order : ndarray of shape (n,)
-        A permutation.
+        The indices of the points along the curve.
 
     Examples
     --------
@@ -359,7 +375,7 @@ def space_filling_order(Y: NDArray[np.float64]) -> NDArray[np.intp]:
             (4, 0x0F0F0F0F),
             (2, 0x33333333),
             (1, 0x55555555),
-        ):  # put a zero after each bit
+        ):  # inserts a zero bit after each bit of the cell
             cell = (cell | (cell << shift)) & mask
         code |= cell << axis
     return np.argsort(code, kind="stable")

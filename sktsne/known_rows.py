@@ -1,4 +1,4 @@
-"""Rows of a fit, found again by their values."""
+"""Recognition of the rows of a fit by their values, so that they keep their positions when they are placed again."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from scipy.sparse import csr_array, issparse
 from ._checks import as_csr, as_floats
 
 SHAPE = ("n", "n_features")
-NUMBERS_AT_ONCE = 2**18  # of rows in float64, which stay in the cache
+NUMBERS_AT_ONCE = 2**18  # the number of values that are converted at a time, so that they stay in the cache
 
 
 class KnownRows:
-    """Finds the rows of a fit again, by their values.
+    """Recognize the rows of a fit by their values.
 
-    A row is known by a hash of 16 bytes. The probability that any two of a million rows share theirs is below 1e-26.
+    Each row is represented by a hash of 16 bytes. The probability that any two of a million different rows have the
+    same hash is below 1e-26.
 
     Parameters
     ----------
@@ -46,20 +47,28 @@ class KnownRows:
 
     @property
     def groups(self) -> NDArray[np.intp]:
-        """A number for each row of the fit, which equal rows have in common."""
+        """The group of each row of the fit, an array of shape (n,), where equal rows have the same number."""
         ordered = self.hashes[self._order]
         groups = np.empty(len(ordered), dtype=np.intp)
         groups[self._order] = np.concatenate([[0], np.cumsum(ordered[1:] != ordered[:-1])])
         return groups
 
     def match(self, X: Any) -> bool:
-        """Return whether the rows of X are those of the fit, in the same order."""
-        if np.ndim(X) == 2 and np.shape(X)[0] != len(self.hashes):  # no need of hashes
+        """Return whether X has the same rows as the fit, in the same order."""
+        if np.ndim(X) == 2 and np.shape(X)[0] != len(self.hashes):  # so hashes need not be computed
             return False
         return np.array_equal(_hashes(X, self._explicit_zeros), self.hashes)
 
     def find(self, X: Any) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
-        """Return which rows are known, and the numbers of these in the fit; of equal rows of the fit, the first."""
+        """Return which rows of X are in the fit, and where.
+
+        Returns
+        -------
+        known : ndarray of shape (n_rows,), bool
+            Whether each row of X is in the fit.
+        indices : ndarray of shape (n_known,), intp
+            The index in the fit of each known row. If several rows of the fit are equal, the index of the first one.
+        """
         hashes = _hashes(X, self._explicit_zeros)
         ordered = self.hashes[self._order]
         place = np.minimum(np.searchsorted(ordered, hashes), len(ordered) - 1)
@@ -68,7 +77,7 @@ class KnownRows:
 
 
 def _hashes(X: Any, explicit_zeros: bool) -> NDArray[np.bytes_]:
-    """Return 16 bytes for each row, the same for rows of the same values."""
+    """Return a hash of 16 bytes for each row; rows with the same values have the same hash."""
     if issparse(X):
         X = csr_array(as_csr("X", X), dtype=np.float64, copy=True)
         X.sum_duplicates()
@@ -86,7 +95,10 @@ def _hashes(X: Any, explicit_zeros: bool) -> NDArray[np.bytes_]:
 
 
 def _shortened(X: NDArray[np.floating]) -> list[NDArray[np.floating]]:
-    """Return rows without -0.0, in float32 where that holds their values: half as many bytes, of any precision."""
+    """Return rows in a form whose bytes depend on the values only, not on the dtype or on the sign of 0.
+
+    A row whose values are all exact in float32 is returned in float32, which also halves the bytes to hash.
+    """
     with np.errstate(over="ignore", invalid="ignore"):
         short = X.astype(np.float32, order="C") + np.float32(0.0)
         if X.dtype == np.float32:
@@ -97,4 +109,5 @@ def _shortened(X: NDArray[np.floating]) -> list[NDArray[np.floating]]:
 
 
 def _digests(rows: Iterable[Any]) -> NDArray[np.bytes_]:
+    """Return a hash of 16 bytes for each buffer."""
     return np.frombuffer(b"".join(blake2b(row, digest_size=16).digest() for row in rows), dtype="S16")

@@ -1,7 +1,7 @@
-"""Data too large to fit: a map of a random sample, the landmarks, in which all rows are placed block by block.
+"""Maps of data that is too large to fit: a random sample is fitted, and all rows are placed in its map block by block.
 
-Rows are anything that can be indexed, a memory map for instance, or a Dask array or data frame. This module imports
-Dask only when it gets a Dask collection.
+The rows of the sample are called landmarks. Data can be any object whose rows can be indexed, such as a memory map, or
+a Dask array or data frame. This module imports Dask only when it gets a Dask collection.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._checks import are_single, as_csr, as_input, check_counted
 
-# Rows of an array that are read and placed at once.
-ROWS_AT_ONCE = 2**16
+ROWS_AT_ONCE = 2**16  # the number of rows of an array that are read and placed at a time
 
 
 def embed_large(estimator: Any, X: Any, n_landmarks: int = 50_000, random_state: Any = None) -> Any:
@@ -36,14 +35,15 @@ def embed_large(estimator: Any, X: Any, n_landmarks: int = 50_000, random_state:
     X : array-like, sparse matrix, Dask array or Dask data frame of shape (n_samples, n_features)
         The rows, which are read block by block.
     n_landmarks : int, default=50_000
-        The number of rows to fit; all, if there are fewer.
+        The number of rows to fit. If there are fewer rows, all rows are fitted.
     random_state : int, RandomState instance or None, default=None
-        Draws the landmarks.
+        The random numbers that choose the landmarks.
 
     Returns
     -------
     positions : ndarray, Dask array or Dask data frame of shape (n_samples, n_components)
-        The positions, lazy for a Dask collection; see `transform_blocks`. Landmarks keep those of ``embedding_``.
+        The positions, which are lazy for a Dask collection; see `transform_blocks`. Landmarks have the positions in
+        ``embedding_``.
 
     Examples
     --------
@@ -63,22 +63,23 @@ def embed_large(estimator: Any, X: Any, n_landmarks: int = 50_000, random_state:
 def transform_blocks(estimator: Any, X: Any) -> Any:
     """Place rows in the map of a fitted estimator, block by block.
 
-    Every row gets the position that ``estimator.transform`` would give it, as no row depends on another. A Dask
-    collection keeps its blocks. Each is placed by one thread, unless the estimator's ``n_jobs`` is a number, because
-    Dask places several blocks at a time.
+    Every row gets the position that ``estimator.transform`` would give it, because no position depends on other new
+    rows. A Dask collection keeps its blocks. Dask places several blocks at a time, so each block is placed by one
+    thread unless ``n_jobs`` of the estimator is a number.
 
     Parameters
     ----------
     estimator : SNE, TSNE or Pipeline that ends with one
-        The fitted estimator. Each of Dask's workers gets one copy, without the affinities.
+        The fitted estimator. Each worker of Dask gets a copy without the affinities.
     X : array-like, sparse matrix, Dask array or Dask data frame of shape (n_samples, n_features)
         The rows.
 
     Returns
     -------
     positions : ndarray, Dask array or Dask data frame of shape (n_samples, n_components)
-        The positions: float32 for float32 ``X``, else float64. For a Dask collection they are a lazy Dask collection
-        with the same blocks of rows; a data frame keeps its index, and ``get_feature_names_out`` names its columns.
+        The positions, float32 for float32 ``X`` and float64 otherwise. For a Dask collection they are a lazy Dask
+        collection with the same blocks of rows. A data frame keeps its index, and its columns have the names that
+        ``get_feature_names_out`` returns.
 
     Raises
     ------
@@ -118,22 +119,22 @@ def transform_blocks(estimator: Any, X: Any) -> Any:
 
 
 def sample_rows(X: Any, n_rows: int, random_state: Any = None) -> Any:
-    """Return a random sample of the rows, in their order.
+    """Return a random sample of the rows, in the order of the rows.
 
     Parameters
     ----------
     X : array-like, sparse matrix, Dask array or Dask data frame of shape (n_samples, n_features)
-        The rows; each is as likely to be chosen as any other. Every block of a Dask collection is computed, and twice
-        if the collection does not know its number of rows.
+        The rows, which all have the same probability of being in the sample. Every block of a Dask collection that has
+        sampled rows is computed. If the collection does not know its number of rows, all blocks are computed before.
     n_rows : int
-        The size of the sample, at least 2; all rows, if there are fewer.
+        The size of the sample, at least 2. If there are fewer rows, the sample has all rows.
     random_state : int, RandomState instance or None, default=None
-        Draws the sample.
+        The random numbers that choose the sample.
 
     Returns
     -------
     sample : array-like, sparse matrix or data frame of shape (n_rows, n_features)
-        The sample, in memory even for a Dask collection.
+        The sample, which is in memory even for a Dask collection.
 
     Examples
     --------
@@ -142,7 +143,7 @@ def sample_rows(X: Any, n_rows: int, random_state: Any = None) -> Any:
     array([2, 4, 8])
     """
     if not isinstance(n_rows, Integral) or isinstance(n_rows, bool) or n_rows < 2:
-        raise ValueError(f"The number of landmarks must be an integer at least 2, got {n_rows!r}.")
+        raise ValueError(f"The number of landmarks must be an integer of at least 2, got {n_rows!r}.")
     random_state = check_random_state(random_state)
     if not _is_dask(X):
         X = _indexable(X)
@@ -173,7 +174,7 @@ def sample_rows(X: Any, n_rows: int, random_state: Any = None) -> Any:
 
 
 def _choose(n: int, n_rows: int, random_state: np.random.RandomState) -> NDArray[np.int64]:
-    """Return the indices of a sample, sorted so that a file is read from its beginning to its end."""
+    """Return the indices of a sample, sorted so that a file is read in its order."""
     if n_rows >= n:
         return np.arange(n)
     return np.sort(sample_without_replacement(n, n_rows, random_state=random_state))
@@ -190,20 +191,22 @@ def _is_dask(X: Any) -> bool:
 
 
 def _is_frame(X: Any) -> bool:
-    return hasattr(type(X), "columns")  # an instance of Dask's Delayed has any attribute
+    """Return whether X, a collection of Dask, is a data frame."""
+    # The class is asked because an instance of Dask's Delayed has every attribute.
+    return hasattr(type(X), "columns")
 
 
 def _whole_rows(X: Any) -> Any:
     """Return a Dask array whose chunks are whole rows; raise a ValueError unless X is a matrix."""
     if X.ndim != 2:
-        raise ValueError(f"X must be a matrix, of shape (n_samples, n_features), and has {X.ndim} dimensions.")
+        raise ValueError(f"X has {X.ndim} dimensions, must have 2: (n_samples, n_features).")
     return X if X.numblocks[1] == 1 else X.rechunk({1: -1})
 
 
 def _indexable(X: Any) -> Any:
-    """Return X in a form whose rows can be indexed; raise a TypeError if X does not tell how many it has."""
+    """Return X in a form whose rows can be indexed; raise a TypeError if X does not know its number of rows."""
     if issparse(X):
-        as_csr("X", X)  # SciPy's conversion and its indexing trust the indices
+        as_csr("X", X)  # checks the indices, because SciPy converts and indexes matrices without checking them
         return X.tocsr()
     check_counted("X", X)
     X = as_input("X", X)
@@ -211,6 +214,7 @@ def _indexable(X: Any) -> Any:
 
 
 def _take(X: Any, rows: Any) -> Any:
+    """Return the rows of X that a slice or an array of indices selects."""
     if hasattr(X, "column_names"):  # a table of pyarrow
         return X.take(np.arange(X.num_rows)[rows])
     return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
@@ -222,11 +226,12 @@ def _dtype(*dtypes: Any) -> Any:
 
 
 def _last_step(estimator: Any) -> Any:
+    """Return the last step of a pipeline, or the estimator itself."""
     return estimator[-1] if isinstance(estimator, Pipeline) else estimator
 
 
 def _without_affinities(estimator: Any) -> Any:
-    """Return a shallow copy without the affinities, which take most of the memory and are not needed for placing."""
+    """Return a shallow copy without the affinities, which take most of the memory and are not needed for placement."""
     light = copy(estimator)
     if isinstance(estimator, Pipeline):
         light.steps = [(name, _without_affinities(step)) for name, step in estimator.steps]
@@ -236,7 +241,7 @@ def _without_affinities(estimator: Any) -> Any:
 
 
 def _place(rows: Any, estimator: Any, n_components: int, dtype: Any) -> NDArray[np.floating]:
-    """Return the positions of a block, which may be empty."""
+    """Return the positions of the rows of a block, which may be empty."""
     if len(rows) == 0:
         return np.empty((0, n_components), dtype)
     with joblib.parallel_config("sequential"):
@@ -244,5 +249,5 @@ def _place(rows: Any, estimator: Any, n_components: int, dtype: Any) -> NDArray[
 
 
 def _place_frame(rows: Any, estimator: Any, names: Any, dtype: Any) -> Any:
-    """Return the positions of a partition, which may be empty, as a data frame with its index."""
+    """Return the positions of the rows of a partition as a data frame with the index of the partition."""
     return type(rows)(_place(rows, estimator, len(names), dtype), index=rows.index, columns=names)

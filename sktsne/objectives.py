@@ -1,4 +1,4 @@
-r"""The objectives: cost and gradient from an attraction and a potential.
+r"""The objectives of t-SNE and SNE: cost, gradient and curvature, from an attraction and a potential.
 
 ============= ======================================= ==========================================================
 \             t-SNE (:class:`JointKL`)                SNE (:class:`ConditionalKL`)
@@ -10,16 +10,18 @@ gradient      4 A_i + 2 ∇φ_1(y_i) / Z                 2 A_i + ∇φ_1(y_i) / 
 cost          Σ p log(p/w) + log Z                    Σ p log(p/w) + Σ_i log Z_i
 ============= ======================================= ==========================================================
 
-These are the true gradients, with their factors 4 (van der Maaten & Hinton 2008, eq. 5) and 2 (Hinton & Roweis 2002,
-eq. 6); the mathematics page of the documentation derives them as equations (6) and (12). Exaggeration multiplies A
-alone: the reported cost is always that of the true affinities, and the minimized cost has Σ −p log w exaggerated.
+The gradients have the factors of the papers, 4 (van der Maaten & Hinton 2008, eq. 5) and 2 (Hinton & Roweis 2002,
+eq. 6). The mathematics page of the documentation derives them as equations (6) and (12).
 
-Beside the gradient an objective states the stiffness of the springs that hold each point: 4 k_i for t-SNE and 2 k_i for
-SNE, with the attraction's k_i, exaggerated like A. The stiffness is the diagonal of the Hessian of the attraction with
-the a_ij held fixed. An optimizer whose steps are inversely proportional to the stiffness needs no other scale.
+Exaggeration multiplies only the attraction A. The cost that is reported never has exaggeration; the cost that is
+minimized has its term Σ −p log w multiplied by the exaggeration.
 
-A point's own cost is the part of the cost in its row of affinities: Σ_j p_ij log(p_ij / q_ij) for t-SNE and
-Σ_j p_{j|i} log(p_{j|i} / q_{j|i}) for SNE. The own costs of all points sum to the cost.
+The curvature is the stiffness of the attraction at each point: 4 k_i for t-SNE and 2 k_i for SNE, times the
+exaggeration, with k_i of the attraction. It is the diagonal of the Hessian of the attraction with the a_ij held fixed.
+Steps that are divided by the curvature do not depend on the scale of the affinities.
+
+The cost of one point is the part of the cost in its row of affinities: Σ_j p_ij log(p_ij / q_ij) for t-SNE and
+Σ_j p_{j|i} log(p_{j|i} / q_{j|i}) for SNE. The costs of all points sum to the cost.
 """
 
 from __future__ import annotations
@@ -44,19 +46,21 @@ from .similarities import Similarity
 
 Matrix: TypeAlias = csr_array | NDArray[np.float64]
 
-# The least curvature of a point, as a part of that of an average point whose neighbors are all at its place. Far from
-# its neighbors a point's springs get soft, and repulsion alone would decide on its steps. Under a similarity with light
-# tails (more than one degree of freedom) each objective has a `least_curvature_light` instead, because repulsion is
-# stronger beside the springs of a growing map there: points of t-SNE flew off, and did not come back.
+# The lower bound on the curvature of a point, as a fraction of the curvature of an average point that coincides with
+# all of its neighbors. Without a bound, a point far from its neighbors would have a curvature near 0, and repulsion
+# would move it by a huge step. For more than one degree of freedom each objective has a larger bound,
+# `least_curvature_light`, because repulsion is stronger relative to the attraction while such a map grows. With the
+# smaller bound, single points of t-SNE left the map and did not return.
 LEAST_CURVATURE = 1.0 / 8.0
 
 
 def _row_sums(affinities: Matrix) -> NDArray[np.float64]:
+    """Return the sum of each row, in float64."""
     return np.asarray(affinities.sum(axis=1, dtype=np.float64)).ravel()
 
 
 def _times_log(affinities: Matrix) -> Matrix:
-    """Return the matrix of p log p."""
+    """Return the matrix of p log p, which is 0 where p is 0."""
     if isinstance(affinities, np.ndarray):
         return np.asarray(xlogy(affinities, affinities))
     logarithms = xlogy(affinities.data, affinities.data)
@@ -70,33 +74,33 @@ def _negative_entropy(affinities: Matrix) -> float:
 
 
 def _check_normalization(least: float) -> None:
-    """Raise a FloatingPointError unless the least of the normalizations is positive."""
+    """Raise a FloatingPointError unless the smallest of the normalizations Z is positive."""
     if not least > 0.0:
-        raise FloatingPointError(f"Y is so wide that its weights vanish: they sum to {least}.")
+        raise FloatingPointError(f"The points of Y are so far apart that their weights sum to {least}.")
 
 
 def _potential(
     kernel: GradientKernel, Y: NDArray[np.float64], charges: NDArray[np.float64] | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return φ and ∇φ at the points ``Y``; raise a ValueError that names the kernel if it makes ∇φ not finite."""
+    """Return φ and ∇φ at the points ``Y``; raise a ValueError that names the kernel if ∇φ is not finite."""
     phi, grad_phi = potential_of(kernel, np.shape(Y), charges)
-    # On a wider map ∇φ may overflow in any kernel, and then the optimization has diverged.
+    # If coordinates exceed LARGEST, ∇φ may overflow in any kernel, and `minimize` reports a divergence.
     if not math.isfinite(grad_phi.sum()) and np.abs(Y).max() <= LARGEST:
         as_floats(f"∇φ of {type(kernel).__name__}.potential", grad_phi, grad_phi.shape)
     return phi, grad_phi
 
 
 class JointKL:
-    """The cost of t-SNE: KL divergence of the joint probabilities, summed over all pairs.
+    """The objective of t-SNE: the KL divergence between the joint probabilities of the rows and of the map.
 
     Parameters
     ----------
     affinities : csr_array or ndarray of shape (n, n)
-        Joint probabilities: symmetric, summing to 1.
+        The joint probabilities p_ij, symmetric and with the sum 1.
     similarity : Similarity
-        Its w and a.
+        The similarity that gives w and a.
     kernel : GradientKernel
-        Potentials for the same similarity.
+        A kernel that was made for the same similarity.
     workers : Workers
         The threads to use.
 
@@ -135,19 +139,19 @@ class JointKL:
 
     @staticmethod
     def from_conditional(conditional: Matrix) -> Matrix:
-        """Return the joint probabilities of conditional ones, see :func:`sktsne.affinities.joint_affinities`."""
+        """Return joint probabilities from conditional ones; see :func:`sktsne.affinities.joint_affinities`."""
         return joint_affinities(conditional)
 
     @staticmethod
     def from_given(affinities: Matrix) -> Matrix:
-        """Return affinities that a user computed as joint probabilities: symmetrized and scaled to the sum 1."""
+        """Return joint probabilities from affinities that the user gives: symmetrized and scaled to the sum 1."""
         joint = symmetrize(affinities)
         joint /= joint.sum()
         return joint
 
     @staticmethod
     def count_distributions(n_samples: int) -> int:
-        """Return how many probability distributions the cost compares: one, of all pairs."""
+        """Return the number of probability distributions that the cost compares: one, over all pairs."""
         return 1
 
     def __call__(self, Y: NDArray[np.float64], exaggeration: float = 1.0, with_cost: bool = False) -> Evaluation:
@@ -167,7 +171,7 @@ class JointKL:
         return Evaluation(gradient, curvature, cost, cost + (exaggeration - 1.0) * cross)
 
     def point_costs(self, Y: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return each point's own cost, an array of shape (n,); a few may be negative."""
+        """Return the cost of each point, a float64 array of shape (n,). Costs of single points may be negative."""
         self._attraction(Y, with_cost=True)
         self._kernel.set_points(Y)
         Z = _potential(self._kernel, Y)[0].sum()
@@ -178,16 +182,16 @@ class JointKL:
 
 
 class ConditionalKL:
-    """The cost of SNE: KL divergences of the rows' conditional probabilities, summed over the rows.
+    """The objective of SNE: the sum over the rows of the KL divergences between conditional probabilities.
 
     Parameters
     ----------
     affinities : csr_array or ndarray of shape (n, n)
-        Conditional probabilities: rows sum to 1.
+        The conditional probabilities p_{j|i}; each row sums to 1.
     similarity : Similarity
-        Its w and a.
+        The similarity that gives w and a.
     kernel : GradientKernel
-        Potentials for the same similarity.
+        A kernel that was made for the same similarity.
     workers : Workers
         The threads to use.
 
@@ -207,7 +211,7 @@ class ConditionalKL:
     True
     """
 
-    least_curvature_light = 1.0 / 2.0  # a point's own p_{j|i} are half of its springs
+    least_curvature_light = 1.0 / 2.0  # on average the p_{j|i} of a row contribute half of its p_{j|i} + p_{i|j}
 
     def __init__(
         self,
@@ -219,24 +223,24 @@ class ConditionalKL:
         self._affinities = as_affinities("affinities", affinities)
         self.gradient_scale = 1.0 / math.sqrt(self._affinities.shape[0])
         part = LEAST_CURVATURE if similarity.dof <= 1.0 else self.least_curvature_light
-        self._least_curvature = 2.0 * part  # a row of affinities sums to 1, and so does a column on average
+        self._least_curvature = 2.0 * part  # each row of affinities sums to 1, and so does each column on average
         self._attraction = Attraction(symmetrize(self._affinities), similarity, workers, kernel.dtype)
         self._similarity, self._kernel, self._workers = similarity, kernel, workers
         self._negative_entropy = _negative_entropy(self._affinities)
 
     @staticmethod
     def from_conditional(conditional: Matrix) -> Matrix:
-        """Return the conditional probabilities, which are what SNE compares with."""
+        """Return the conditional probabilities, which SNE uses as they are."""
         return conditional
 
     @staticmethod
     def from_given(affinities: Matrix) -> Matrix:
-        """Return affinities that a user computed as conditional probabilities: with rows that sum to 1."""
+        """Return conditional probabilities from affinities that the user gives: each row is scaled to the sum 1."""
         return normalize_rows(affinities)
 
     @staticmethod
     def count_distributions(n_samples: int) -> int:
-        """Return how many probability distributions the cost compares: one for each row."""
+        """Return the number of probability distributions that the cost compares: one for each row."""
         return n_samples
 
     def __call__(self, Y: NDArray[np.float64], exaggeration: float = 1.0, with_cost: bool = False) -> Evaluation:
@@ -253,15 +257,16 @@ class ConditionalKL:
         grad_phi *= inverse_Z[:, None]
         gradient += grad_phi
         gradient += _potential(self._kernel, Y, inverse_Z)[1]
-        # The attraction's affinities hold every pair in both directions, so the cross entropy is half of its sum.
+        # The attraction sums over p_{j|i} + p_{i|j} for both directions of each pair, which is twice the cross entropy.
         cross *= 0.5
         cost = float(self._negative_entropy + cross + np.log(Z).sum()) if with_cost else math.nan
         return Evaluation(gradient, curvature, cost, cost + (exaggeration - 1.0) * cross)
 
     def point_costs(self, Y: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return each point's own cost, an array of shape (n,)."""
+        """Return the cost of each point, a float64 array of shape (n,)."""
         p = self._affinities
-        attraction = Attraction(p, self._similarity, self._workers, self._kernel.dtype)  # without the symmetric p_{i|j}
+        # The cost of point i has its own p_{j|i} only, without the p_{i|j} of the symmetric attraction.
+        attraction = Attraction(p, self._similarity, self._workers, self._kernel.dtype)
         attraction(Y, with_cost=True)
         self._kernel.set_points(Y)
         Z = _potential(self._kernel, Y)[0]

@@ -1,12 +1,16 @@
-r"""Gradient descent with momentum and gains; knows arrays only, nothing of embeddings.
+r"""Gradient descent with momentum and gains, for any objective that returns a gradient.
+
+An iteration changes the embedding Y, the velocity v and the gain of each coordinate:
 
     gain   ← gain + 0.2  where gradient and velocity point in opposite directions,  0.8 gain  elsewhere
     v      ← momentum · v − rate · gain · ∂C/∂Y
     Y      ← Y + v, centered
 
-The gains are the delta-bar-delta rule of Jacobs (1988), as in van der Maaten & Hinton (2008, section 3.4). The rate is
-a number, or a number over the curvature that the objective states for each point: the steps are then those of Jacobi's
-method, do not depend on the scales of affinities and exaggeration, and are shorter where the attraction is stiff.
+The gains follow the delta-bar-delta rule of Jacobs (1988), as in van der Maaten & Hinton (2008, section 3.4).
+
+The rate is the learning rate, or for relative steps the learning rate divided by the curvature of each point, which the
+objective returns, as in Jacobi's method. Relative steps do not depend on the scales of the affinities and of the
+exaggeration, and are shorter where the attraction is stiff.
 """
 
 from __future__ import annotations
@@ -31,12 +35,13 @@ GAIN_INCREASE = 0.2
 GAIN_DECREASE = 0.8
 MIN_GAIN = 0.01
 CHECK_EVERY = 50
-LARGEST = 1e18  # coordinates beyond it have squared distances that overflow in float32, in which costs are computed
-STEP_COST = 4  # elementary operations of a step, per coordinate
+# The largest coordinate. Squared distances of points beyond it would overflow in float32, in which costs are computed.
+LARGEST = 1e18
+STEP_COST = 4  # the number of elementary operations of a step for one coordinate, roughly
 
 
 class Objective(Protocol):
-    """A function to minimize, with its gradient, of n points with d components.
+    """The contract of an objective: a function of n points with d components to minimize, with its gradient.
 
     Examples
     --------
@@ -54,25 +59,40 @@ class Objective(Protocol):
     """
 
     gradient_scale: float
-    """The factor by which the Frobenius norm of the gradient does not depend on n."""
+    """The factor for the Frobenius norm of the gradient that makes this norm comparable between numbers n of points."""
 
     def __call__(self, Y: NDArray[np.float64], exaggeration: float = 1.0, with_cost: bool = False) -> Evaluation:
-        """Evaluate at Y; the next call may reuse the arrays of the result."""
+        """Return gradient, curvature and costs at an embedding.
+
+        Parameters
+        ----------
+        Y : ndarray of shape (n, d), float64
+            The embedding.
+        exaggeration : float, default=1.0
+            The factor on the attraction.
+        with_cost : bool, default=False
+            Whether to compute the costs, which are NaN otherwise.
+
+        Returns
+        -------
+        evaluation : Evaluation
+            The result. The next call may overwrite its arrays.
+        """
 
 
 class Evaluation(NamedTuple):
-    """What an objective returns.
+    """The value of an objective: gradient, curvature and costs at an embedding.
 
     Parameters
     ----------
-    gradient : ndarray of shape (n, d)
+    gradient : ndarray of shape (n, d), float64
         The gradient of the exaggerated cost.
-    curvature : ndarray of shape (n,)
-        The stiffness of each point, above 0: relative steps are divided by it.
+    curvature : ndarray of shape (n,), float64
+        The stiffness of the attraction of each point, above 0, by which relative steps are divided.
     cost : float
-        The cost without exaggeration, NaN if no cost was asked for.
+        The cost without exaggeration, or NaN if no cost was computed.
     exaggerated : float
-        The exaggerated cost, NaN if no cost was asked for.
+        The exaggerated cost, or NaN if no cost was computed.
     """
 
     gradient: NDArray[np.float64]
@@ -82,26 +102,26 @@ class Evaluation(NamedTuple):
 
 
 class Phase(NamedTuple):
-    """A stretch of iterations with constant settings.
+    """A number of iterations with constant settings.
 
     Parameters
     ----------
     n_iter : int
-        Iterations. Only the last phase may end earlier.
+        The number of iterations. Only the last phase may end before.
     exaggeration : float
-        Factor on the attraction.
+        The factor on the attraction.
     momentum : float
-        Fraction of the velocity that is kept.
+        The fraction of the velocity that is kept in each iteration, from 0 to 1.
     learning_rate : float
-        Step per unit of gradient, or, if ``relative``, of gradient over curvature.
+        The step for a gradient of 1, or, if ``relative``, for a gradient that is equal to the curvature.
     relative : bool, default=False
-        Whether the steps are relative to the curvature.
+        Whether the step of each point is divided by the curvature of the point.
     largest_gain : float, default=inf
-        The largest gain of a coordinate. Relative steps need a bound, and have no wrong scale that gains must correct.
+        The largest gain of a coordinate. Relative steps are stable only if the gains are bounded.
 
     Examples
     --------
-    Early exaggeration, and what comes after it:
+    A phase of early exaggeration, and the phase after it:
 
     >>> from sktsne.optimizer import Phase
     >>> phases = [Phase(50, 12.0, 0.9, 1.75, relative=True), Phase(950, 1.0, 0.9, 1.75, relative=True)]
@@ -118,16 +138,27 @@ class Phase(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """Where the optimization stands, for `~sktsne.optimizer.minimize` to report, with the scaled norm.
+    """The state of an optimization that `~sktsne.optimizer.minimize` passes to ``report``.
+
+    Parameters
+    ----------
+    iteration : int
+        The number of iterations done.
+    cost : float
+        The cost without exaggeration.
+    gradient_norm : float
+        The Frobenius norm of the gradient, times the ``gradient_scale`` of the objective.
+    state : State
+        The embedding, and everything else that is needed to continue.
 
     Examples
     --------
-    `minimize` passes it to ``report``:
+    A report that ends the optimization as soon as the cost is below 0.5:
 
     >>> import numpy as np
     >>> from sktsne.optimizer import Progress, State
     >>> def report(progress):
-    ...     return progress.cost < 0.5  # ends the optimization
+    ...     return progress.cost < 0.5
     >>> report(Progress(50, 0.3, 1e-3, State.at(np.zeros((2, 1)))))
     True
     """
@@ -139,7 +170,21 @@ class Progress(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What an optimization returns: the embedding, its cost and scaled gradient norm, iterations done, why it ended.
+    """The result of an optimization.
+
+    Parameters
+    ----------
+    Y : ndarray of shape (n, d), float64
+        The centered embedding.
+    cost : float
+        The cost of the embedding, without exaggeration.
+    gradient_norm : float
+        The Frobenius norm of the gradient, times the ``gradient_scale`` of the objective.
+    n_iter : int
+        The number of iterations done.
+    reason : str
+        Why the optimization ended: "max_iter" after all iterations of all phases, "min_grad_norm" or
+        "n_iter_without_progress" when one of these criteria was met, or "report" when ``report`` returned True.
 
     Examples
     --------
@@ -159,20 +204,20 @@ class Result(NamedTuple):
 
 @dataclass
 class State:
-    """All that an optimization needs to continue with the same iterations, to the last bit.
+    """Everything that an optimization needs to continue exactly as it would have without interruption.
 
     Parameters
     ----------
-    Y : ndarray of shape (n, d)
-        The embedding, not centered yet after the last step.
-    velocity, gain : ndarray of shape (n, d)
-        The last step, and the factors on the rate.
-    shift : ndarray of shape (d,)
+    Y : ndarray of shape (n, d), float64
+        The embedding, not yet centered after the last step.
+    velocity, gain : ndarray of shape (n, d), float64
+        The velocity, which is the last step, and the gains of the coordinates.
+    shift : ndarray of shape (d,), float64
         The center of Y, which the next step subtracts.
     iteration : int
-        Iterations done.
+        The number of iterations done.
     best_cost : float
-        The exaggerated cost at the last progress, a fall by more than ``tol``.
+        The exaggerated cost at the last check that found progress, or infinity before the first check.
     best_iteration : int
         The iteration of ``best_cost``.
     """
@@ -187,14 +232,14 @@ class State:
 
     @classmethod
     def at(cls, Y: NDArray[np.float64]) -> State:
-        """Return the state of rest at an embedding, which is copied."""
+        """Return the state at the start of an optimization from an embedding, which is copied and centered."""
         Y = as_floats("Y", Y, ("n", "d"), empty=False).copy()
-        with np.errstate(all="ignore"):  # a mean that overflows is a divergence
+        with np.errstate(all="ignore"):  # a mean that overflows is reported as a divergence
             Y -= Y.mean(axis=0)
         return cls(Y, np.zeros_like(Y), np.ones_like(Y), np.zeros(Y.shape[1]))
 
     def copy(self) -> State:
-        """Return a copy that the optimization does not change."""
+        """Return a copy with arrays of its own, which the optimization does not change."""
         return replace(
             self, Y=self.Y.copy(), velocity=self.velocity.copy(), gain=self.gain.copy(), shift=self.shift.copy()
         )
@@ -218,7 +263,16 @@ def descend_reference(
     start: int,
     stop: int,
 ) -> NDArray[np.float64]:
-    """Change rows ``start`` to ``stop`` of Y, ``velocity`` and ``gain`` in place; return the sum of these rows of Y."""
+    """Take one step with rows ``start`` to ``stop`` of Y, ``velocity`` and ``gain``, in place.
+
+    A gain grows by ``increase`` or is multiplied by ``decrease``, and stays between ``least`` and ``largest``. A step
+    longer than ``max_step`` is shortened to this length. ``shift`` is subtracted from the rows of Y.
+
+    Returns
+    -------
+    total : ndarray of shape (d,), float64
+        The sum of these rows of Y, from which the center of Y follows.
+    """
     rows = slice(start, stop)
     g, v = gradient[rows], velocity[rows]
     rate = learning_rate / curvature[rows, None] if relative else learning_rate
@@ -232,7 +286,7 @@ def descend_reference(
 
 
 def _norm(gradient: NDArray[np.float64]) -> float:
-    """Return the Frobenius norm, summed by one thread: when a fit stops must not depend on the number of threads."""
+    """Return the Frobenius norm, summed in one thread, because the end of a fit must not depend on n_jobs."""
     return math.sqrt(np.sum(gradient * gradient))
 
 
@@ -250,48 +304,51 @@ def minimize(
     report_every: int = CHECK_EVERY,
     until: int | None = None,
 ) -> Result:
-    """Minimize an objective from ``start``, phase by phase.
+    """Minimize an objective by gradient descent from ``start``, phase by phase.
 
-    Only the last phase may end early, which is checked every 50 iterations: when the gradient has vanished, or when the
-    exaggerated cost has fallen by less than ``tol`` times the true cost in ``n_iter_without_progress`` iterations.
+    Only the last phase may end early. Every 50 iterations the optimizer checks two criteria, and ends when the gradient
+    has vanished, or when the exaggerated cost has not fallen by more than ``tol`` times the cost without exaggeration
+    for ``n_iter_without_progress`` iterations.
 
     Parameters
     ----------
     objective : Objective
-        Gradient and cost.
+        The function to minimize.
     start : ndarray of shape (n, d), float64, or State
-        The start, which is not changed; or the state to continue from, which is changed.
+        The embedding to start from, which is not changed; or the state to continue from, which is changed.
     phases : sequence of Phase
-        The phases in their order, counted from iteration 0 even if ``start`` is a later state.
+        The phases in their order. They begin at iteration 0 even if ``start`` is a later state.
     n_iter_without_progress : int, default=50
-        Iterations of the last phase in which the cost must fall.
+        The number of iterations of the last phase without progress after which the optimization ends. Because progress
+        is checked every 50 iterations, the number is in effect rounded up to a multiple of 50.
     tol : float, default=1e-6
-        The fraction of the true cost by which the cost must fall.
+        The fraction of the cost by which the exaggerated cost must fall to count as progress.
     min_grad_norm : float, default=1e-7
         The gradient has vanished when its norm times ``objective.gradient_scale`` is at most ``min_grad_norm`` times
-        the root mean square distance of the points from their center. The rule is relative because all points close
-        together are near a saddle point, where the gradient is small because the map is.
+        the root mean square distance of the points from their center. The criterion is relative to this distance
+        because a very small map has a small gradient, too, although it is near a saddle point and not at a minimum.
     max_step_norm : float, default=inf
         The largest distance by which a point moves in an iteration, before the map is centered.
     workers : Workers, default=None
-        The threads to use; ``None`` is the calling thread.
+        The threads to use. ``None`` uses the calling thread only.
     report : callable, default=None
-        Called with a Progress every 50 and every ``report_every`` iterations; ends the optimization by returning True.
-        It may evaluate the objective.
+        A function that is called with a Progress every 50 iterations, and every ``report_every`` iterations. The
+        optimization ends if the function returns True. The function may evaluate the objective.
     report_every : int, default=50
-        Iterations between further calls of ``report``.
+        The number of iterations between additional calls of ``report``.
     until : int, default=None
-        The iteration before which to stop, if the phases have more; a later call continues from the state.
+        The number of the iteration before which the optimization stops, if the phases have more iterations. A later
+        call continues from the state.
 
     Returns
     -------
     result : Result
-        The centered embedding, with its cost and gradient norm.
+        The centered embedding, its cost, and why the optimization ended.
 
     Raises
     ------
     FloatingPointError
-        If the optimization diverges: cost or embedding are not finite any more.
+        If the optimization diverges, which means that the cost or the embedding is no longer finite.
     TypeError, ValueError
         If an argument is out of its range, or the objective returns arrays of other shapes.
 
@@ -335,17 +392,17 @@ def minimize(
         last = state.iteration >= early
         if state.iteration == early:
             state.best_cost, state.best_iteration = math.inf, state.iteration
-        with np.errstate(all="ignore"):  # a divergence is detected and raised below
+        with np.errstate(all="ignore"):  # a divergence raises an error below
             try:
                 gradient, curvature, cost, minimized = _evaluate(objective, Y, phase.exaggeration, due)
-            except FloatingPointError as error:  # the map is too wide for the kernel
+            except FloatingPointError as error:  # kernels raise this error for a map that is too wide
                 raise _divergence(state.iteration, phase) from error
             norm = _norm(gradient) * objective.gradient_scale if due else 0.0
         if due:
             if not math.isfinite(cost + norm):
                 raise _divergence(state.iteration, phase)
             if report:
-                # The report may evaluate the objective, whose next call may reuse its arrays.
+                # The report may evaluate the objective, which may then overwrite the arrays of the evaluation.
                 gradient, curvature = gradient.copy(), curvature.copy()
                 if check_stop(f"report == {report!r}", report(Progress(state.iteration, cost, norm, state))):
                     reason = "report"
@@ -361,7 +418,7 @@ def minimize(
             GAIN_DECREASE, MIN_GAIN, phase.largest_gain, max_step_norm, shift, Y, velocity, gain,
         )  # fmt: skip
         with np.errstate(all="ignore"):
-            # The next step subtracts the center, because it goes through the points anyway.
+            # The map is centered in the next step, which reads and writes all points anyway.
             state.shift = shift = sum(workers.run(step, n, STEP_COST * d)) / n
         if not np.isfinite(shift).all():
             raise _divergence(state.iteration, phase)
@@ -387,7 +444,11 @@ def _reason_to_end(
     tol: float,
     min_grad_norm: float,
 ) -> str | None:
-    """Return why the ``last`` phase ends at a check, or None if it goes on, and note the best cost in the state."""
+    """Return why the optimization ends at a check, or None if it continues, and keep the best cost in the state.
+
+    ``last`` tells whether the last phase is running, ``cost`` is the cost without exaggeration, and ``minimized`` the
+    exaggerated cost.
+    """
     if last and norm <= min_grad_norm * _extent(state.Y):
         return "min_grad_norm"
     if state.best_cost == math.inf or state.best_cost - minimized > tol * abs(cost):
@@ -398,7 +459,7 @@ def _reason_to_end(
 
 
 def _check_phases(phases: Any) -> None:
-    """Raise unless there are phases, and each has numbers that the optimization can do with."""
+    """Raise unless ``phases`` is a sequence of at least one Phase whose numbers are all in their ranges."""
     if not isinstance(phases, Sequence) or len(phases) == 0:
         raise TypeError(f"phases == {phases!r}, must be a sequence of at least one Phase.")
     for phase in phases:
@@ -413,7 +474,7 @@ def _check_phases(phases: Any) -> None:
 def _arrays(
     state: State, phases: Sequence[Phase], shape: tuple[int | str, ...] = ("n", "d")
 ) -> list[NDArray[np.float64]]:
-    """Return ``Y``, ``velocity``, ``gain`` and ``shift`` of a state as compiled loops read and change them."""
+    """Return the arrays Y, velocity, gain and shift of a state, C-contiguous and writable, after checking the state."""
     check_number("iteration of the state", state.iteration, Integral, 0, sys.maxsize)
     check_number("best_iteration of the state", state.best_iteration, Integral, 0, sys.maxsize)
     check_number("best_cost of the state", state.best_cost, Real, -math.inf, infinite=True)
@@ -421,7 +482,7 @@ def _arrays(
     for name, wanted in ("Y", shape), ("velocity", shape), ("gain", shape), ("shift", shape[1:]):
         given = getattr(state, name)
         array = as_floats(f"{name} of the state", given, wanted, finite=False)
-        # The optimization changes the arrays of a state, and nothing else that may share its memory with one.
+        # An array that had to be converted is copied, because it may share its memory with an array of the user's.
         setattr(state, name, array if array is given and array.flags.writeable else array.copy())
     if not np.isfinite(state.Y).all():
         raise _divergence(state.iteration, next(_iterations(phases, state.iteration), phases[-1]))
@@ -429,7 +490,7 @@ def _arrays(
 
 
 def _evaluate(objective: Objective, Y: NDArray[np.float64], exaggeration: float, with_cost: bool) -> Evaluation:
-    """Return what an objective returns, as compiled loops rely on it, whoever wrote the objective."""
+    """Return the value of an objective after checking its arrays and numbers, because users can write objectives."""
     name, result = type(objective).__name__, objective(Y, exaggeration, with_cost=with_cost)
     if not isinstance(result, tuple) or len(result) != len(Evaluation._fields):
         raise TypeError(f"{name} must return an Evaluation, got {type(result).__name__}.")
@@ -453,11 +514,12 @@ def _iterations(phases: Sequence[Phase], first: int, until: int | None = None) -
 
 
 def _extent(Y: NDArray[np.float64]) -> float:
-    """Return the root mean square of the points' distances from the origin."""
+    """Return the root mean square distance of the points from the origin."""
     return math.sqrt(np.mean(Y * Y) * Y.shape[1])
 
 
 def _divergence(iteration: int, phase: Phase) -> FloatingPointError:
+    """Return the error of a divergence, with advice that fits the steps of the phase."""
     if phase.relative:
         advice = "The start may be too wide: sktsne.initialization.rescale(init) makes it narrow."
     else:

@@ -1,8 +1,8 @@
-"""Threads over blocks of rows, with results that do not depend on the number of threads.
+"""Threads that work on blocks of rows, with results that do not depend on the number of threads.
 
-The rows are cut into blocks whose boundaries depend on the problem only. Threads take whole blocks in any order, and
-the results of the blocks come back in block order, so a sum over the results is the same, bit for bit, for any number
-of threads.
+The rows are divided into blocks whose boundaries depend on the problem, not on the number of threads. Threads take
+whole blocks in any order, and the results are returned in the order of the blocks. Therefore a sum over the results is
+the same, to the last bit, for any number of threads.
 """
 
 from __future__ import annotations
@@ -22,25 +22,26 @@ import joblib
 from ._checks import check_number
 from ._process import openmp_on_one_thread, tell_of_forks
 
-# Elementary operations of a block, some 0.1 ms of compiled code: much more than handing out a block costs, and little
-# enough for all threads to finish at about the same time.
+# The number of elementary operations of a block, which take about 0.1 ms of compiled code. This is much longer than a
+# thread needs to take a block, and short enough for all threads to finish at about the same time.
 BLOCK_COST = 100_000
-MAX_BLOCKS = 128
-# Waking a thread and waiting for it takes some 0.1 ms, so the calling thread does less work than this alone.
+MAX_BLOCKS = 128  # of a problem
+# Waking a thread and waiting for it takes about 0.1 ms. Work with fewer elementary operations than this is done by the
+# calling thread alone.
 THREADED_COST = 400_000
 
 
 def effective_n_threads(n_jobs: int | None) -> int:
-    """Return the number of threads that ``n_jobs`` stands for, here and now.
+    """Return the number of threads that ``n_jobs`` stands for in the calling thread.
 
     Parameters
     ----------
     n_jobs : int or None
-        An integer follows joblib: -1 is every core, -2 all but one. ``None`` is every core that this process
-        may use (affinity and container limits count), at most ``OMP_NUM_THREADS`` where that is set: joblib and
-        Dask set it in their worker processes, so that workers together use each core once. In a joblib worker
-        without that limit (its threads), in a task of Dask without it, and where joblib's backend is "sequential",
-        ``None`` is 1.
+        An integer means what it means in joblib: -1 is every core, -2 is all cores but one. ``None`` is every core that
+        this process may use under its affinity and the limits of its container, but at most the environment variable
+        ``OMP_NUM_THREADS``. joblib and Dask set this variable in their worker processes, so that all workers together
+        use each core once. ``None`` is 1 where joblib's backend is "sequential", and in a worker thread of joblib or a
+        task of Dask if the variable is not set.
 
     Returns
     -------
@@ -52,8 +53,9 @@ def effective_n_threads(n_jobs: int | None) -> int:
     if n_jobs is not None:
         most = n_jobs if n_jobs > 0 else n_cores + 1 + n_jobs
         if isinstance(backend, joblib.parallel.LokyBackend) and not backend.nesting_level:
-            return max(1, most)  # effective_n_jobs would ask whether processes are possible, and threads always are
-        # Dask's backend answers with the cores of the cluster, whatever it is asked.
+            # effective_n_jobs would also check whether new processes are possible, which threads do not need.
+            return max(1, most)
+        # Dask's backend returns the number of cores of the cluster for every n_jobs, so `most` limits it.
         return max(1, min(most, int(joblib.effective_n_jobs(n_jobs))))
     if isinstance(backend, joblib.parallel.SequentialBackend):
         return 1
@@ -76,14 +78,15 @@ def _in_task_of_dask() -> bool:
 
 
 class Workers:
-    """Threads that run a function of a row range on blocks of rows, to be used as a context manager.
+    """Run a function on blocks of rows in several threads.
 
-    Several threads may be in the context at a time; when the last one leaves, the threads of the context end.
+    Use the object as a context manager. Several threads may enter the context at the same time. When the last of them
+    leaves it, the threads that the object has started end.
 
     Parameters
     ----------
     n_threads : int, default=1
-        How many threads work, the calling one included.
+        The number of threads that work, including the calling thread.
 
     Examples
     --------
@@ -110,16 +113,16 @@ class Workers:
         Parameters
         ----------
         function : callable
-            Must be free of side effects outside its rows, and should release the GIL.
+            The function, which must not have side effects outside its rows, and should release the GIL.
         n_rows : int
             The number of rows, which may be 0.
         row_cost : int
-            Elementary operations per row, roughly, which set the size of a block.
+            The number of elementary operations for a row, roughly, from which the size of a block follows.
 
         Returns
         -------
         results : list
-            What the calls returned, in the order of the rows.
+            The results of the calls, in the order of the rows.
         """
         size = max(1, BLOCK_COST // max(1, row_cost), -(-n_rows // MAX_BLOCKS))
         return self._run_blocks(function, n_rows, size, n_rows * row_cost)
@@ -127,27 +130,31 @@ class Workers:
     def divide(self, function: Callable[[int, int], Any], n_rows: int, cost: int) -> None:
         """Call ``function(start, stop)`` for one block of rows per thread.
 
-        For a function that reads all of its input for every block, and whose result does not depend on where the blocks
-        end.
+        This is for a function that reads its whole input for every block, so that few blocks are faster. Its result
+        must not depend on the boundaries of the blocks, because these depend on the number of threads.
 
         Parameters
         ----------
         function : callable
-            Must be free of side effects outside its rows, and should release the GIL.
+            The function, which must not have side effects outside its rows, and should release the GIL.
         n_rows : int
             The number of rows.
         cost : int
-            Elementary operations of all rows together, roughly.
+            The number of elementary operations for all rows together, roughly.
         """
         self._run_blocks(function, n_rows, max(1, -(-n_rows // self.n_threads)), cost)
 
     def run_blocks(self, function: Callable[[int, int], Any], n_rows: int, size: int) -> list[Any]:
-        """Call ``function(start, stop)`` for blocks of ``size`` rows (the last may be shorter), each worth a thread."""
+        """Call ``function(start, stop)`` for blocks of ``size`` rows, each of which is enough work for a thread.
+
+        The last block may have fewer rows. The results are returned in the order of the rows.
+        """
         return self._run_blocks(function, n_rows, size, THREADED_COST)
 
     def _run_blocks(self, function: Callable[[int, int], Any], n_rows: int, size: int, cost: int) -> list[Any]:
+        """Call ``function`` for blocks of ``size`` rows, in one thread if all rows together cost too little."""
         blocks = [(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
-        n_threads = self.n_threads  # once: another thread may set it
+        n_threads = self.n_threads  # read once, because another thread may change the attribute
         if n_threads == 1 or len(blocks) < 2 or cost < THREADED_COST:
             return [function(*block) for block in blocks]
         results: list[Any] = [None] * len(blocks)
@@ -169,7 +176,7 @@ class Workers:
         try:
             work()
         finally:
-            todo.clear()  # after an exception here, no block is begun any more
+            todo.clear()  # after an exception in this thread, the others begin no further block
             for future in futures:
                 future.result()
         return results
@@ -192,6 +199,6 @@ class Workers:
             pool.shutdown()
 
     def after_fork(self) -> None:
-        """Forget, in a forked process, the threads that only the parent process has."""
+        """Remove, in a forked process, the threads and the lock that belong to the parent process."""
         self._lock, self._pool = Lock(), None
         self._users = [user for user in self._users if user == get_ident()]

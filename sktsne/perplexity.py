@@ -1,16 +1,17 @@
-r"""The search for each row's precision: conditional probabilities of a given perplexity.
+r"""Conditional probabilities of a given perplexity: the search for the precision β_i of each row.
 
     p_{j|i} = exp(−β_i δ_ij²) / Σ_{k≠i} exp(−β_i δ_ik²),   p_{i|i} = 0
     H_i     = −Σ_j p_{j|i} log p_{j|i} = log(perplexity)                    (defines β_i)
 
-With t = log β, S = Σ exp(−β D) and D = δ² (shifted and scaled at will, β makes up for it):
+(Hinton & Roweis 2002, section 2; van der Maaten & Hinton 2008, eq. 1). With t = log β, D = δ² and S = Σ exp(−βD):
 
     H = log S + ⟨x⟩          dH/dt = −Var(x) ≤ 0          d²H/dt² = −2 Var(x) + ⟨(x − ⟨x⟩)³⟩,   x = βD
 
-so H falls from the log of the number of neighbors to the log of the number of nearest ones, and Halley's method on t
-inside a bracket finds the root (Hinton & Roweis 2002, section 2; van der Maaten & Hinton 2008, eq. 1). The third moment
-costs little beside the exponentials, and saves half of Newton's steps or more: from the same start, three steps reach
-1e-5 for 99 % of the rows of nearest neighbors, where Newton's method takes five to seven.
+where ⟨·⟩ is the mean under p. D may be shifted and scaled, because shifts do not change p and β makes up for the scale.
+As t grows, the entropy H falls from the logarithm of the number of neighbors to the logarithm of the number of nearest
+neighbors at equal distances. Halley's method on t, inside a bracket, finds the root. The third moment that it needs
+costs little beside the exponentials and saves at least half of the steps: from the same start, Halley's method reaches
+an error of 1e-5 in three steps for 99 % of the rows of nearest neighbors, Newton's method in five to seven.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ from ._row_errors import RowError
 from .parallel import Workers
 from .similarities import MAX_EXPONENT
 
-# Error of the logarithm of the perplexity. Users are promised 1e-5. The last step cubes the error, so that 1e-8 costs a
-# fraction of a step more, and results do not depend on when exactly the search stopped.
+# The largest error of the logarithm of the perplexity. Users are promised 1e-5. Because the last step cubes the error,
+# 1e-8 costs a fraction of a step more, and the results hardly depend on the step at which the search stops.
 TOLERANCE = 1e-8
 MAX_STEPS = 100
 MAX_T = 709.0  # the largest integer at which exp(t) is finite
@@ -45,7 +46,7 @@ def search_precisions_reference(
     start: int,
     stop: int,
 ) -> None:
-    """Fill rows ``start`` to ``stop`` of ``probabilities``."""
+    """Fill rows ``start`` to ``stop`` of ``probabilities`` from the distances; see `conditional_probabilities`."""
     delta = distances[start:stop]
     finite = np.isfinite(delta)
     scale = np.max(delta, axis=1, initial=0.0, where=finite, keepdims=True)
@@ -57,7 +58,7 @@ def search_precisions_reference(
 
     n_finite = np.count_nonzero(finite, axis=1)
     n_nearest = np.count_nonzero(D == 0.0, axis=1)
-    # At the limits of the entropy no precision is small or large enough: rows are uniform over all or over the nearest.
+    # No precision gives an entropy beyond its limits. Such rows are uniform, over all neighbors or over the nearest.
     all_of_them = n_finite <= perplexity
     solvable = ~all_of_them & (n_nearest < perplexity)
     uniform = np.where(all_of_them[:, None], finite, D == 0.0).astype(np.float64)
@@ -73,7 +74,11 @@ def _halley(
     tolerance: float,
     max_steps: int,
 ) -> NDArray[np.float64]:
-    """Return the probabilities of rows that have a root. D is from 0 to 1, infinite for a missing neighbor."""
+    """Return the probabilities of rows whose perplexity can be reached, by Halley's method.
+
+    ``D`` holds squared distances minus the smallest one, scaled to the range from 0 to 1; infinity marks a missing
+    neighbor, and ``finite`` all others.
+    """
     target = np.log(perplexity)
     t = np.log(2.0 * np.sum(finite, axis=1) / np.sum(D, axis=1, where=finite))
     low, high = np.full_like(t, -np.inf), np.full_like(t, np.inf)
@@ -98,7 +103,8 @@ def _halley(
         high[todo] = np.where(gap > 0.0, high[todo], t[todo])
         with np.errstate(divide="ignore", invalid="ignore"):
             move = -2.0 * gap * slope / (2.0 * slope * slope - gap * curvature)
-            # Refused: steps out of the bracket, beyond `reach` or NaN, and a step after one that did not halve the gap.
+            # A step is replaced by a safe one if it is NaN, leaves the bracket or is longer than `reach`, or if the
+            # step before did not halve the gap. The safe step bisects the bracket, or has the length `reach`.
             good = (low[todo] < t[todo] + move) & (t[todo] + move < high[todo])
             good &= (np.abs(move) <= reach[todo]) & (np.abs(gap) <= 0.5 * last_gap[todo])
             middle = 0.5 * (low[todo] + high[todo]) - t[todo]
@@ -112,16 +118,17 @@ def _halley(
 def conditional_probabilities(
     distances: NDArray[np.float64], perplexity: float, workers: Workers
 ) -> NDArray[np.float64]:
-    """Return p_{j|i} over each row's neighbors, with a given perplexity.
+    """Return the conditional probabilities p_{j|i} with a given perplexity.
 
-    Ties limit the perplexity that a row can have: a row with at least ``perplexity`` neighbors at its smallest distance
-    is uniform over these neighbors, a row with at most ``perplexity`` neighbors is uniform over all.
+    Some rows cannot have the perplexity. A row with at least ``perplexity`` neighbors at its smallest distance gets
+    equal probabilities for these neighbors. A row with at most ``perplexity`` neighbors gets equal probabilities for
+    all of its neighbors.
 
     Parameters
     ----------
-    distances : ndarray of shape (n, k)
-        From each row to its neighbors, in any order, not squared and not negative. Infinity marks a neighbor that is
-        missing; every row must have at least one neighbor.
+    distances : ndarray of shape (n, k), float64
+        The distances from each row to its neighbors, in any order, not squared and not negative. Infinity marks a
+        missing neighbor; every row must have at least one neighbor.
     perplexity : float
         The effective number of neighbors, at least 1.
     workers : Workers
@@ -129,8 +136,8 @@ def conditional_probabilities(
 
     Returns
     -------
-    probabilities : ndarray of shape (n, k)
-        Rows sum to 1; missing neighbors have 0.
+    probabilities : ndarray of shape (n, k), float64
+        The probabilities. Each row sums to 1, and missing neighbors have the probability 0.
 
     Raises
     ------
@@ -157,7 +164,10 @@ def conditional_probabilities(
 
 
 def check_neighbor_distances(distances: Any) -> NDArray[np.float64]:
-    """Return distances (n, k) as compiled loops read them; infinity marks a missing neighbor, and no row misses all."""
+    """Return distances of shape (n, k) as a C-contiguous float64 array, after checking them.
+
+    A RowError is raised for a row with a distance that is negative or NaN, or without any finite distance.
+    """
     checked = as_floats("distances", distances, ("n", "k"), finite=False)
     nearest = checked.min(axis=1, initial=math.inf)  # NaN where the row has NaN
     valid = (nearest >= 0.0) & (nearest < math.inf)

@@ -1,19 +1,21 @@
-r"""New points in a map that stays as it is.
+r"""Placement of new points in a fitted map, whose own points do not move.
 
-A new row x has probabilities p_{j|x} over the rows of the fit, and its point y minimizes one row of the cost of SNE,
-with the similarity of the map and the potential φ_1 of its points (the mathematics page, *New points*):
+A new row x has conditional probabilities p_{j|x} over the rows j of the fit. Its point y minimizes one row of the cost
+of SNE, with the similarity of the map and the potential φ_1 of the points of the map (the mathematics page, *New
+points*):
 
-    C_x(y) = Σ_j p_{j|x} log(p_{j|x} / w_j) + log φ_1(y)
-    ∂C_x/∂y = 2 A + ∇φ_1 / φ_1,      A = Σ_j p_{j|x} a_j (y − y_j),   κ = 2 Σ_j p_{j|x} a_j
+    C_x(y)  = Σ_j p_{j|x} log(p_{j|x} / w_j) + log φ_1(y)
+    ∂C_x/∂y = 2 A + ∇φ_1 / φ_1,      A = Σ_j p_{j|x} a_j (y − y_j),      κ = 2 Σ_j p_{j|x} a_j
 
-The map is frozen, so that its potential is prepared once, and every point is placed as if it were alone: it starts at
-the best of its nearest neighbors, and takes steps y ← y − g ∂C_x/∂y / κ, a fixed number of them. A step that does not
-lower the cost is not taken, and the next ones are shorter by the factor g; after one that does they are longer.
-Exaggeration multiplies the sums with p.
+The potential is prepared once for the map. New points do not act on each other, so each is placed as if it were alone.
+A point starts at the one of its nearest neighbors where C_x is smallest, and makes a fixed number of steps
+y ← y − g ∂C_x/∂y / κ. A step that would raise the cost is rejected, and the rate g shrinks. After an accepted step the
+rate grows. Exaggeration multiplies the sums over p.
 
-A fit may end before its map is in balance, and C_x is then least outside the map: while all points are close together,
-attraction and repulsion grow with the distance alike. New rows are placed in such a map with the exaggeration ρ with
-which the map's own attraction A would cancel its repulsion R along R: (ρ A + R) · R = 0.
+A fit may end before attraction and repulsion balance each other in the map. The minimum of C_x is then outside the map,
+because both forces grow alike with the distance as long as all points are close together. In such a map new points are
+placed with an exaggeration ρ. It is the factor with which the attraction A of the map would cancel its repulsion R in
+the direction of R: (ρ A + R) · R = 0.
 """
 
 from __future__ import annotations
@@ -37,28 +39,32 @@ from .optimizer import Objective
 from .parallel import Workers
 from .similarities import similarity_of
 
-# Neighbors whose places are compared for the start. Of MNIST's 10,000 last rows, ten place none better than five do.
+# The number of nearest neighbors whose positions are compared for the start. For the last 10,000 rows of MNIST, ten
+# neighbors give no better positions than five.
 STARTS = 5
-# Ten bring half of the rows of digits to their minima, to 1e-5 of the map's deviation, and sixty 99 %. Between clusters
-# under Gaussians, where log φ is curved the more the farther these are apart, it takes many short ones.
+# The number of steps. On digits, ten steps bring half of the rows to within 1e-5 of their minima, relative to the
+# standard deviation of the map, and sixty steps 99 %. Many short steps are needed between clusters under Gaussians,
+# where the curvature of log φ grows with the distance of the clusters.
 STEPS = 60
-LONGER, SHORTER = 1.5, 0.4
+LONGER, SHORTER = 1.5, 0.4  # the factors on the rate after an accepted and after a rejected step
 LEAST_CURVATURE = 1e-12
-# On eight sets ρ was at most 1.04 times the last exaggeration where the fit ended by itself, and 1.1 to 140 where it
-# ended after one iteration without exaggeration.
+# A map is in balance if ρ is at most this multiple of the exaggeration of the last iteration. On eight data sets the
+# multiple was at most 1.04 where the fit converged, and from 1.1 to 140 where the fit ended after one iteration
+# without exaggeration.
 IN_BALANCE = 1.1
-# With this factor a new point in a narrow map differs from the mean of its neighbors' points by a thousandth of the
-# distance of that mean from the center of the map.
+# The largest ρ. With this factor a new point in a narrow map differs from the mean of its neighbors' points by a
+# thousandth of the distance of this mean from the center of the map.
 LARGEST_EXAGGERATION = 1000.0
-# With coordinates up to this one all weights are above 0.9 in two components, so that forces are nearly proportional to
-# the distance. A random start is in balance without exaggeration, and yet needs a factor of 2 at least: new points are
-# then no farther from the center than twice the mean of their neighbors' points.
+# In a map with coordinates up to this number all weights are above 0.9 in two components, so that forces are nearly
+# proportional to the distance. A random start is in balance without exaggeration, but its new points need a factor of
+# at least 2. Then they are at most twice as far from the center as the mean of their neighbors' points.
 NARROW = 0.1
-# Several threads may place rows in one map, and a kernel that is being prepared is for one of them.
+# Held by the thread that prepares the kernel of a map, because several threads may place rows in the same map.
 _PREPARING = RLock()
 
 
 def _renew_lock() -> None:
+    """Replace the lock in a forked process, where the thread that held it may not exist."""
     global _PREPARING
     _PREPARING = RLock()
 
@@ -72,16 +78,16 @@ def exaggeration_in_balance(objective: Objective, Y: NDArray[np.float64], last: 
     Parameters
     ----------
     objective : Objective
-        What the fit minimized.
-    Y : ndarray of shape (n, d)
-        The map, centered.
+        The objective that the fit minimized.
+    Y : ndarray of shape (n, d), float64
+        The centered map.
     last : float
-        The exaggeration of the fit's last iteration, which is returned for a map in balance.
+        The exaggeration of the last iteration of the fit, which is returned for a map in balance.
 
     Returns
     -------
     exaggeration : float
-        ``last``, or a larger factor.
+        The factor on the attraction of new points: ``last``, or a larger one.
     """
     with np.errstate(all="ignore"):
         repulsion = objective(Y, 0.0).gradient.copy()
@@ -92,18 +98,18 @@ def exaggeration_in_balance(objective: Objective, Y: NDArray[np.float64], last: 
 
 
 class FrozenMap(Caching):
-    """A map for new points.
+    """A fitted map in which new points are placed.
 
     Parameters
     ----------
     embedding : ndarray of shape (n, d)
-        The map, finite.
+        The map, a finite array.
     dof : float
-        Degrees of freedom of its similarity.
+        The degrees of freedom of the similarity of the map.
     factory : callable
-        Makes the kernel of its potential.
+        The factory of the kernel that computes the potential; see `sktsne.kernels.GradientKernel`.
     exaggeration : float, default=1.0
-        Factor on the attraction, at least 1.
+        The factor on the attraction, at least 1.
 
     Examples
     --------
@@ -128,28 +134,31 @@ class FrozenMap(Caching):
 
     @property
     def workers(self) -> Workers:
-        """The threads, which the kernel keeps."""
+        """The threads, which the kernel holds, too."""
         with _PREPARING:
             return self._workers
 
     @cached_property
     def _workers(self) -> Workers:
+        """The threads."""
         return Workers()
 
     @cached_property
     def _points(self) -> NDArray[np.float64]:
-        # Checked again, because the array is the caller's, and this copy is what compiled loops read.
+        """A copy of the map."""
+        # The map is checked again, because the caller may have changed it. Compiled loops read this copy only.
         return as_floats("embedding", self._embedding, ("n", "d"), empty=False).copy()
 
     @cached_property
     def _kernel(self) -> GradientKernel:
+        """The kernel with the points of the map as sources."""
         kernel = make_kernel(self._factory, similarity_of(self._dof), self.workers)
         kernel.set_points(self._points)
         return kernel
 
     @cached_property
     def _log_potential(self) -> NDArray[np.float64]:
-        """The logarithm of φ_1 at the points of the map, their own terms included."""
+        """The logarithm of φ_1 at the points of the map, where each point is included in its own sum."""
         return np.log(potential_of(self._kernel, self._points.shape, at=self._points)[0])
 
     def place(self, probabilities: NDArray[np.float64], indices: NDArray[np.integer]) -> NDArray[np.float64]:
@@ -157,15 +166,16 @@ class FrozenMap(Caching):
 
         Parameters
         ----------
-        probabilities : ndarray of shape (m, k)
-            p_{j|x} for neighbors in the fit, the likeliest first; rows sum to 1, and must have a positive entry.
+        probabilities : ndarray of shape (m, k), float64
+            The probabilities p_{j|x} of the k nearest rows of the fit, the largest first. Each row sums to 1, and has a
+            positive entry.
         indices : ndarray of int of shape (m, k)
-            The neighbors, from 0 to n - 1.
+            The indices of these rows of the fit, from 0 to n - 1.
 
         Returns
         -------
         positions : ndarray of shape (m, d), float64
-            Each independent of the other rows, to the last bit.
+            The positions. The position of a row does not depend on the other rows, to the last bit.
 
         Raises
         ------
@@ -176,8 +186,8 @@ class FrozenMap(Caching):
         if len(probabilities) == 0:
             return np.empty((0, self._points.shape[1]))
         with _PREPARING:
-            log_potential = self._log_potential  # prepares the kernel, before anything else asks for it
-        m, there = len(probabilities), probabilities > 0.0  # zeros may fill up a row to the longest of its batch
+            log_potential = self._log_potential  # prepares the kernel while other threads wait
+        m, there = len(probabilities), probabilities > 0.0  # a row is padded with zeros to the longest row of its batch
         indptr = np.concatenate([[0], np.cumsum(np.count_nonzero(there, axis=1))])
         affinities = csr_array((probabilities[there], indices[there], indptr), shape=(m, len(self._points)))
         attraction = Attraction(affinities, similarity_of(self._dof), self.workers, self._kernel.dtype, self._points)
@@ -190,7 +200,7 @@ class FrozenMap(Caching):
         return self._descend(attraction, start)
 
     def _check_rows(self, probabilities: Any, indices: Any) -> tuple[NDArray[np.float64], NDArray[np.integer]]:
-        """Return the arguments of `place` as it relies on them."""
+        """Return the arguments of `place` after checking them."""
         probabilities = as_floats("probabilities", probabilities, ("m", "k"))
         check_not_negative("probabilities", probabilities)
         empty = ~(probabilities > 0.0).any(axis=1)
@@ -199,16 +209,16 @@ class FrozenMap(Caching):
         return probabilities, as_indices("indices", indices, probabilities.shape, len(self._points))
 
     def _descend(self, attraction: Attraction, Y: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return minima near ``Y``, where no cost is higher."""
+        """Return positions near the minima of C_x, by gradient descent from ``Y``; no cost is higher than at ``Y``."""
         cost, slope = self._evaluate(attraction, Y)
         rate = np.ones(len(Y))
         for _ in range(STEPS):
             with np.errstate(all="ignore"):
                 trial = Y - rate[:, None] * slope
             reached = np.isfinite(trial).all(axis=1)
-            trial[~reached] = Y[~reached]  # kernels take finite places only
+            trial[~reached] = Y[~reached]  # kernels accept finite positions only
             trial_cost, trial_slope = self._evaluate(attraction, trial)
-            lower = (trial_cost <= cost) & reached  # never by NaN
+            lower = (trial_cost <= cost) & reached  # False where a cost is NaN
             Y = np.where(lower[:, None], trial, Y)
             cost, slope = np.where(lower, trial_cost, cost), np.where(lower[:, None], trial_slope, slope)
             rate *= np.where(lower, LONGER, SHORTER)
@@ -217,7 +227,7 @@ class FrozenMap(Caching):
     def _evaluate(
         self, attraction: Attraction, Y: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return C_x without its constant, and ∂C_x/∂y over κ, for each point."""
+        """Return C_x without its constant Σ p log p, and ∂C_x/∂y divided by κ, for each point."""
         with np.errstate(all="ignore"):
             phi, grad_phi = potential_of(self._kernel, Y.shape, at=Y)
             force, stiffness, _ = attraction(Y, with_cost=True)

@@ -1,4 +1,4 @@
-"""What watches a fit: the contract of callbacks, and a progress bar for long fits.
+"""Callbacks, which watch a fit: their contract, and a progress bar for long fits.
 
 The bar needs tqdm, an optional extra that is imported when a fit begins: ``pip install "sktsne[progress]"``.
 """
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 
 class Callback(Protocol):
-    """What the parameter ``callback`` takes: a function, or an object that is called like one.
+    """The type of the parameter ``callback``: a function, or an object that is called like a function.
 
     A callback may have a method ``stage(name, estimator)`` that returns a context manager. Each stage of the fit, named
     as in ``timings_``, runs in that context.
@@ -34,16 +34,21 @@ class Callback(Protocol):
     """
 
     def __call__(self, iteration: int, cost: float, embedding: NDArray[np.float64]) -> bool | None:
-        """Hear of a fit, and return whether the fit should end.
+        """Receive the state of a running fit, and return True to end the fit.
 
         Parameters
         ----------
         iteration : int
-            Iterations done.
+            The number of iterations done.
         cost : float
-            The cost of the true affinities.
+            The cost in nats, without exaggeration.
         embedding : ndarray of shape (n_samples, n_components)
             A copy of the map.
+
+        Returns
+        -------
+        stop : bool or None
+            Whether the fit should end.
         """
 
 

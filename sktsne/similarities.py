@@ -1,6 +1,6 @@
-r"""Similarities of the embedding: functions of the squared distance r².
+r"""Similarities: how similar two points of the embedding are, as a function of their squared distance r².
 
-Each is a weight ``w(r²)`` with its decay ``a(r²) = -d log w / d r²``:
+A similarity is a weight ``w(r²)`` with its decay ``a(r²) = -d log w / d r²``:
 
 ============ ===================== ==================== =======================================
 Gaussian     ``exp(-r²)``          ``1``                SNE, Hinton & Roweis (2002), without ½
@@ -8,7 +8,8 @@ Student-t    ``(1 + r²/α)^(-α)``   ``1 / (1 + r²/α)``   t-SNE is α = 1, va
                                                         (2008); other α: Kobak et al. (2019)
 ============ ===================== ==================== =======================================
 
-The Gaussian is the limit α → ∞, so ``dof`` (α) alone names a similarity, and compiled code gets nothing else.
+The Gaussian is the limit of Student's t for α → ∞. The degrees of freedom α, called ``dof`` in the code, therefore
+determine a similarity, and are all that compiled code needs.
 """
 
 from __future__ import annotations
@@ -22,16 +23,20 @@ from numpy.typing import NDArray
 
 from ._checks import check_dof, check_number
 
-# exp(-708) is the least integer power of e that is a normal float64. No weight is below it, so Z_i > 0 always.
+# The smallest weight. exp(-708) is the smallest integer power of e that is a normal float64. Because no weight is
+# smaller, the normalization of a point that has another point anywhere is positive.
 MAX_EXPONENT = 708.0
 LEAST_WEIGHT = math.exp(-MAX_EXPONENT)
-# From this many degrees of freedom on, the Gaussian is nearer to Student's t than the rounded power is: 1 + r²/α loses
-# the last digits of r²/α, which changes the weight by about α · 1e-16 of itself, and from α = 1e16 on all digits.
+# From this many degrees of freedom on, the Gaussian is used, because it is nearer to the exact weight of Student's t
+# than the rounded power is. 1 + r²/α loses the last digits of r²/α, which changes the weight by about α · 1e-16 of
+# itself; from α = 1e16 on it loses all digits.
 GAUSSIAN_FROM = 1e9
 
 
 class Similarity(Protocol):
-    """The contract of a similarity, for kernels, attraction and objectives. Arrays keep their shape.
+    """The contract of a similarity, which kernels, attraction and objectives use.
+
+    All methods take an array of squared distances of any shape, and return an array of the same shape.
 
     Examples
     --------
@@ -62,7 +67,7 @@ class Similarity(Protocol):
 class Gaussian:
     """The similarity of SNE, ``w = exp(-r²)`` (Hinton & Roweis 2002, eq. 3 without the factor ½).
 
-    The exponent is bounded at 708, so that weights stay positive.
+    No weight is below exp(-708), so that all weights are positive.
 
     Examples
     --------
@@ -79,7 +84,7 @@ class Gaussian:
         return np.exp(-np.minimum(r2, MAX_EXPONENT))
 
     def decay(self, r2: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return ones: the logarithm of the weight falls linearly in r²."""
+        """Return ones, because -log w is r²."""
         return np.ones_like(r2)
 
     def negative_log_weight(self, r2: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -93,7 +98,7 @@ class StudentT:
     Parameters
     ----------
     dof : float, default=1.0
-        The degrees of freedom α. 1 is t-SNE (van der Maaten & Hinton 2008, eq. 4); smaller values have
+        The degrees of freedom α, above 0. t-SNE has 1 (van der Maaten & Hinton 2008, eq. 4). Smaller values have
         heavier tails (Kobak et al. 2019).
 
     Examples
@@ -124,7 +129,7 @@ class StudentT:
 
 
 def similarity_of(dof: float) -> Similarity:
-    """Return the similarity with ``dof`` degrees of freedom, the Gaussian for infinity and from 1e9.
+    """Return the similarity with ``dof`` degrees of freedom, which is the Gaussian from 1e9 on and for infinity.
 
     Examples
     --------

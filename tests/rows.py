@@ -8,7 +8,7 @@ from sktsne.neighbors import canonical, traits_of
 from sktsne.parallel import Workers
 
 # Under these, rows that are true and false have distances that follow from counts.
-COUNTED = ["dice", "hamming", "jaccard", "matching", "rogerstanimoto", "russellrao", "sokalsneath", "yule"]
+COUNT_METRICS = ["dice", "hamming", "jaccard", "matching", "rogerstanimoto", "russellrao", "sokalsneath", "yule"]
 
 BATCHES = [2, 19, 20, 21, 257]  # matrix products change their ways at some
 

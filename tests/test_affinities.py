@@ -342,5 +342,7 @@ class TestGivenAffinities:
             ConditionalKL.from_given(given_affinities(storage(A)))
         A[:, 5] = 0.0
         A[5, 5] = 1.0
-        with pytest.raises(ValueError, match="affinities='precomputed' X must hold affinities, and row 5 has none"):
+        with pytest.raises(
+            ValueError, match="affinities='precomputed' X must hold affinities, and row 5 has no affinity"
+        ):
             given_affinities(storage(A))

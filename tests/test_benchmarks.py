@@ -39,6 +39,15 @@ def test_the_readmes_table_is_made_from_the_results(page):
     assert table == page.readme_table()
 
 
+@pytest.mark.parametrize("file", ["README.md", "docs/index.rst"])
+def test_the_first_numbers_that_a_reader_sees_are_in_the_readmes_table(page, file):
+    opening = (ROOT / file).read_text(encoding="utf-8").partition("pip install sktsne")[0]
+    numbers = re.findall(r"\d+\.\d+|\d+(?=\s+seconds)", opening)
+    assert len(numbers) == 7
+    for number in numbers:
+        assert re.search(rf"(?<![\d.]){re.escape(number)}(?![\d.])", page.readme_table()), number
+
+
 def test_the_page_has_every_measurement_and_plot(page, tmp_path):
     page.write_page(tmp_path)
     text = (tmp_path / "benchmarks.rst").read_text(encoding="utf-8")

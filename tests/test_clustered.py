@@ -85,7 +85,7 @@ class TestRecall:
     @pytest.mark.parametrize("metric", [*PRODUCTS, *DIRECT, "minkowski"])
     @pytest.mark.parametrize("storage", [np.asarray, csr_array])
     def test_of_metrics(self, metric, storage, rng, monkeypatch):
-        monkeypatch.setattr(clustered, "LARGEST_PART", 1.0)  # lists, even where all pairs would be faster
+        monkeypatch.setattr(clustered, "MAX_PROBED", 1.0)  # lists, even where all pairs would be faster
         params = {"p": 3} if metric == "minkowski" else None
         if storage is csr_array and not traits_of(metric).sparse:
             pytest.skip("not for sparse rows")
@@ -317,7 +317,7 @@ class TestNewRows:
         X, new = blobs(rng), blobs(rng, 50)
         search, _ = fitted(X, 12, "minkowski", {"p": 3})
         expected = search.neighbors_of(new, Workers())
-        with pytest.raises(ValueError, match="minkowski takes no sparse rows"):
+        with pytest.raises(ValueError, match="X is sparse, must be dense for minkowski"):
             search.fit(csr_array(X[:500]), Workers())
         found = search.neighbors_of(new, Workers())
         assert_array_equal(found.indices, expected.indices)

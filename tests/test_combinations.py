@@ -114,8 +114,8 @@ REFUSALS = {
     ),
     "pairs of a graph": (
         TypeError,
-        r"method == 'exact' uses the distances of all pairs, and a sparse precomputed X has only some; method must be "
-        r"'auto', or X dense\.",
+        r"method == 'exact' needs the distances of all pairs of rows, and a sparse precomputed X has only some of "
+        r"them: set method='auto', or pass a dense X\.",
     ),
     "few neighbors": (
         ValueError,
@@ -123,13 +123,13 @@ REFUSALS = {
     ),
     "all pairs": (
         ValueError,
-        r"neighbors == .* finds some of the neighbors, and method == 'exact' takes all pairs: neighbors must be 'auto'",
+        r"neighbors == .* finds only some of the neighbors, and method == 'exact' uses all pairs of rows: neighbors ",
     ),
     "transformer's metric": (ValueError, r"neighbors == KNeighborsTransformer\(\) has a metric of its own, and metric"),
     "no rows by name": (ValueError, r"neighbors == 'clustered' needs rows and a metric by name, and metric == "),
     "nothing left": (
         ValueError,
-        r"affinities == 'precomputed' leaves nothing to metric, metric_params and neighbors, which must keep their ",
+        r"affinities == 'precomputed' does not use metric, metric_params and neighbors, which must keep their ",
     ),
     "exaggeration": (ValueError, r"exaggeration == 0\.5, must be a number at least 1 and finite\."),
     "no affinity": (ValueError, r"With affinities='precomputed' every row of X must have an affinity .* row 3 has no"),

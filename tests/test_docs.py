@@ -12,7 +12,8 @@ from sklearn.utils.estimator_checks import check_estimator
 import sktsne
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = re.findall(r"^   (sktsne\.[\w.]+)$", (DOCS / "api.rst").read_text(encoding="utf-8"), flags=re.MULTILINE)
+API = "".join((DOCS / name).read_text(encoding="utf-8") for name in ("api.rst", "api_parts.rst"))
+PAGES = re.findall(r"^   ~(sktsne\.[\w.]+)$", API, flags=re.MULTILINE)
 
 
 def documented(name):
@@ -27,11 +28,29 @@ def test_every_page_of_the_api_has_an_example(name):
     assert ">>> " in docstring
 
 
+def test_every_name_has_one_page():
+    assert len(PAGES) == len(set(PAGES)) > 50
+
+
 @pytest.mark.parametrize("module", ["sktsne", "sktsne.kernels", "sktsne.metrics", "sktsne.plotting"])
 def test_every_public_name_has_a_page(module):
     pages = [documented(page) for page in PAGES]
     names = set(importlib.import_module(module).__all__) - {"__version__"}
     assert [name for name in names if documented(f"{module}.{name}") not in pages] == []
+
+
+def descriptions(estimator):
+    """Return the description of each parameter in the docstring of an estimator."""
+    parameters = re.search(r"\n-{10}\n(.*?)\n\nAttributes\n", inspect.getdoc(estimator), flags=re.DOTALL)[1]
+    parts = re.split(r"^(\w+) : .*\n", parameters, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def test_both_estimators_describe_shared_parameters_in_the_same_words():
+    tsne, sne = descriptions(sktsne.TSNE), descriptions(sktsne.SNE)
+    assert list(tsne) == list(sne) == list(inspect.signature(sktsne.TSNE).parameters)
+    differ = {name for name, text in tsne.items() if text != sne[name]}
+    assert differ == {"learning_rate", "min_grad_norm", "method", "tol", "affinities", "dof"}
 
 
 @pytest.mark.filterwarnings("ignore:perplexity == 30 needs at least")

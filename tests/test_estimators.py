@@ -393,8 +393,11 @@ class TestWarningsAndErrors:
                 {"neighbors": "clustered", "metric_params": {"p": 3}},
                 r"metric == 'euclidean', metric_params == \{'p': 3\}: euclidean takes no parameters",
             ),
-            ({"neighbors": "clustered", "method": "exact"}, "neighbors == 'clustered' finds some .* == 'exact' takes"),
-            ({"neighbors": KNeighborsTransformer(), "method": "exact"}, "neighbors == KN.* method == 'exact' takes"),
+            (
+                {"neighbors": "clustered", "method": "exact"},
+                "neighbors == 'clustered' finds only some .* == 'exact' uses",
+            ),
+            ({"neighbors": KNeighborsTransformer(), "method": "exact"}, "neighbors == KN.* method == 'exact' uses"),
             ({"neighbors": KNeighborsTransformer(), "metric": "cosine"}, "neighbors == KN.* metric == 'cosine'"),
             (
                 {"neighbors": KNeighborsTransformer(), "metric": "precomputed", "init": "random"},

@@ -400,8 +400,8 @@ def test_quoted_labels_of_csv(labels_of):
         ("x\n$1\n", "line 2, column 1 (x): '$1' is not a number such as 1234.5; --labels or --index"),
         ("a,b\n1,2\n".encode("utf-16-le"), "is not UTF-8 text in line 1; see --encoding utf-16-le"),
         ("a,b\n1,2\n".encode("utf-16-be"), "is not UTF-8 text in line 1; see --encoding utf-16-be"),
-        (b"PK\3\4\0\0", "is compressed and no text"),
-        (gzip.compress(b"a,b\n1,2\n"), "is compressed and no text"),
+        (b"PK\3\4\0\0", "is compressed, not text; save a workbook of Excel as .csv"),
+        (gzip.compress(b"a,b\n1,2\n"), "is compressed, not text; save a workbook of Excel as .csv"),
         ("a;b\n1 234,5;2\n", "line 2, column 1 (a): '1 234,5' is not a number such as 1234.5; separators of thousands"),
     ],
 )  # fmt: skip
@@ -432,7 +432,7 @@ def test_options_that_are_refused(read):
     np.save("in.npy", X)
     for arguments, message in [
         (["--sep", "ab"], "'ab' is neither one character nor tab"),
-        (["--encoding", "foo"], "'foo' is no encoding that Python knows"),
+        (["--encoding", "foo"], "Python knows no encoding 'foo'; examples are utf-8 and cp1252"),
         (["--decimal", ";"], "invalid choice: ';'"),
         (["--sep", ";"], "in.npy: --sep is for text files, .csv and .tsv"),
         (["--no-header"], "in.npy: --header is for text files"),
@@ -590,7 +590,8 @@ def test_index_of_arrays(read):
 def test_missing_extra_names_itself(read, monkeypatch, path, missing):
     monkeypatch.setitem(sys.modules, missing, None)
     _, err = read(path, b"1,2\n3,4\n")
-    assert f'{path}: needs {missing}, pip install "sktsne[files]" gets it' in err
+    commands = 'pip install "sktsne[files]" installs it, and pipx run --spec "sktsne[files]" sktsne runs with it'
+    assert f"{path}: needs {missing}; {commands}" in err
     np.save("in.npy", X)
     rows, err = read("in.npy", None, "-o", f"out{path[2:]}")
     assert (rows is None) == (path != "in.csv")

@@ -218,7 +218,7 @@ def test_many_classes_have_colors_and_names_in_the_map(rng, page, n_classes, col
 
 def test_more_points_than_can_be_shown_are_a_sample(rng, page):
     Y = np.arange(200_010)[:, None] * np.ones(2)
-    with pytest.warns(UserWarning, match="of 200010 points, the plot shows a random sample of 200000"):
+    with pytest.warns(UserWarning, match="the plot shows a random sample of 200000 of the 200010 points"):
         EmbeddingDisplay(Y).to_html(page)
     data = content(page).select_one({"type": bokeh.models.ColumnDataSource}).data
     assert len(data["x"]) == 200_000

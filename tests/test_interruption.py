@@ -16,7 +16,7 @@ from registries import KERNELS
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from sktsne import SNE, TSNE
+from sktsne import SNE, TSNE, _base
 from sktsne._memory import estimated_memory
 from sktsne.kernels import ExactKernel
 
@@ -49,6 +49,25 @@ def test_a_fit_in_two_halves_equals_one(estimator, method, half, X, fit_at_once)
     assert twice.n_iter_ == 159
     assert_array_equal(twice.embedding_, once.embedding_)
     assert twice.kl_divergence_ == once.kl_divergence_
+
+
+@pytest.mark.parametrize("early", [0, 51, 100])
+@pytest.mark.parametrize("half", [37, 51, 100, 150])
+def test_points_that_are_put_in_a_new_order(half, early, X, monkeypatch):
+    """Large fits renew the order of their points when early exaggeration ends."""
+    params = {"max_iter": 160, "early_exaggeration_iter": early, "init": "random", "method": "fft", **LONG}
+    kept = TSNE(**params).fit(X)
+    monkeypatch.setattr(_base, "POINTS_TO_ARRANGE", 300)
+    orders = []
+    arrange = _base.Points.arrange
+    monkeypatch.setattr(_base.Points, "arrange", lambda self: (arrange(self), orders.append(self.order)))
+    once = TSNE(**params).fit(X)
+    assert len(orders) == 1
+    assert sorted(orders[0]) == list(range(300))
+    assert abs(once.kl_divergence_ - kept.kl_divergence_) < 0.05 * kept.kl_divergence_  # rounding decides on the rest
+    twice = TSNE(**{**params, "max_iter": half}, warm_start=True, n_jobs=2).fit(X).set_params(max_iter=160).fit(X)
+    assert_array_equal(twice.embedding_, once.embedding_)
+    assert_array_equal(twice.transform(X[:3] + 0.25), once.transform(X[:3] + 0.25))
 
 
 def test_stopping_rules_see_both_halves(X):
@@ -157,7 +176,7 @@ def test_a_checkpoint_of_another_fit_is_refused(X, tmp_path):
             other.fit(rows)
     TSNE(checkpoint=str(path), n_jobs=1, max_iter=70, **LONG).fit(X)
     path.write_bytes(b"PK\x03\x04 not one")
-    with pytest.raises(ValueError, match=r"checkpoint == .*fit\.npz' is there and holds no checkpoint"):
+    with pytest.raises(ValueError, match=r"checkpoint == .*fit\.npz' is a file that holds no checkpoint, delete"):
         TSNE(checkpoint=path, **LONG).fit(X)
 
 
@@ -222,7 +241,7 @@ from pkgutil import resolve_name
 import numpy as np
 from scipy.sparse import diags
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has it ignored in what it runs in the background
-from sktsne import SNE, TSNE
+from sktsne import SNE, TSNE, _base
 from sktsne.affinities import Perplexity
 rng = np.random.default_rng(0)
 def normal(n, n_columns):
@@ -255,7 +274,7 @@ for line in sys.stdin:
 """
 FIT = "interrupt({}(n_jobs=2, {}, random_state=0).fit, normal({}, {}))"
 ENDLESS = "max_iter=10**7, tol=0.0, n_iter_without_progress=10**7"
-BLOCKS = "sktsne.neighbors.exact.neighbors_of_all"
+BLOCKS = "sktsne.neighbors.exact.brute_force_graph"
 LISTS = "sktsne.neighbors.clustered.ClusteredSearch._fit_in_lists"
 DIFFERENCES = (
     "interrupt(TSNE(n_jobs=2, neighbors='exact').fit, 1e-9 * normal(10_000, 60) + rng.integers(0, 2, (10_000, 1)))"
@@ -283,10 +302,10 @@ STAGES = {
     "tree": ("sktsne.neighbors.exact.ExactSearch._kneighbors", FIT.format("TSNE", "neighbors='exact'", 200_000, 5)),
     "function": (BLOCKS, FIT.format("TSNE", "metric=lambda a, b: abs(a - b).max()", 3000, 5)),
     "all pairs": ("sktsne.neighbors.exact.distances_of_all", FIT.format("TSNE", "method='exact'", 5000, 500)),
-    "division": ("sktsne.neighbors.clustered.divided", FIT.format("TSNE", "neighbors='clustered'", 200_000, 60)),
+    "division": ("sktsne.neighbors.clustered.build_lists", FIT.format("TSNE", "neighbors='clustered'", 200_000, 60)),
     "lists": (LISTS, FIT.format("TSNE", "neighbors='clustered'", 200_000, 8)),
     "lists of sums": (LISTS, FIT.format("TSNE", "metric='manhattan'", 60_000, 8)),
-    "differences": ("sktsne.neighbors.all_pairs.resolved", DIFFERENCES),
+    "differences": ("sktsne.neighbors.all_pairs.rerank_ambiguous", DIFFERENCES),
     "affinities": (
         "sktsne._base.conditional_affinities",
         FIT.format("TSNE", "affinities=Perplexity([300.0] * 9)", 4000, 3),
@@ -387,10 +406,10 @@ def test_the_memory_of_a_fit_is_about_what_was_estimated(estimator, X, params, r
 def test_no_fit_that_could_not_fit(monkeypatch, X):
     monkeypatch.setattr("sktsne._memory.available_memory", lambda: 10**6)
     with pytest.raises(
-        MemoryError, match=r"300 samples with 91 neighbors each need about .* GB, and there are 0.001 GB"
+        MemoryError, match=r"300 samples with 91 neighbors each need about .* GB of memory, and 0.001 GB are available"
     ):
         TSNE().fit(X)
-    with pytest.raises(MemoryError, match=r"All pairs of 300 samples need .*method must be another than 'exact'"):
+    with pytest.raises(MemoryError, match=r"All pairs of 300 samples need .*method must not be 'exact'"):
         TSNE(method="exact").fit(X)
     monkeypatch.setattr("sktsne._memory.available_memory", lambda: None)
     TSNE(max_iter=1).fit(X)

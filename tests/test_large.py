@@ -109,7 +109,7 @@ def test_a_sample_is_spread_over_all_rows():
 
 @pytest.mark.parametrize("n_landmarks", [1, 2.5, True, None])
 def test_errors_of_the_number_of_landmarks(n_landmarks, model, rows):
-    with pytest.raises(ValueError, match="number of landmarks must be an integer at least 2, got"):
+    with pytest.raises(ValueError, match="number of landmarks must be an integer of at least 2, got"):
         embed_large(model, rows, n_landmarks=n_landmarks)
 
 
@@ -195,7 +195,7 @@ def test_a_dask_data_frame_keeps_index_and_names(dtype, rows):
 def test_what_is_not_a_matrix_of_dask(model):
     with pytest.raises(TypeError, match="not Delayed"):
         transform_blocks(model, dask.delayed(1))
-    with pytest.raises(ValueError, match="and has 1 dimensions"):
+    with pytest.raises(ValueError, match="X has 1 dimensions, must have 2"):
         transform_blocks(model, da.ones(10))
 
 

@@ -6,6 +6,7 @@ import csv
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -272,7 +273,7 @@ def test_few_rows(run, n_rows):
     np.save("in.npy", X[:n_rows])
     code, out, _ = run("in.npy", "--max-iter", "20")
     assert code == 0
-    assert ("needs 3 rows" if n_rows == 2 else "(1 neighbor)") in report(out)["trustworthiness"]
+    assert ("needs at least 3 rows" if n_rows == 2 else "(1 neighbor)") in report(out)["trustworthiness"]
 
 
 def test_trustworthiness_on_a_sample(run, monkeypatch):
@@ -296,6 +297,21 @@ def test_version_and_help(capsys):
     assert "default: 12, with --sne 4" in text
     assert "--perplexity P effective number of neighbors; default: 30" in text
     assert all(method in text for method in ("auto", "exact", "barnes_hut"))
+
+
+@pytest.mark.parametrize(
+    ("program", "command"),
+    [
+        ("/usr/bin/sktsne", "sktsne"),
+        (r"C:\Scripts\sktsne.exe", "sktsne"),
+        (str(Path(sktsne.__file__).with_name("__main__.py")), "python -m sktsne"),
+    ],
+)
+def test_the_help_names_the_command_that_was_typed(capsys, monkeypatch, program, command):
+    monkeypatch.setattr(sys, "argv", [program, "--help"])
+    with pytest.raises(SystemExit):
+        main()
+    assert capsys.readouterr().out.startswith(f"usage: {command} [-h]")
 
 
 # Errors of use
@@ -362,7 +378,7 @@ def test_bad_npy(refused, array, message):
     ("arrays", "label", "message"),
     [
         ({}, None, "there are no arrays"),
-        ({"a": X, "b": X}, None, "neither an array X nor just one that is 2-D; there are a, b"),
+        ({"a": X, "b": X}, None, "must have an array X, or exactly one 2-D array; there are a, b"),
         ({"a": X[0]}, None, "there are a"),
         ({"X": X[0]}, None, "array X has shape (3,), must be 2-D"),
         ({"X": spoiled(0, 2, np.inf)}, None, "array X, row 1, column 3: inf"),
@@ -370,7 +386,7 @@ def test_bad_npy(refused, array, message):
         ({"X": X, "y": X}, "y", "array y has shape (12, 3), must be (12,)"),
         ({"X": X, "y": np.arange(11)}, "y", "array y has shape (11,), must be (12,)"),
         ({"X": X.astype(object)}, None, "array X holds Python objects, which are not unpickled"),
-        ({"a": X.astype(object)}, None, "neither an array X nor just one that is 2-D; there are a"),
+        ({"a": X.astype(object)}, None, "must have an array X, or exactly one 2-D array; there are a"),
         (
             {"X": X, "y": np.array(SPECIES, dtype=object)},
             "y",
@@ -453,7 +469,7 @@ def test_refused_arguments(refused, directory, arguments, message):
     "option", ["--labels=y", "--index=none", "--sep=;", "--decimal=,", "--header", "--encoding=cp1252"]
 )
 def test_options_of_files_need_data(refused, option):
-    assert f"{option.partition('=')[0]} needs data" in refused(option)
+    assert f"{option.partition('=')[0]} needs a data file" in refused(option)
 
 
 @pytest.mark.parametrize(
@@ -574,7 +590,7 @@ def test_dates_of_a_text_file_are_a_scale_of_colors(run, monkeypatch):
 def test_more_than_three_components(run, directory):
     np.save("in.npy", X)
     code, _, err = run("in.npy", "--components", "4", "--plot", "map.png", *FAST)
-    assert (code, err) == (0, "sktsne: warning: of 4 components, the plot shows the first two\n")
+    assert (code, err) == (0, "sktsne: warning: the plot shows only the first two of 4 components\n")
     assert len(read_rows("embedding.csv")[0]) == 4
     assert (directory / "map.png").exists()
 

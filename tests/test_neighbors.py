@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from rows import COUNTED, brute_force, naive, rows_for
+from rows import COUNT_METRICS, brute_force, naive, rows_for
 from scipy.sparse import coo_array, csc_array, csr_array, csr_matrix
 from scipy.spatial.distance import cdist
 from sklearn.base import BaseEstimator
@@ -30,7 +30,7 @@ def way(request, monkeypatch):
     """Have all distances computed at once, as of few rows, or by blocks of pairs, of which some serve both sides."""
     if request.param != "all at once":
         monkeypatch.setattr(exact, "FEW_ROWS", 0)
-        monkeypatch.setattr(all_pairs, "BLOCK", all_pairs.LEAST_BLOCK)
+        monkeypatch.setattr(all_pairs, "MAX_BLOCK", all_pairs.MIN_BLOCK)
         halves = request.param == "in halves of blocks"
         monkeypatch.setattr(all_pairs, "COLUMNS_TO_TRANSPOSE", 1 if halves else 10**9)
     return request.param
@@ -148,7 +148,7 @@ def test_many_blocks_of_pairs_give_the_same_on_any_threads(metric, n_columns, st
 
 
 @in_every_way
-@pytest.mark.parametrize("metric", COUNTED)
+@pytest.mark.parametrize("metric", COUNT_METRICS)
 @pytest.mark.parametrize("storage", [np.asarray, csr_array])
 def test_rows_that_are_true_and_false(metric, storage, rng):
     if storage is csr_array and metric == "hamming":
@@ -171,7 +171,7 @@ def test_rows_that_are_true_and_false(metric, storage, rng):
 
 
 @in_every_way
-@pytest.mark.parametrize("metric", COUNTED)
+@pytest.mark.parametrize("metric", COUNT_METRICS)
 @pytest.mark.parametrize("storage", [np.asarray, csr_array])
 def test_two_rows_of_which_nothing_is_true_do_not_differ(metric, storage, rng):
     if storage is csr_array and metric == "hamming":
@@ -410,7 +410,7 @@ def test_given_distances_are_no_rows(search):
 
 @pytest.mark.parametrize("search", [lambda X, metric: nearest_neighbors(X, 5, metric), all_distances])
 def test_a_metric_without_sparse_rows_says_which_have_them(search, rng):
-    with pytest.raises(ValueError, match=r"metric == 'chebyshev'.* no sparse rows; .*'cosine'.*'manhattan'.* X dense"):
+    with pytest.raises(ValueError, match=r"metric == 'chebyshev'.*X is sparse, must be dense .*'cosine'.*'manhattan'"):
         search(csr_array(rng.normal(size=(30, 4))), "chebyshev")
 
 

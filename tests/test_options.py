@@ -229,7 +229,7 @@ class TestPrecomputedAffinities:
     @pytest.mark.parametrize(
         ("params", "message"),
         [
-            ({"metric": "cosine"}, "affinities == 'precomputed' leaves nothing to metric.* metric == 'cosine'"),
+            ({"metric": "cosine"}, "affinities == 'precomputed' does not use metric.* metric == 'cosine'"),
             ({"metric_params": {"p": 3}}, r"affinities == 'precomputed' .*metric_params == \{'p': 3\}"),
             ({"neighbors": "exact"}, "affinities == 'precomputed' .*neighbors == 'exact'"),
             ({"init": "pca"}, "init == 'pca' needs the rows, and affinities == 'precomputed' does not have them"),

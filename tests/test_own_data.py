@@ -4,6 +4,7 @@ import itertools
 import re
 import warnings
 from datetime import date
+from threading import Lock
 
 import numpy as np
 import pandas as pd
@@ -427,7 +428,7 @@ class TestSmallFaults:
         [
             ("b", "could not convert string to float: 'b'"),
             (10**400, "int too large to convert to float"),
-            ([1, 2], r"setting an array element with a sequence\. numpy\.stack makes a matrix"),
+            ([1, 2], r"setting an array element with a sequence\. Use numpy\.stack to make a matrix"),
         ],
         ids=lambda each: str(each)[:9],
     )
@@ -454,7 +455,7 @@ class TestSmallFaults:
         vectors = container(list(rng.normal(size=(40, 3))))
         for call in (TSNE(perplexity=5.0).fit, lambda X: trustworthiness(X, np.eye(40))):
             with pytest.raises(
-                ValueError, match=r"^X must hold numbers, and has sequences .* numpy\.stack makes a matrix"
+                ValueError, match=r"^X must hold numbers, and its elements are sequences\. Use numpy\.stack to"
             ):
                 call(vectors)
         expected = TSNE(perplexity=5.0, max_iter=1).fit(np.array(list(vectors)))
@@ -486,7 +487,7 @@ class TestSmallFaults:
     def test_dicts_and_records_are_named(self, call, rng):
         columns = {name: rng.normal(size=40) for name in "ab"}
         with pytest.raises(
-            TypeError, match=r"X is a dict, must be an array or a data frame, as pandas\.DataFrame makes"
+            TypeError, match=r"X is a dict, must be an array or a data frame: convert it by pandas\.DataFrame"
         ):
             call(columns)
         with pytest.raises(TypeError, match="X is a structured array, must be"):
@@ -534,9 +535,9 @@ class TestSmallFaults:
     )
     def test_missing_classes_are_counted(self, y, rng):
         Y, complete = rng.normal(size=(40, 2)), ["a", "b"] * 20
-        with pytest.raises(ValueError, match=r"^y is missing the labels of 20 of 40 rows, the first of them row 1,"):
+        with pytest.raises(ValueError, match=r"^y has no labels for 20 of 40 rows, the first of them row 1,"):
             knn_accuracy(Y, y)
-        with pytest.raises(ValueError, match=r"^new_y is missing the labels of 20 of 40 rows"):
+        with pytest.raises(ValueError, match=r"^new_y has no labels for 20 of 40 rows"):
             knn_accuracy(Y, complete, Y, y)
 
     @pytest.mark.parametrize(
@@ -585,9 +586,9 @@ class TestSmallFaults:
         as_list, as_array = (nearest_neighbors(X, 5, metric, {name: each}) for each in (value.tolist(), value))
         assert_array_equal(as_list.distances, as_array.distances)
 
-    def test_a_graph_with_too_few_neighbors_names_the_perplexity_that_it_admits(self, rng):
+    def test_a_graph_with_too_few_neighbors_names_the_perplexities_that_it_allows(self, rng):
         graph = kneighbors_graph(rng.normal(size=(60, 3)), 7, mode="distance")
-        with pytest.raises(ValueError, match=r"row \d+ has 7\..*this graph admits one below 2\.333"):
+        with pytest.raises(ValueError, match=r"row \d+ has 7\..*this graph allows perplexities below 2\.333"):
             TSNE(metric="precomputed", init="random", perplexity=5.0).fit(graph)
         model = TSNE(metric="precomputed", init="random", perplexity=2.33, max_iter=5).fit(graph)
         assert model.embedding_.shape == (60, 2)
@@ -595,7 +596,7 @@ class TestSmallFaults:
     def test_a_subset_of_given_affinities_says_what_to_do(self, rng):
         P = np.exp(-rng.uniform(size=(40, 40)))
         P[7], P[:, 7] = 0.0, 0.0
-        with pytest.raises(ValueError, match=r"row 7 has none .*: leave out such rows"):
+        with pytest.raises(ValueError, match=r"row 7 has no affinity .* Remove such rows"):
             TSNE(affinities="precomputed", init="random").fit(P)
 
     @pytest.mark.parametrize(("n", "used"), [(32, 30.0), (31, 29.5), (30, 28.5), (20, 18.5), (5, 3.5), (2, 1.0)])
@@ -622,7 +623,7 @@ class TestSmallFaults:
 
     def test_the_warning_of_missing_extensions_is_of_the_users_line(self, monkeypatch, rng):
         monkeypatch.setattr(_native, "COMPILED", False)
-        monkeypatch.setattr(_native, "_warned", False)
+        monkeypatch.setattr(_native, "_warned", Lock())
         with pytest.warns(UserWarning, match="compiled extensions are missing") as caught:
             TSNE(perplexity=5.0, max_iter=1).fit(rng.normal(size=(30, 3)))
         assert caught[0].filename == __file__

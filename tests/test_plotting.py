@@ -599,7 +599,7 @@ def test_one_component_is_a_strip_and_three_a_space(rng):
     space = EmbeddingDisplay.from_embedding(Y, np.arange(100) % 3)
     assert_array_equal(np.transpose(space.points_._offsets3d), Y)
     assert space.ax_.name == "3d"
-    with pytest.warns(UserWarning, match="of 5 components, the plot shows the first two"):
+    with pytest.warns(UserWarning, match="the plot shows only the first two of 5 components"):
         first = EmbeddingDisplay.from_embedding(rng.normal(size=(100, 5)))
     assert_array_equal(first.points_.get_offsets(), first.embedding[:, :2])
 
@@ -653,7 +653,7 @@ def test_density_of_a_strip_and_of_points_that_coincide(rng):
 def test_a_space_of_many_points_shows_a_sample(rng, monkeypatch):
     monkeypatch.setattr(plotting.embedding, "MAX_MARKS", 50)
     Y, y = rng.normal(size=(100, 3)), np.arange(100) % 2
-    with pytest.warns(UserWarning, match="of 100 points, the plot shows a random sample of 50"):
+    with pytest.warns(UserWarning, match="the plot shows a random sample of 50 of the 100 points"):
         display = EmbeddingDisplay.from_embedding(Y, y)
     shown = np.transpose(display.points_._offsets3d)
     assert len(shown) == 50
@@ -697,13 +697,13 @@ def test_the_curve_of_a_pipeline_compares_with_what_enters_it():
 def test_mistakes_are_named():
     model = TSNE(**FAST).fit(X)
     for labels in (["a", "b"] * 30, np.arange(60)):
-        with pytest.raises(ValueError, match="X has one dimension, must be rows to place; labels go to y"):
+        with pytest.raises(ValueError, match="X has one dimension, must be rows to place; pass labels as y"):
             EmbeddingDisplay.from_estimator(model, labels)
     with pytest.raises(ValueError, match="features"):  # of rows with too few columns
         EmbeddingDisplay.from_estimator(model, X[:, :2])
-    with pytest.raises(TypeError, match=re.escape("PCA(n_components=2), must have the positions")):
+    with pytest.raises(TypeError, match=re.escape("PCA(n_components=2), must have the attribute embedding_")):
         EmbeddingDisplay.from_estimator(PCA(n_components=2).fit(X))
-    with pytest.raises(TypeError, match="ax is a ndarray, must be one of matplotlib's Axes"):
+    with pytest.raises(TypeError, match="ax is a ndarray, must be matplotlib Axes, as"):
         EmbeddingDisplay.from_embedding(X[:, :2], ax=plt.figure().subplots(1, 2))
     with pytest.raises(ValueError, match="n_columns == 0, must be an integer at least 1"):
         plot_perplexities(model, X, [5], n_columns=0)

@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+import sysconfig
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -22,8 +23,8 @@ from scipy.sparse import csr_array, csr_matrix
 from sklearn.datasets import make_blobs
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from sktsne import SNE, TSNE, parallel
-from sktsne._native import COMPILED
+from sktsne import SNE, TSNE, _native, parallel
+from sktsne._native import COMPILED, warn_if_not_compiled
 from sktsne._process import SharedSetting, one_blas_thread
 from sktsne.affinities import conditional_affinities
 from sktsne.kernels.attraction import Attraction
@@ -133,6 +134,18 @@ class TestReproducibility:
         assert_array_equal(np.load(path), np.concatenate(fit_and_place(TSNE, "fft sparse spectral", 2)))
 
 
+N_THREADS = 16
+
+
+@pytest.fixture
+def often_switched():
+    """Have the interpreter switch between threads 5,000 times as often, in case that it has a GIL."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
 class TestThreads:
     @pytest.mark.parametrize(
         ("estimator", "mode"), [(TSNE, "fft"), (SNE, "barnes_hut"), (TSNE, "fft clustered spectral")]
@@ -169,6 +182,48 @@ class TestThreads:
             for place in pool.map(model.transform, [X[:200] * 1.01] * 8, timeout=60):
                 assert_array_equal(place, expected)
         assert model._map.workers._pool is None
+
+    @pytest.mark.parametrize("mode", ["exact", "fft clustered spectral", "barnes_hut sparse"])
+    def test_many_threads_at_once_on_a_shared_estimator_and_on_their_own(self, mode, monkeypatch, often_switched):
+        # Every routine has several blocks, for the two threads of each fit and of the shared estimator. As pickling
+        # drops what is computed when it is first needed, all threads need that for the first time together.
+        monkeypatch.setattr(parallel, "BLOCK_COST", 20_000 if COMPILED else 100_000)
+        monkeypatch.setattr(parallel, "THREADED_COST", 0)
+        parameters, sparse = MODES[mode]
+        X = rows(sparse, n=300)
+        new, start = X[:40] * 1.01, threading.Barrier(N_THREADS)
+        make = partial(TSNE, max_iter=5, random_state=0, n_jobs=2, **parameters)
+        map_ = make().fit(X)
+        places, shared = map_.transform(new), pickle.loads(pickle.dumps(map_))
+
+        def transform_and_fit(_):
+            start.wait(60)
+            copied = pickle.dumps(shared)
+            found = shared.transform(new)
+            own = make().fit(X)
+            return found, own.embedding_, own.transform(new), pickle.loads(copied).transform(new)
+
+        with ThreadPoolExecutor(N_THREADS) as pool:
+            for found in pool.map(transform_and_fit, range(N_THREADS), timeout=120):
+                for positions, expected in zip(found, (places, map_.embedding_, places, places), strict=True):
+                    assert_array_equal(positions, expected)
+        assert shared._map.workers._pool is None
+
+    def test_of_many_threads_one_warns_of_missing_extensions(self, monkeypatch, often_switched):
+        monkeypatch.setattr(_native, "COMPILED", False)
+        monkeypatch.setattr(_native, "_warned", threading.Lock())
+        given = []
+        monkeypatch.setattr(_native, "warn", given.append)
+        start = threading.Barrier(N_THREADS)
+        with ThreadPoolExecutor(N_THREADS) as pool:
+            for done in [pool.submit(lambda: (start.wait(60), warn_if_not_compiled())) for _ in range(N_THREADS)]:
+                done.result(60)
+        assert len(given) == 1
+
+    @pytest.mark.skipif(not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="this interpreter always has a GIL")
+    def test_importing_leaves_the_gil_off(self):
+        script = "import sys; from sktsne._native import COMPILED; assert COMPILED and not sys._is_gil_enabled()"
+        subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def in_child(function, timeout=20):

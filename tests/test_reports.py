@@ -179,7 +179,7 @@ def test_opentsne_174_fit_sne_120_the_mesh_is_bounded(d, rng):
 
 def test_opentsne_174_fit_sne_120_memory_is_estimated_first(X, monkeypatch):
     monkeypatch.setattr("sktsne._memory.available_memory", lambda: 10_000)
-    with pytest.raises(MemoryError, match=r"60 samples .* need about .* GB, and there are"):
+    with pytest.raises(MemoryError, match=r"60 samples .* need about .* GB of memory, and .* GB are available"):
         TSNE(**QUICK).fit(X)
 
 

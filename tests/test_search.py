@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from rows import COUNTED, assert_same_in_every_batch, differences
+from rows import COUNT_METRICS, assert_same_in_every_batch, differences
 from scipy.sparse import csr_array, csr_matrix, issparse
 from scipy.spatial.distance import cdist
 from sklearn.base import BaseEstimator
@@ -148,7 +148,7 @@ class TestExactSearch:
         assert_allclose(graph.distances, np.sort(D, axis=1)[:, :9], rtol=1e-7, atol=1e-12)
         assert_allclose(np.take_along_axis(D, graph.indices, 1), graph.distances, rtol=1e-7, atol=1e-12)
 
-    @pytest.mark.parametrize("metric", COUNTED)
+    @pytest.mark.parametrize("metric", COUNT_METRICS)
     @pytest.mark.parametrize("storage", [np.asarray, csr_array])
     def test_rows_that_are_true_and_false(self, metric, storage, rng):
         if storage is csr_array and metric == "hamming":
@@ -301,7 +301,7 @@ class TestTransformerSearch:
 
         search = TransformerSearch(Fitting(), 4)
         search.fit(np.arange(10.0).reshape(5, 2), Workers())
-        with pytest.raises(AttributeError, match=r"neighbors == Fitting\(\) has no transform"):
+        with pytest.raises(AttributeError, match=r"neighbors == Fitting\(\), must have a method transform"):
             search.neighbors_of(np.zeros((3, 2)), Workers())
 
 
@@ -363,11 +363,11 @@ class TestRowsThatProductsDoNotRank:
         search.fit(storage(X), Workers())
         n_pairs = []
 
-        def counted(points, indices, workers, exactly=search._space.exactly):
+        def counted(points, indices, workers, exact=search._space.exact_distances):
             n_pairs.append(indices.size)
-            return exactly(points, indices, workers)
+            return exact(points, indices, workers)
 
-        monkeypatch.setattr(search._space, "exactly", counted)
+        monkeypatch.setattr(search._space, "exact_distances", counted)
         graph = search.neighbors_of(storage(new), Workers())
         D = differences(new, X)
         nearest = np.argsort(D.astype(np.float64), axis=1, kind="stable")[:, :30]

@@ -7,13 +7,13 @@ from rows import differences
 
 from sktsne import _native
 from sktsne.neighbors.selection import (
-    PLACES,
+    BUFFER_SIZE,
     Nearest,
-    in_order,
     offer_reference,
     pair_distances,
     pair_distances_reference,
     select_nearest_reference,
+    sort_neighbors,
     sort_neighbors_reference,
 )
 from sktsne.parallel import Workers
@@ -109,6 +109,28 @@ class TestNearest:
         nearest.offer(np.zeros((4, 5)), np.arange(5, dtype=np.int32))
         assert np.sort(nearest.found(Workers())[1], axis=1).tolist() == [[1, 2], [3, 4], [0, 1], [0, 1]]
 
+    @pytest.mark.parametrize("k", [1, 20])
+    @both_types
+    def test_of_the_lists_that_are_probed(self, k, dtype, rng):
+        """Lists of no, one and many members, probed by no, one and many rows; products of integers are exact."""
+        sizes = [0, 700, 1, 30, 0, 269, 0]
+        members, bounds = rng.permutation(1000).astype(np.int32), np.concatenate([[0], np.cumsum(sizes)])
+        left, right = (rng.integers(-9, 10, size=(m, 6)).astype(dtype) for m in (300, 1000))
+        own = np.arange(500, 800, dtype=np.int32)
+        probes = rng.random((300, 7)) < [1.0, 1.0, 0.5, 0.1, 0.5, 0.0, 0.0]
+        probes[7, 1:] = False
+        probes[0, 5] = True
+        nearest = Nearest(own, 1000, k, dtype)
+        for some in probes & (np.arange(7) < 2), probes & (np.arange(7) >= 2):
+            lists, rows = np.nonzero(some.T)
+            ends = np.searchsorted(lists, np.arange(8))
+            nearest.offer_lists(left, right, members, bounds, rows.astype(np.int32), ends)
+        values = np.full((300, 1000), np.nan, dtype)
+        for row, probed in enumerate(probes):
+            at = np.repeat(probed, sizes)
+            values[row, members[at]] = left[row] @ right[at].T
+        assert_found(nearest, sorted_rows(values, own, 1000, k), k)
+
     @pytest.mark.parametrize("k", [1, 5, 60])
     def test_neighbors_in_order(self, k, rng):
         distances = np.round(rng.uniform(0.0, 3.0, size=(80, k)))
@@ -117,7 +139,7 @@ class TestNearest:
         order = np.lexsort(((indices - own[:, None]) % 300, distances), axis=1)
         expected = np.take_along_axis(distances, order, 1), np.take_along_axis(indices, order, 1)
         with Workers(2) as workers:
-            in_order(distances, indices, own, 300, workers)
+            sort_neighbors(distances, indices, own, 300, workers)
         assert_array_equal(distances, expected[0])
         assert_array_equal(indices, expected[1])
 
@@ -138,7 +160,10 @@ class TestTwins:
         ]
         values, columns = values_of(kind, rng, m, n, dtype), rng.permutation(n).astype(np.int32)
         for offer, select in routines:
-            best, indices = np.full((m, k + PLACES), -7.0, dtype), np.full((m, k + PLACES), -7, dtype=np.int32)
+            best, indices = (
+                np.full((m, k + BUFFER_SIZE), -7.0, dtype),
+                np.full((m, k + BUFFER_SIZE), -7, dtype=np.int32),
+            )
             counts, limits = np.zeros(m, dtype=np.int32), np.full(m, np.inf, dtype)
             for first in range(0, n, 90):
                 rows = np.arange(30 if first == 0 else m, dtype=np.int32)[::-1].copy()

@@ -487,7 +487,7 @@ class TestErrors:
         few = csr_array(np.where(others <= np.sort(others, axis=1)[:, 9:10], others, 0.0))
         with pytest.raises(ValueError, match=r"must have at least 16 neighbors in every row.* row 0 has 10"):
             model.transform(few)
-        with pytest.raises(TypeError, match="method == 'exact' uses the distances of all pairs"):
+        with pytest.raises(TypeError, match="method == 'exact' needs the distances of all pairs"):
             TSNE(metric="precomputed", method="exact", **QUICK).fit(D).transform(few)
 
     def test_of_affinities(self, X, new):
@@ -510,7 +510,7 @@ class TestErrors:
 
         model = TSNE(neighbors=Once(), **QUICK).fit(X)
         assert_array_equal(model.transform(X), model.embedding_)
-        with pytest.raises(AttributeError, match="has no transform, to find neighbors of new rows"):
+        with pytest.raises(AttributeError, match="must have a method transform to find the neighbors of new rows"):
             model.transform(new)
 
 

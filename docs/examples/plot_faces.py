@@ -1,10 +1,10 @@
 """
-Faces, shown in the map itself
-==============================
+Faces as the points of a map
+============================
 
-Where the rows are pictures, the best labels are the pictures. The data are the 400 Olivetti faces, ten of each of
-40 people, if scikit-learn has downloaded them on this machine before. Otherwise they are 200 small pictures that
-come with scikit-image, of which one half are faces and the other are not.
+This example draws every image at the place of its point. If scikit-learn has already downloaded the Olivetti faces to
+this computer, the images are these 400 photographs, ten of each of 40 people. Otherwise they are 200 small images
+that come with scikit-image: 100 of them show a face, and the other 100 show something else.
 """
 
 import matplotlib.pyplot as plt
@@ -28,22 +28,24 @@ except OSError:
 print(f"{name}: {images.shape[0]} pictures of {images.shape[1]} x {images.shape[2]} pixels")
 
 # %%
-# A row is a picture. Every picture is brought to the same mean and contrast first, so that they are compared by
-# what is on them, not by the light. With so few rows, a perplexity below the default is enough.
+# Each image is one row of ``X``, with a column for each pixel. The rows are first scaled to mean 0 and standard
+# deviation 1, so that neither the brightness nor the contrast of a photograph matters. With only a few hundred rows,
+# we choose a perplexity of 10, which is less than the default of 30.
 X = images.reshape(len(images), -1)
 X = (X - X.mean(axis=1, keepdims=True)) / X.std(axis=1, keepdims=True)
 model = TSNE(perplexity=10, random_state=0).fit(X)
 
 # %%
-# :class:`~sktsne.EmbeddingDisplay` gives the axes, on which anything can be drawn. Here every point is covered by
-# its picture:
-figure, ax = plt.subplots(figsize=(9, 9), layout="constrained")
+# :class:`~sktsne.EmbeddingDisplay` draws on axes of matplotlib, to which we add each image at the position of its
+# point:
+figure, ax = plt.subplots(figsize=(10, 7.5), layout="constrained")
 display = EmbeddingDisplay.from_estimator(model, ax=ax)
 zoom = 18 / images.shape[1]
 for position, image in zip(model.embedding_, images, strict=True):
-    ax.add_artist(AnnotationBbox(OffsetImage(image, zoom=zoom, cmap="gray"), position, frameon=False))
+    picture = OffsetImage(image, zoom=zoom, cmap="gray")
+    ax.add_artist(AnnotationBbox(picture, position, frameon=False))
 ax.set_title(name)
 
 # %%
-# By their labels, which the map has not seen:
+# The same map, with the points colored by label. The fit did not use the labels.
 EmbeddingDisplay.from_estimator(model, y=labels, label_name=label_name)

@@ -1,10 +1,11 @@
 """
-A fit as a film
-===============
+An animation of a fit
+=====================
 
-A recorder, passed as ``callback``, keeps the map at every tenth iteration. Early exaggeration gathers the points of
-each group at first; then the groups grow, and come apart. Every frame is scaled to fill the picture, as the map of
-the first frame is some thousand times smaller than that of the last.
+This example shows how a map changes during a fit. A :class:`~sktsne.plotting.FrameRecorder`, passed as ``callback``,
+records the map at every tenth iteration. During early exaggeration, the points of each group gather. Afterwards the
+groups grow and move apart. Every frame is scaled to fill the picture, because the map is more than ten thousand times
+smaller in the first frame than in the last one.
 """
 
 import matplotlib.pyplot as plt
@@ -17,13 +18,13 @@ X, digit = load_digits(return_X_y=True)
 recorder = FrameRecorder()
 model = TSNE(callback=recorder, callback_every=10, random_state=0).fit(X)
 
-figure, ax = plt.subplots(figsize=(6, 4.6), dpi=75, layout="constrained")
+figure, ax = plt.subplots(figsize=(6, 4.5), dpi=75, layout="constrained")
 film = recorder.animation(digit, interval=150, ax=ax)
-# film.save("fit.gif", writer="pillow") writes it to a file
+# film.save("fit.gif", writer="pillow") writes the animation to a file.
 
 # %%
-# The cost rises where the exaggeration is taken back, and falls afterwards: it is that of the true affinities
-# throughout.
+# The recorder also keeps the cost, which is always the cost without exaggeration. Between the iterations 50 and
+# 100, the exaggeration is reduced step by step, and the cost falls to half of its value.
 figure, ax = plt.subplots(figsize=(6, 3), layout="constrained")
 ax.plot(recorder.iterations, recorder.costs, "o-")
 ax.axvspan(0, 100, color="lightgray", label="early exaggeration")

@@ -2,8 +2,8 @@
 New rows in a finished map
 ==========================
 
-``transform`` places rows that the fit has not seen, each on its own, and changes nothing of the map. Here 1,200
-images of digits make the map, and 597 others are placed in it.
+This example fits a map to 1,200 images of digits, and then places 597 other images in the map with ``transform``. The
+map does not change. The position of a new row does not depend on the other new rows.
 """
 
 import matplotlib.pyplot as plt
@@ -18,20 +18,22 @@ X, X_new, digit, digit_new = train_test_split(X, digit, train_size=1200, random_
 model = TSNE(random_state=0).fit(X)
 placed = model.transform(X_new)
 
-figure, axes = plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained")
-EmbeddingDisplay.from_estimator(model, y=digit, ax=axes[0], legend=False)
-EmbeddingDisplay.from_embedding(placed, digit_new, label_name="digit", ax=axes[1])
-axes[1].set(xlim=axes[0].get_xlim(), ylim=axes[0].get_ylim(), adjustable="box")
-axes[0].set_title("the map")
-axes[1].set_title("new rows, placed in it")
+of_fit = EmbeddingDisplay.from_estimator(model, y=digit, label_name="digit")
+of_fit.ax_.set_title("the map of 1,200 rows")
+of_new = EmbeddingDisplay.from_embedding(placed, digit_new, label_name="digit")
+of_new.ax_.set_title("597 new rows in this map")
+limits = {"xlim": of_fit.ax_.get_xlim(), "ylim": of_fit.ax_.get_ylim()}
+for display in (of_fit, of_new):
+    display.ax_.set(adjustable="box", **limits)
 
 # %%
-# How many of the new rows lie among their like?
+# What fraction of the new rows has the digit that most of the ten nearest points of the map have?
 print(f"{knn_accuracy(model.embedding_, digit, placed, digit_new):.3f}")
 
 # %%
-# A map has no place for what it has never seen. Rows of noise are placed among the digits, too; what gives them
-# away are the distances to their nearest neighbors in the data.
+# ``transform`` also places rows that are unlike all rows of the fit, and their positions do not show the difference.
+# Here the new rows are random noise. The distance from a new row to the nearest row of the fit shows which rows are
+# not digits.
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 

@@ -1,10 +1,10 @@
 """
-Texts: a map of documentation
-=============================
+A map of texts
+==============
 
-Texts become rows by counting their words. The texts are the 20 newsgroups, if scikit-learn has downloaded them on
-this machine before. Otherwise they are the docstrings of some thousand functions and classes of SciPy and
-scikit-learn: real texts that every reader of this page has.
+This example draws a map of texts, in which texts with similar words are near each other. If scikit-learn has already
+downloaded the 20 newsgroups to this computer, the texts are the messages of these groups. Otherwise they are the
+docstrings of more than a thousand functions and classes of SciPy and scikit-learn.
 """
 
 import importlib
@@ -26,7 +26,7 @@ MODULES = [
 
 
 def docstrings():
-    """Return names, texts and modules of what the modules offer, each text once."""
+    """Return names, docstrings and modules of the public functions and classes."""
     found = {}
     for name in MODULES:
         module = importlib.import_module(name)
@@ -47,27 +47,28 @@ except OSError:
 print(f"{len(texts)} texts with {len(set(topics))} topics")
 
 # %%
-# Words that many texts have weigh less, and the rows are compared by the angle between them. They are sparse, and
-# stay so.
+# ``TfidfVectorizer`` makes a row of each text, with a column for each word. Words that occur in many texts get small
+# weights. ``X`` is a sparse matrix, which ``TSNE`` does not convert to a dense one. The cosine metric compares the
+# angles between rows.
 words = TfidfVectorizer(stop_words="english", max_features=10_000, min_df=3, sublinear_tf=True)
 X = words.fit_transform(texts)
 has_words = X.getnnz(axis=1) > 0
 X, topics = X[has_words], topics[has_words]
 model = TSNE(metric="cosine", random_state=0).fit(X)
 print(X.shape, f"{X.nnz / np.prod(X.shape):.1%} of the numbers are not zero")
-print(f"accuracy of topics guessed by neighbors in the map: {knn_accuracy(model.embedding_, topics):.2f}")
+accuracy = knn_accuracy(model.embedding_, topics)
+print(f"accuracy of topics predicted from ten neighbors in the map: {accuracy:.2f}")
 
 # %%
-figure, ax = plt.subplots(figsize=(10, 7), layout="constrained")
+figure, ax = plt.subplots(figsize=(10, 7.5), layout="constrained")
 EmbeddingDisplay.from_estimator(model, y=topics, ax=ax)
 
 # %%
-# Groups within a topic are real, too. With the docstrings, the long strings and dense islands are families of
-# functions that are described in the same words: distributions of ``scipy.stats``, or zeros of Bessel functions.
-# The map finds a function's relatives by what is written about it:
+# With the docstrings, the small dense groups are families of functions whose docstrings use the same words, such as
+# the distributions of ``scipy.stats``. For two functions and a class, we print the nearest points of the map.
 if names is not None:
     names = np.array(names)[has_words]
-    for name in ("scipy.linalg.qr", "sklearn.ensemble.RandomForestClassifier", "scipy.signal.butter"):
+    for name in ("scipy.linalg.qr", "sklearn.linear_model.Lasso", "scipy.signal.butter"):
         place = model.embedding_[names == name][0]
         nearest = np.argsort(np.linalg.norm(model.embedding_ - place, axis=1))[1:5]
-        print(f"{name}: {', '.join(names[nearest])}")
+        print(name, *names[nearest], sep="\n    ")

@@ -2,8 +2,9 @@
 A million points
 ================
 
-A million images, each one of scikit-learn's 1,797 digits, turned, moved and stretched at random, and all of them in
-one fit. It takes minutes, so that this script is not run when the documentation is built.
+This example fits a million images at once. Each of them is one of the 1,797 digits of scikit-learn, rotated, shifted
+and stretched at random. The fit takes minutes, so the script does not run when this documentation is built. The
+picture below was made beforehand.
 """
 
 # sphinx_gallery_thumbnail_path = "images/million.png"
@@ -22,7 +23,7 @@ random = np.random.default_rng(0)
 
 
 def deformed(sources):
-    """Return the images with these numbers, each turned, stretched and moved in its own way."""
+    """Return the images with the numbers ``sources``, each with a random rotation, stretch and shift."""
     n = len(sources)
     angle = np.radians(random.uniform(-12, 12, (n, 1, 1)))
     stretch = random.uniform(0.9, 1.1, (2, n, 1, 1))
@@ -39,22 +40,22 @@ sources = random.integers(len(digits.images), size=1_000_000)
 X = np.vstack([deformed(batch) for batch in np.array_split(sources, 100)])
 
 # %%
-# The neighbors of so many rows are found in lists. ``verbose=2`` tells how the fit comes on.
+# With ``verbose=2`` the fit prints its progress.
 start = time.perf_counter()
 model = TSNE(random_state=0, verbose=2).fit(X)
 print(f"{time.perf_counter() - start:.0f} s, {model.n_iter_ + 1} iterations")
 print(model.timings_)
 
 # %%
-# So many marks would hide each other: the display draws an image, in which each pixel has the color of the digit
-# that most of its points are of.
+# A million markers would hide each other. For more than 200,000 points, the display draws an image instead, in which
+# each pixel has the color of the most frequent digit of its points.
 figure, ax = plt.subplots(figsize=(8, 7), layout="constrained")
 EmbeddingDisplay.from_estimator(model, y=digits.target[sources], label_name="digit", ax=ax)
 figure.savefig("million.png", dpi=100)
 
 # %%
 # .. image:: /images/million.png
-#    :alt: The map of a million deformed digits, as an image colored by the digit of most points of a pixel.
+#    :alt: The map of a million deformed digits, as an image colored by the most frequent digit of each pixel.
 #
-# This fit ended after 750 iterations. It took 406 seconds of processor time, of two threads together, and 4.6 GB of
+# The fit ended after 750 iterations. It took 406 seconds of processor time, summed over two threads, and 4.6 GB of
 # memory.

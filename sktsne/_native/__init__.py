@@ -1,19 +1,21 @@
-"""Compiled routines and the threads that run them.
+"""Compiled routines, and the choice between them and their references in NumPy.
 
-A routine here has a NumPy twin of the same signature beside the code that calls it: the readable statement of
-the algorithm, the oracle of the tests, and what runs where nothing was compiled. ``choose`` picks.
+Every compiled routine has a reference of the same signature beside the code that calls it. The reference states the
+algorithm readably, the tests compare the compiled routine with it, and it runs where the extensions were not compiled.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from threading import Lock
 from typing import Any
 
 from .._checks import warn
 
 
 def _load(module: str) -> Any:
+    """Return a compiled module, or None if it was not compiled."""
     try:
         return importlib.import_module(f"sktsne._native.{module}")
     except ImportError:
@@ -22,14 +24,15 @@ def _load(module: str) -> Any:
 
 _MODULES = {name: _load(name) for name in ("attraction", "descent", "exact", "mesh", "neighbors", "perplexity", "tree")}
 COMPILED = all(_MODULES.values())
-_warned = False
+# The thread that acquires this lock gives the warning of missing extensions. Nobody releases the lock.
+_warned = Lock()
 
 
 def choose(module: str, routine: str, reference: Callable[..., Any], *types: str) -> Callable[..., Any]:
-    """Return the compiled ``routine`` of ``module`` where there is one, ``reference`` otherwise.
+    """Return the compiled ``routine`` of ``module``, or its ``reference`` if the module was not compiled.
 
-    ``types`` name one version of a routine that is compiled for several, because to find the version anew in every call
-    would take longer than many a call.
+    ``types`` are the C types that select one version of a routine that was compiled for several types. Without them
+    Cython would find the version in every call, which takes longer than many calls.
     """
     if _MODULES[module] is None:
         return reference
@@ -40,12 +43,10 @@ def choose(module: str, routine: str, reference: Callable[..., Any], *types: str
 
 def warn_if_not_compiled() -> None:
     """Warn, once in a process, that the NumPy reference runs in place of compiled code."""
-    global _warned
-    if COMPILED or _warned:
+    if COMPILED or not _warned.acquire(blocking=False):
         return
-    _warned = True
     warn(
-        "sktsne's compiled extensions are missing: it runs on its NumPy reference, which is many times slower. For the "
-        "fast build, install a C compiler and then sktsne again: pip install --force-reinstall --no-deps "
-        "--no-cache-dir sktsne, or pip install -e . in a checkout."
+        "The compiled extensions of sktsne are missing, so that it runs on its NumPy reference, which is many times "
+        "slower. For the fast build, install a C compiler and then sktsne again: pip install --force-reinstall "
+        "--no-deps --no-cache-dir sktsne, or pip install -e . in a checkout."
     )

@@ -1,4 +1,4 @@
-"""Attraction over the affinities of a row range; twins of the references in kernels/attraction.py."""
+"""Attraction from the affinities of a range of rows; compiled twins of the references in kernels/attraction.py."""
 
 from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, int64_t
@@ -28,7 +28,7 @@ def sparse_attraction(
     Py_ssize_t start,
     Py_ssize_t stop,
 ):
-    """Fill rows ``start`` to ``stop`` of ``force``, ``stiffness`` and ``costs``: sums of -s log w, or 0."""
+    """Fill rows ``start`` to ``stop`` of ``force``, ``stiffness`` and ``costs`` from affinities in CSR format."""
     cdef Py_ssize_t i, first, d = points.shape[1]
     if start >= stop or data.shape[0] == 0:
         force[start:stop] = 0.0
@@ -41,7 +41,7 @@ def sparse_attraction(
     with nogil:
         for i in range(start, stop):
             first = indptr[i]
-            # The literals let the compiler specialize add_row_planar in three ways.
+            # With literal arguments the compiler makes specialized versions of add_row_planar.
             if d == 2 and dof == 1.0 and real_t is float and with_cost:
                 costs[i] = add_row_planar(
                     s + first, index + first, indptr[i + 1] - first, y, i, False, True, &force[i, 0], &stiffness[i]
@@ -52,7 +52,7 @@ def sparse_attraction(
                     costs[i] = add_row(
                         s + first, index + first, indptr[i + 1] - first, y, i, d, dof, True, &force[i, 0], &stiffness[i]
                     )
-                # The force must be the same, to the last bit, with and without a cost.
+                # The force is computed again, because it must be the same, to the last bit, with and without a cost.
                 add_row_planar(
                     s + first, index + first, indptr[i + 1] - first, y, i, False, False, &force[i, 0], &stiffness[i]
                 )
@@ -71,12 +71,13 @@ cdef inline double add_row_planar(
     const real_t* s, const index_t* index, Py_ssize_t length, const real_t* y, Py_ssize_t i, bint gaussian,
     bint with_cost, double* force, double* stiffness,
 ) noexcept nogil:
-    # The force of t-SNE and SNE in two components, a large part of the time of most fits: neighbors are gathered first,
-    # one point at a time, so that the loops over them are vectorized. The cost of t-SNE is for float32 only.
+    # The force of t-SNE and SNE in two components, which takes a large part of the time of most fits. The neighbors of
+    # a point are copied to a buffer first, so that the compiler can vectorize the loops over them. The cost of t-SNE is
+    # computed in float32 only. Returns the cost, or 0.
     cdef Py_ssize_t begin = 0, m, j
     cdef real_t near[2 * CHUNK]
     cdef real_t sa, dx, dy, x_i = y[2 * i], y_i = y[2 * i + 1], force_x = 0, force_y = 0, total = 0, cross = 0
-    cdef real_t one = 1  # Cython writes the literal as 1.0, and C then computes in double
+    cdef real_t one = 1  # a variable, because with the literal 1.0 C would compute in double
     while begin < length:
         m = min(<Py_ssize_t>CHUNK, length - begin)
         for j in range(m):
@@ -106,10 +107,10 @@ cdef inline double add_row_planar(
 
 
 cdef inline float log_from_one(float x) noexcept nogil:
-    # log(x) for finite x >= 1, branch-free so that loops over it vectorize: x = 2^k m with m from sqrt(1/2) to sqrt(2),
-    # and log(m) = 2 artanh((m - 1) / (m + 1)), whose series is cut after five terms, with an error below 1e-9.
-    # The product with 2^23 replaces a shift by 23 bits because k is negative where x is NaN, as the difference of two
-    # points that overflow in single precision is.
+    # log(x) for finite x >= 1, without branches so that the compiler can vectorize loops over it. x = 2^k m with m from
+    # sqrt(1/2) to sqrt(2), and log(m) = 2 artanh((m - 1) / (m + 1)), of whose series five terms have an error below
+    # 1e-9. k is multiplied by 2^23 and not shifted by 23 bits, because k may be negative if x is NaN, and C does not
+    # define the shift of a negative number. x is NaN for two points that overflow in single precision.
     cdef int32_t bits, k
     cdef float m, t, t2, one = 1
     memcpy(&bits, &x, sizeof(bits))
@@ -127,7 +128,7 @@ cdef inline double add_row(
     const real_t* s, const index_t* index, Py_ssize_t length, const real_t* y, Py_ssize_t i, Py_ssize_t d, double dof,
     bint with_cost, double* force, double* stiffness,
 ) noexcept nogil:
-    # Any similarity and number of components; returns the cost if asked for.
+    # The force for any similarity and number of components. Returns the cost, or 0 without with_cost.
     cdef Py_ssize_t begin = 0, m, j, k
     cdef double cost = 0.0, total = 0.0, difference
     cdef double r2[CHUNK]
@@ -170,7 +171,7 @@ def dense_attraction(
     Py_ssize_t start,
     Py_ssize_t stop,
 ):
-    """Fill rows ``start`` to ``stop`` of ``force``, ``stiffness`` and ``costs``: sums of -s log w, or 0."""
+    """Fill rows ``start`` to ``stop`` of ``force``, ``stiffness`` and ``costs`` from a matrix of affinities."""
     cdef Py_ssize_t i, j, k, begin, m, d = coordinates.shape[0], n = coordinates.shape[1]
     cdef double total, y_k
     cdef double r2[CHUNK]
@@ -208,7 +209,7 @@ def dense_attraction(
 cdef inline void scaled_decays(
     const double* s, const double* r2, Py_ssize_t m, double dof, double* sa
 ) noexcept nogil:
-    # s a(r2)
+    # Fills sa with s a(r2) for m pairs.
     cdef Py_ssize_t j
     decays(r2, m, dof, sa)
     for j in range(m):

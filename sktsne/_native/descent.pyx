@@ -1,4 +1,4 @@
-"""One step of gradient descent with momentum and gains; twin of ``descend_reference`` in optimizer.py."""
+"""One step of gradient descent with momentum and gains; compiled twin of ``descend_reference`` in optimizer.py."""
 
 import numpy as np
 from libc.math cimport INFINITY, sqrt
@@ -21,7 +21,7 @@ def descend(
     Py_ssize_t start,
     Py_ssize_t stop,
 ):
-    """Change rows ``start`` to ``stop`` of Y, ``velocity`` and ``gain`` in place; return the sum of these rows of Y."""
+    """Take one step with rows ``start`` to ``stop`` of Y, ``velocity`` and ``gain``; return the sum of these rows."""
     cdef Py_ssize_t i, k, d = Y.shape[1]
     cdef double rate = learning_rate, grown, g, v, length
     total = np.zeros(d)

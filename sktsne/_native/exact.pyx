@@ -1,8 +1,8 @@
-"""Potential of all points at the rows of a range; twin of ``pair_potential_reference`` in kernels/exact.py."""
+"""The potential by sums over all pairs; compiled twin of ``pair_potential_reference`` in kernels/exact.py."""
 
 from sktsne._native.pairs cimport LEAST_WEIGHT, MAX_EXPONENT, add_run
 
-# The numbers that the similarities have, too; a test compares them.
+# Numbers that similarities.py has, too; a test compares them.
 CONSTANTS = {"MAX_EXPONENT": MAX_EXPONENT, "LEAST_WEIGHT": LEAST_WEIGHT}
 
 
@@ -17,7 +17,7 @@ def pair_potential(
     Py_ssize_t start,
     Py_ssize_t stop,
 ):
-    """Fill rows ``start`` to ``stop`` of ``phi`` and ``grad_phi``."""
+    """Fill rows ``start`` to ``stop`` of ``phi`` and ``grad_phi``, the potential at ``at`` and its gradient."""
     cdef Py_ssize_t i, k, n = coordinates.shape[1], d = coordinates.shape[0]
     cdef const double* x = NULL
     cdef const double* c = NULL
@@ -29,7 +29,8 @@ def pair_potential(
             for k in range(d):
                 grad_phi[i, k] = 0.0
             if exclude_self:
-                # Two runs leave out i: subtracting w(0) afterwards would lose the small potential of an isolated point.
+                # Two runs leave out point i. Subtracting w(0) from a single run would lose the digits of the small
+                # potential of an isolated point.
                 add_run(&at[i, 0], x, c, n, d, dof, 0, i, &phi[i], &grad_phi[i, 0])
                 add_run(&at[i, 0], x, c, n, d, dof, i + 1, n, &phi[i], &grad_phi[i, 0])
             else:

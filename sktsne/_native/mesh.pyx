@@ -1,4 +1,4 @@
-"""Spread charges on a mesh, read a potential, change the spacing; twins of the references in kernels/mesh.py."""
+"""Spreading charges on a mesh, reading a potential, changing the spacing; compiled twins of kernels/mesh.py."""
 
 cdef enum:
     SUPPORT = 4
@@ -6,7 +6,7 @@ cdef enum:
     COARSENING = 4
 
 
-# The numbers that the references have, too; a test compares them.
+# Numbers that kernels/mesh.py has, too; a test compares them.
 CONSTANTS = {"SUPPORT": SUPPORT, "TABLE": TABLE, "COARSENING": COARSENING}
 
 
@@ -17,9 +17,9 @@ def spread(
     Py_ssize_t start,
     Py_ssize_t stop,
 ):
-    """Add the charges to the rows ``start`` to ``stop`` of ``mesh``.
+    """Spread the charges at mesh coordinates ``points`` by the splines, on rows ``start`` to ``stop`` of ``mesh``.
 
-    Every node adds its charges in the order of the points, so the sums do not depend on how threads divide the rows.
+    The charges of a node are added in the order of the points, so the sums do not depend on how threads divide rows.
     """
     cdef Py_ssize_t p, a, b, row, n = points.shape[0], d = points.shape[1]
     cdef Py_ssize_t support = SUPPORT if d == 2 else 1
@@ -59,7 +59,7 @@ def read(
     Py_ssize_t start,
     Py_ssize_t stop,
 ):
-    """Fill rows ``start`` to ``stop`` of ``phi`` and ``grad_phi``, the gradient in units of the mesh."""
+    """Interpolate the potential and its gradient at mesh coordinates ``points``, for rows ``start`` to ``stop``."""
     cdef Py_ssize_t p, a, b, i, j, d = points.shape[1]
     cdef Py_ssize_t support = SUPPORT if d == 2 else 1
     cdef float outer[SUPPORT]
@@ -109,7 +109,7 @@ def coarsen(
     Py_ssize_t start,
     Py_ssize_t stop,
 ):
-    """Fill rows ``start`` to ``stop`` of ``coarse`` with the charges that its splines see."""
+    """Fill rows ``start`` to ``stop`` of ``coarse`` with the charges of ``fine``, spread by the coarse splines."""
     cdef Py_ssize_t i, j, row, width = fine.shape[1]
     cdef float weight
     cdef float[::1] scratch = fine[0].copy()
@@ -121,7 +121,7 @@ def coarsen(
             for j in range(width):
                 line[j] = fine[0, j] if fine.shape[0] == 1 else 0.0
             if fine.shape[0] > 1:
-                # Row i of coarse has weights in the 16 rows of fine from COARSENING * (i - SUPPORT + 1) on.
+                # The spline of row i of coarse is not 0 in the 16 rows of fine from COARSENING * (i - SUPPORT + 1) on.
                 for row in range(max(0, COARSENING * (i - SUPPORT + 1)), min(fine.shape[0], COARSENING * (i + 1))):
                     weight = weights[row % COARSENING, i - row // COARSENING]
                     nodes = &fine[row, 0]
@@ -141,7 +141,7 @@ def refine(
     Py_ssize_t start,
     Py_ssize_t stop,
 ):
-    """Add the potential of ``coarse`` to the rows ``start`` to ``stop`` of ``fine``."""
+    """Add the potential ``coarse``, interpolated by the coarse splines, to rows ``start`` to ``stop`` of ``fine``."""
     cdef Py_ssize_t i, j, q, r, width = coarse.shape[1], last = fine.shape[1]
     cdef float weight
     cdef float[::1] scratch = coarse[0].copy()
@@ -177,9 +177,9 @@ cdef inline Py_ssize_t table_index(double x) noexcept nogil:
 
 
 cdef inline void spline(double x, float* value, float* slope) noexcept nogil:
-    # Cubic B-spline: weights of the four nodes around x, the first of which is floor(x) - 1, and their derivatives.
-    # Places on the mesh are at least 1, so that truncation is floor, without a call of the library.
-    # Constants are named because Cython writes literals as doubles, and C would then compute in double.
+    # The values and the slopes at x of the four cubic B-splines that are not 0 there; the first belongs to the node
+    # floor(x) - 1. Mesh coordinates are at least 1, so that truncation is floor and needs no call of a library.
+    # Constants are variables because Cython writes literals as doubles, and C would then compute in double.
     cdef float t = <float>(x - <Py_ssize_t>x), s = 1.0 - t
     cdef float half = 0.5, sixth = 1.0 / 6.0, two_thirds = 2.0 / 3.0, three_halves = 1.5, two = 2.0
     value[0] = sixth * s * s * s

@@ -1,4 +1,8 @@
-"""The nearest of many candidates, and distances of chosen pairs; twins of the references in neighbors/selection.py."""
+"""Selection of the k nearest candidates of each row, and distances of pairs; twins of neighbors/selection.py.
+
+A row keeps up to k + BUFFER_SIZE candidates, unsorted, and a limit that the k-th nearest does not exceed. When the row
+is full, about k candidates are kept and the limit falls, so that most of the following values can be rejected at once.
+"""
 
 from libc.math cimport INFINITY, sqrt
 from libc.stdint cimport int32_t, int64_t
@@ -13,18 +17,19 @@ ctypedef fused other:
     float
     double
 
-# Values that are compared with a row's limit before any of them is looked at: compilers make vectors of the comparison.
+# RUN is the number of values that are compared with the limit of a row together, which compilers vectorize. Up to FEW
+# elements are sorted by insertion. HALVINGS bounds the steps of the bisection in reduce_to.
 cdef enum:
     RUN = 32
     FEW = 16
     HALVINGS = 30
-    # Rows and members of a list whose products are computed together, and stay in the cache.
-    ROWS_TOGETHER = 128
-    MEMBERS_TOGETHER = 512
+    # The numbers of rows and of members of a list whose products are computed at a time.
+    ROWS_PER_PRODUCT = 128
+    MEMBERS_PER_PRODUCT = 512
 
 
-# The numbers that the references have, too; a test compares them.
-CONSTANTS = {"ROWS_TOGETHER": ROWS_TOGETHER, "MEMBERS_TOGETHER": MEMBERS_TOGETHER}
+# A test compares these numbers with those of the references.
+CONSTANTS = {"ROWS_PER_PRODUCT": ROWS_PER_PRODUCT, "MEMBERS_PER_PRODUCT": MEMBERS_PER_PRODUCT}
 
 
 cdef inline int64_t rank_among_equals(int64_t index, int64_t own, int64_t n) noexcept nogil:
@@ -50,7 +55,10 @@ cdef inline void divide(
     real* values, int32_t* indices, Py_ssize_t low, Py_ssize_t high, int64_t own, int64_t n,
     Py_ssize_t* end, Py_ssize_t* start,
 ) noexcept nogil:
-    """Bring what comes before a pivot into low to end, and what comes after it into start to high (all included)."""
+    """Divide candidates low to high by a pivot: those before it go to low to end, those after it to start to high.
+
+    All bounds are included.
+    """
     cdef Py_ssize_t i = low, j = high, middle = low + (high - low) // 2
     cdef real value
     cdef int32_t index
@@ -76,7 +84,7 @@ cdef inline void divide(
 
 
 cdef void select(real* values, int32_t* indices, Py_ssize_t count, Py_ssize_t k, int64_t own, int64_t n) noexcept nogil:
-    """Bring the first k of a row's candidates to its front, the k-th of them to place k - 1."""
+    """Move the k nearest candidates of a row to its front, the k-th nearest to place k - 1 (quickselect)."""
     cdef Py_ssize_t low = 0, high = count - 1, end, start
     while low < high:
         divide(values, indices, low, high, own, n, &end, &start)
@@ -92,7 +100,7 @@ cdef void sort(real* values, int32_t* indices, Py_ssize_t low, Py_ssize_t high, 
     cdef Py_ssize_t end, start, i, j
     while high - low > FEW:
         divide(values, indices, low, high, own, n, &end, &start)
-        if end - low < high - start:  # the shorter part by recursion, whose depth is then a logarithm
+        if end - low < high - start:  # recursion for the shorter part only, so that its depth is at most log2(count)
             sort(values, indices, low, end, own, n)
             low = start
         else:
@@ -116,10 +124,11 @@ cdef inline Py_ssize_t count_up_to(const real* values, Py_ssize_t count, real li
 cdef Py_ssize_t reduce_to(
     real* values, int32_t* indices, Py_ssize_t count, Py_ssize_t k, Py_ssize_t most, int64_t own, int64_t n, real* limit,
 ) noexcept nogil:
-    """Keep at least the k nearest of a row's candidates, and at most ``most``; return their number, and their bound.
+    """Reduce the candidates of a row to at least the k nearest and at most ``most``; return their number.
 
-    A bound with about k candidates up to it is sought by halves, as counting is fast: an exact selection takes several
-    times as long. Where too many candidates are equal to let a bound part them, the selection decides.
+    ``limit`` receives a bound on the values that were kept. Bisection finds a bound below which there are from k to
+    ``most`` values. Counting values is fast, so that this takes a fraction of the time of an exact selection. If too
+    many values are equal for such a bound, the k nearest candidates are selected exactly.
     """
     cdef real low = values[0], high = values[0], middle
     cdef Py_ssize_t i, found = count, kept = 0
@@ -156,11 +165,10 @@ cdef void offer_row(
     const real* value, const int32_t* columns, Py_ssize_t n_columns, int64_t me, Py_ssize_t n, Py_ssize_t k,
     Py_ssize_t capacity, real* kept, int32_t* places, int32_t* n_kept, real* bound,
 ) noexcept nogil:
-    """Offer the candidates ``columns`` with their values to one row."""
+    """Offer the candidates ``columns`` with their values to one row, whose own number is ``me``."""
     cdef Py_ssize_t j = 0, t, stop, count = n_kept[0], most = k + (capacity - RUN - k) // 8
     cdef bint any_before
-    # A row that has been selected from keeps its k-th candidate at place k - 1.
-    cdef real limit = bound[0]
+    cdef real limit = bound[0]  # infinite until the row was full for the first time
     while j < n_columns:
         stop = min(j + RUN, n_columns)
         any_before = False
@@ -169,7 +177,9 @@ cdef void offer_row(
         if any_before:
             if count + RUN > capacity:
                 count = reduce_to(kept, places, count, k, most, me, n, &limit)
-            for t in range(j, stop):  # without branches, which would be guessed wrong too often
+            # No branches, because processors would often predict them wrongly. Each value is written to the next free
+            # place, and the count grows only if the candidate is kept.
+            for t in range(j, stop):
                 kept[count] = value[t]
                 places[count] = columns[t]
                 count += (value[t] <= limit) & (columns[t] != me)
@@ -190,7 +200,7 @@ def offer(
     int32_t[::1] counts,
     real[::1] limits,
 ):
-    """Offer to each of ``rows`` the candidates ``columns`` with their values, a row of ``values`` each."""
+    """Offer the candidates ``columns`` to each of ``rows``, with the values in the corresponding row of ``values``."""
     cdef Py_ssize_t i, row
     if values.shape[0] == 0 or values.shape[1] == 0:
         return
@@ -207,7 +217,7 @@ cdef inline void products(
     const real* a, Py_ssize_t n_a, const real* b, Py_ssize_t n_b, Py_ssize_t p, real* values
 ) noexcept nogil:
     """Fill ``values`` (n_a, n_b) with the products of rows of ``a`` and ``b``."""
-    # BLAS counts by columns: it is asked for the transposed matrix.
+    # BLAS stores matrices by columns, and is therefore asked for the transposed matrix of products.
     cdef int m = <int>n_b, n = <int>n_a, k = <int>p
     cdef real one = 1.0, zero = 0.0
     if real is float:
@@ -232,9 +242,9 @@ def offer_lists(
     real[::1] limits,
     real[::1] scratch,
 ):
-    """Offer to the rows that probe a list its members, list by list; see the reference.
+    """Offer the members of each list to the rows that probe the list, with products of operands as values.
 
-    ``scratch`` holds the operands of ROWS_TOGETHER rows and their products with MEMBERS_TOGETHER members.
+    ``scratch`` has room for the operands of ROWS_PER_PRODUCT rows, and for their products with MEMBERS_PER_PRODUCT members.
     """
     cdef Py_ssize_t number, first, start, i, row, n_rows, n_members, p = left.shape[1]
     cdef real* operands
@@ -242,17 +252,17 @@ def offer_lists(
     if rows.shape[0] == 0 or members.shape[0] == 0:
         return
     operands = &scratch[0]
-    values = operands + ROWS_TOGETHER * p
+    values = operands + ROWS_PER_PRODUCT * p
     with nogil:
         for number in range(bounds.shape[0] - 1):
             first = ends[number]
             while first < ends[number + 1]:
-                n_rows = min(<Py_ssize_t>ROWS_TOGETHER, ends[number + 1] - first)
+                n_rows = min(<Py_ssize_t>ROWS_PER_PRODUCT, ends[number + 1] - first)
                 for i in range(n_rows):
                     memcpy(operands + i * p, &left[rows[first + i], 0], p * sizeof(real))
                 start = bounds[number]
                 while start < bounds[number + 1]:
-                    n_members = min(<Py_ssize_t>MEMBERS_TOGETHER, bounds[number + 1] - start)
+                    n_members = min(<Py_ssize_t>MEMBERS_PER_PRODUCT, bounds[number + 1] - start)
                     products(operands, n_rows, &right[start, 0], n_members, p, values)
                     for i in range(n_rows):
                         row = rows[first + i]
@@ -274,7 +284,7 @@ def select_nearest(
     Py_ssize_t start,
     Py_ssize_t stop,
 ):
-    """Bring the first k candidates of rows ``start`` to ``stop`` to the front, and forget the others."""
+    """Move the k nearest candidates of rows ``start`` to ``stop`` to the front, and remove the others."""
     cdef Py_ssize_t i, count
     cdef real limit
     with nogil:
@@ -293,7 +303,7 @@ def sort_neighbors(
     Py_ssize_t start,
     Py_ssize_t stop,
 ):
-    """Sort the neighbors of rows ``start`` to ``stop`` by their distances, and those at equal distances in turn."""
+    """Sort the neighbors of rows ``start`` to ``stop`` by distance, and those at equal distances by cyclic offset."""
     cdef Py_ssize_t i, k = distances.shape[1]
     if k == 0:
         return
@@ -310,7 +320,7 @@ def pair_distances(
     Py_ssize_t start,
     Py_ssize_t stop,
 ):
-    """Fill rows ``start`` to ``stop`` of ``distances``: from rows of ``new`` to the rows ``indices`` of ``X``."""
+    """Fill rows ``start`` to ``stop`` of ``distances``, which are from rows of ``new`` to the rows ``indices`` of X."""
     cdef Py_ssize_t i, j, k, m = X.shape[1]
     cdef double difference, total
     cdef const other* x

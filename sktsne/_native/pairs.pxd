@@ -1,7 +1,7 @@
-# Sums over pairs: squared distances and similarities over one chunk of points, in loops that the compiler vectorizes.
+# Squared distances, similarities and potentials over many pairs, in loops that the compiler vectorizes.
 #
-# Chunks live in small buffers on the stack, so that every loop has one simple body and serves any number of components,
-# and each similarity is written once for all routines that use chunks.
+# Most functions work on a chunk of at most CHUNK pairs in small buffers on the stack. Every loop then has one simple
+# body and serves any number of components, and each similarity is written once for all routines.
 
 from libc.math cimport INFINITY, log1p, pow
 from libc.stdint cimport int64_t
@@ -21,9 +21,10 @@ cdef extern from *:
 
 
 cdef inline double exp_negative(double x) noexcept nogil:
-    # exp(-x) for 0 <= x <= 708, branch-free so that loops over it vectorize: exp(-x) = 2^k exp(s),
-    # k = round(-x / log 2), |s| <= log(2) / 2, and a Taylor polynomial of degree 12. With one constant for log 2 the
-    # relative error grows as x times the unit roundoff (2e-14 at 190), as does the error from rounding x.
+    # exp(-x) for 0 <= x <= 708, without branches so that the compiler can vectorize loops over it. exp(-x) = 2^k exp(s)
+    # with k = round(-x / log 2) and |s| <= log(2) / 2, where exp(s) is a Taylor polynomial of degree 12. Because log 2
+    # is a single constant, the relative error is x times the unit roundoff (2e-14 at x = 190), as is the error that
+    # comes from rounding x.
     cdef int k = <int>(-x * 1.4426950408889634 - 0.5)
     cdef double s = -x - k * 0.6931471805599453
     cdef double s2 = s * s
@@ -41,7 +42,7 @@ cdef inline double exp_negative(double x) noexcept nogil:
 cdef inline void squared_distances(
     const double* y, const double* x, Py_ssize_t n, Py_ssize_t d, Py_ssize_t m, double* r2
 ) noexcept nogil:
-    # From y to m points; coordinate k of point j is x[k * n + j].
+    # Fills r2 with the squared distances from y to m points; coordinate k of point j is x[k * n + j].
     cdef Py_ssize_t j, k
     cdef double difference
     for j in range(m):
@@ -53,7 +54,7 @@ cdef inline void squared_distances(
 
 
 cdef inline void decays(const double* r2, Py_ssize_t m, double dof, double* a) noexcept nogil:
-    # a(r2)
+    # Fills a with a(r2).
     cdef Py_ssize_t j
     cdef double scale = 1.0 / dof
     for j in range(m):
@@ -61,7 +62,7 @@ cdef inline void decays(const double* r2, Py_ssize_t m, double dof, double* a) n
 
 
 cdef inline void weights(const double* r2, Py_ssize_t m, double dof, double* w, double* aw) noexcept nogil:
-    # w(r2) and a(r2) w(r2)
+    # Fills w with w(r2), and aw with a(r2) w(r2).
     cdef Py_ssize_t j
     cdef double base, x
     if dof == 1.0:
@@ -83,7 +84,7 @@ cdef inline void weights(const double* r2, Py_ssize_t m, double dof, double* w, 
 
 
 cdef inline double cross_entropy(const double* p, const double* r2, Py_ssize_t m, double dof) noexcept nogil:
-    # sum of -p log w(r2)
+    # Returns the sum of -p log w(r2).
     cdef Py_ssize_t j
     cdef double total = 0.0
     if dof == INFINITY:
@@ -100,7 +101,8 @@ cdef inline void add_fused(
     const double* y, const double* x, const double* c, Py_ssize_t n, Py_ssize_t d, double dof,
     Py_ssize_t first, Py_ssize_t last, double* phi, double* grad_phi,
 ) noexcept nogil:
-    # One pass that keeps all sums in registers, for dof 1 or infinity and at most MAX_FUSED components.
+    # Adds to phi and grad_phi in one pass that keeps all sums in registers, for dof 1 or infinity and at most MAX_FUSED
+    # components; see add_run.
     cdef Py_ssize_t j, k
     cdef double r2, w, aw, total = 0.0
     cdef double difference[MAX_FUSED]
@@ -130,7 +132,7 @@ cdef inline void add_chunks(
     const double* y, const double* x, const double* c, Py_ssize_t n, Py_ssize_t d, double dof,
     Py_ssize_t first, Py_ssize_t last, double* phi, double* grad_phi,
 ) noexcept nogil:
-    # The sums of add_fused for any similarity and number of components, in vectorized passes over a chunk of points.
+    # The same sums as in add_fused, for any similarity and number of components, in passes over chunks of points.
     cdef double r2[CHUNK]
     cdef double w[CHUNK]
     cdef double aw[CHUNK]
@@ -157,8 +159,8 @@ cdef inline void add_run(
     const double* y, const double* x, const double* c, Py_ssize_t n, Py_ssize_t d, double dof,
     Py_ssize_t first, Py_ssize_t last, double* phi, double* grad_phi,
 ) noexcept nogil:
-    # Add to phi and grad_phi, at y, the terms of the points first to last of x, an array of shape (d, n).
-    # Literal d and dof let the compiler unroll the inner loops and vectorize over the points.
+    # Adds to phi and grad_phi, at the position y, the terms of the points first to last of x, an array of shape (d, n).
+    # With literal d and dof the compiler unrolls the inner loops and vectorizes over the points.
     if dof == 1.0 and d == 1:
         add_fused(y, x, c, n, 1, 1.0, first, last, phi, grad_phi)
     elif dof == 1.0 and d == 2:

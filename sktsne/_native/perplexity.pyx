@@ -1,4 +1,4 @@
-"""Conditional probabilities of a row range; twin of ``search_precisions_reference`` in perplexity.py."""
+"""Conditional probabilities of a perplexity; compiled twin of ``search_precisions_reference`` in perplexity.py."""
 
 from libc.math cimport INFINITY, exp, fabs, isfinite, log
 
@@ -18,7 +18,7 @@ def search_precisions(
     Py_ssize_t start,
     Py_ssize_t stop,
 ):
-    """Fill rows ``start`` to ``stop`` of ``probabilities``."""
+    """Fill rows ``start`` to ``stop`` of ``probabilities`` from the distances."""
     cdef Py_ssize_t i, k = distances.shape[1]
     if start >= stop or k == 0:
         return
@@ -39,7 +39,8 @@ cdef void search_row(
             n_finite += 1
             nearest = min(nearest, distance[j])
             farthest = max(farthest, distance[j])
-    # p holds squared distances minus that of the nearest, in units of the largest; -1 marks a missing neighbor.
+    # Until the end p holds squared distances minus the smallest one, scaled to the range from 0 to 1; -1 marks a
+    # missing neighbor.
     for j in range(k):
         if not isfinite(distance[j]):
             p[j] = -1.0
@@ -56,7 +57,7 @@ cdef void search_row(
         elif p[j] == 0.0:
             n_nearest += 1
     if n_finite <= perplexity or n_nearest >= perplexity:
-        # At the limits of the entropy no precision is small or large enough: p is uniform over all or over the nearest.
+        # No precision gives an entropy beyond its limits. p is uniform, over all neighbors or over the nearest ones.
         limit = INFINITY if n_finite <= perplexity else 0.0
         total = n_finite if n_finite <= perplexity else n_nearest
         for j in range(k):
@@ -75,7 +76,8 @@ cdef void search_row(
         slope = mean * mean - square
         curvature = 2.0 * slope + cube - 3.0 * mean * square + 2.0 * mean * mean * mean
         next_t = t - 2.0 * gap * slope / (2.0 * slope * slope - gap * curvature)
-        # Refused: steps out of the bracket, beyond `reach` or NaN, and a step after one that did not halve the gap.
+        # A step is replaced by a safe one if it is NaN, leaves the bracket or is longer than `reach`, or if the step
+        # before did not halve the gap. The safe step bisects the bracket, or has the length `reach`.
         if not (low < next_t < high and fabs(next_t - t) <= reach and fabs(gap) <= 0.5 * last_gap):
             if low > -INFINITY and high < INFINITY:
                 next_t = 0.5 * (low + high)
@@ -91,7 +93,7 @@ cdef void search_row(
 
 
 cdef inline double kernel(double d, double beta) noexcept nogil:
-    # exp(-beta d), zero for a missing neighbor and where it would underflow
+    # exp(-beta d), or 0 for a missing neighbor and where the exponential would underflow.
     cdef double x = beta * d if beta * d < MAX_EXPONENT else MAX_EXPONENT
     x = x if x > 0.0 else 0.0
     return exp_negative(x) if 0.0 <= d and x < MAX_EXPONENT else 0.0
@@ -100,7 +102,8 @@ cdef inline double kernel(double d, double beta) noexcept nogil:
 cdef void entropy_sums(
     const double* d, Py_ssize_t k, double beta, double* total, double* mean, double* square, double* cube
 ) noexcept nogil:
-    # S = sum of e = exp(-beta d); the means of x = beta d, x^2 and x^3 under e / S
+    # total is the sum S of e = exp(-beta d). mean, square and cube are the means of x = beta d, x^2 and x^3 with the
+    # weights e / S.
     cdef Py_ssize_t j
     cdef double s = 0.0, s1 = 0.0, s2 = 0.0, s3 = 0.0, e, x
     for j in range(k):

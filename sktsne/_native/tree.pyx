@@ -1,7 +1,7 @@
 """A balanced tree of points, and potentials from its cells; twins of the references in kernels/barnes_hut.py.
 
-Node k has the children 2k and 2k + 1, and the root is 1. Node 2^l + j, which is number j of the 2^l nodes
-at level l, holds the points n j / 2^l to n (j + 1) / 2^l (rounded down) in the tree's order.
+The root is node 1, and node k has the children 2k and 2k + 1. Node 2^l + j, which is number j of the 2^l nodes at level
+l, holds the points from n j / 2^l to n (j + 1) / 2^l, both rounded down, in the order of the tree.
 """
 
 from libc.math cimport INFINITY, exp, log1p, sqrt
@@ -21,7 +21,7 @@ cdef extern from *:
     const double NEGLIGIBLE
 
 
-# The numbers that the references have, too; a test compares them.
+# Numbers that kernels/barnes_hut.py has, too; a test compares them.
 CONSTANTS = {"LEAF": LEAF, "MAX_COMPONENTS": MAX_FUSED, "DIAGONAL": DIAGONAL, "NEGLIGIBLE": NEGLIGIBLE}
 
 
@@ -35,7 +35,7 @@ def split_nodes(
     Py_ssize_t start,
     Py_ssize_t stop,
 ):
-    """Fill the boxes of the nodes ``start`` to ``stop`` of a level, and split their points unless they are leaves."""
+    """Compute the boxes of nodes ``start`` to ``stop`` of a level, and divide their points unless they are leaves."""
     cdef Py_ssize_t n = points.shape[0], d = points.shape[1], j, p, k, axis, first, last
     cdef double* low
     cdef double* high
@@ -61,7 +61,8 @@ def split_nodes(
 cdef void select(
     double* y, Py_ssize_t* order, Py_ssize_t d, Py_ssize_t axis, Py_ssize_t left, Py_ssize_t right, Py_ssize_t middle
 ) noexcept nogil:
-    # Quickselect (Hoare 1961): reorder the points from left to right so that none before middle is beyond one after it.
+    # Quickselect (Hoare 1961): reorders the points from left to right along an axis, so that no point before middle has
+    # a larger coordinate than a point after middle.
     cdef Py_ssize_t i, j, k
     cdef double a, b, c, pivot, x
     while left < right:
@@ -110,7 +111,7 @@ def tree_potential(
     Py_ssize_t start,
     Py_ssize_t stop,
 ):
-    """Fill ``phi`` and ``grad_phi`` for rows ``start`` to ``stop`` of ``at``, or for the points of these leaves."""
+    """Fill ``phi`` and ``grad_phi`` for rows ``start`` to ``stop`` of ``at``, or with exclude_self for these leaves."""
     cdef Py_ssize_t n = points.shape[0], d = points.shape[1], row, i, k, first, last
     cdef Cells cells
     cdef double result[LEAF]
@@ -151,8 +152,8 @@ cdef void visit(
     const Cells* cells, const double* targets, Py_ssize_t n_targets, const double* low, const double* high,
     Py_ssize_t own, double* phi, double* grad_phi,
 ) noexcept nogil:
-    # Potentials at targets in the box from low to high. One walk through the tree, for all targets, lists cells that
-    # are small enough for their distance, and the points of leaves that are not. `own` is the targets' leaf, or 0.
+    # The potentials at targets in the box from low to high. One walk through the tree, for all targets, collects a list
+    # of cells that count as one point, and of the points of leaves that do not. `own` is the leaf of the targets, or 0.
     cdef Py_ssize_t k = 1, level = 0, d = cells.d, axis, i, p, first, last, m = 0
     cdef double distance2, beyond = INFINITY
     cdef double x[LIST * MAX_FUSED]
@@ -167,7 +168,7 @@ cdef void visit(
         if m > LIST - LEAF:
             add_list(cells, targets, n_targets, x, c, m, phi, grad_phi)
             m = 0
-        if own >> (cells.depth - level) != k:  # k is neither the targets' leaf nor above it
+        if own >> (cells.depth - level) != k:  # k is neither the leaf of the targets nor an ancestor of this leaf
             distance2 = squared_gap(cells, k, low, high)
             if counts_as_point(cells.sizes[k], distance2, cells.angle, cells.dof, beyond):
                 for axis in range(d):
@@ -203,8 +204,8 @@ cdef inline bint counts_as_point(double size, double distance2, double angle, do
 
 
 cdef double reach(const Cells* cells, const double* low, const double* high, Py_ssize_t own) noexcept nogil:
-    # The distance from which points are negligible beside a point that is known to exist: one of the targets' own leaf,
-    # or of the leaf to which the nearer centers lead.
+    # The distance beyond which weights are negligible beside the weight of a nearer point. This point is in the leaf of
+    # the targets, or in the leaf at the end of a walk that always takes the child with the nearer center.
     cdef Py_ssize_t k = own, axis
     cdef double nearest, distance2, other
     if own > 0:
@@ -235,7 +236,7 @@ cdef inline double squared_gap(const Cells* cells, Py_ssize_t k, const double* l
 
 
 cdef Py_ssize_t copy_leaf(const Cells* cells, Py_ssize_t k, double* x, double* c, Py_ssize_t m) noexcept nogil:
-    # Append the points of leaf k to the list; return their number.
+    # Appends the points of leaf k to the list of m entries, and returns their number.
     cdef Py_ssize_t row = k - (<Py_ssize_t>1 << cells.depth), p, axis
     cdef Py_ssize_t first = cells.n * row >> cells.depth, last = cells.n * (row + 1) >> cells.depth
     for p in range(first, last):
@@ -250,6 +251,7 @@ cdef void add_list(
     const Cells* cells, const double* targets, Py_ssize_t n_targets, const double* x, const double* c, Py_ssize_t m,
     double* phi, double* grad_phi,
 ) noexcept nogil:
+    # Adds the terms of the list of m cells and points to the potentials of all targets.
     cdef Py_ssize_t i
     for i in range(n_targets):
         add_run(targets + i * cells.d, x, c, LIST, cells.d, cells.dof, 0, m, &phi[i], &grad_phi[i * cells.d])

@@ -1,7 +1,7 @@
-"""Gradient kernels: the parts that sum over all pairs of points.
+"""Gradient kernels: sums over all pairs of points, exact or approximated.
 
-The repulsive force of both methods is the gradient of a potential, so a kernel computes potentials and knows
-nothing of objectives. The kernels differ in cost and in the numbers of components that they serve.
+The repulsion of SNE and of t-SNE follows from a potential φ and its gradient. A kernel computes φ and ∇φ, and does not
+depend on the objective. The kernels differ in their time, in their accuracy, and in how many components they allow.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ from .contract import GradientKernel, KernelFactory
 from .exact import ExactKernel
 from .fft import FFTKernel
 
-# The kernels by the names that `method` takes. Whoever asks what a kernel can do asks the kernel.
+# The kernels by the names that the parameter `method` accepts.
 KERNELS: dict[str, KernelFactory] = {
     "exact": ExactKernel,
     "fft": FFTKernel,
     "barnes_hut": BarnesHutKernel,
 }
 
-# Numbers of points from which "auto" replaces the exact sums by another kernel, for each number of components: where
-# the other kernel is faster over a fit of MNIST (benchmarks/crossover.py). The exact kernel takes a tenth of the time
-# for a pair under Student's t with one degree of freedom, because that needs no exponential and no power.
+# For each number of components, the numbers of points from which `method="auto"` uses another kernel than the exact
+# one, because that kernel is faster in a fit of MNIST (benchmarks/crossover.py). Student's t with one degree of freedom
+# has its own numbers: its weight needs no exponential and no power, so that the exact kernel takes a tenth of the time
+# of other similarities.
 Crossovers = dict[int, list[tuple[int, str]]]
 STUDENT_T: Crossovers = {1: [(600, "fft")], 2: [(1000, "barnes_hut"), (3000, "fft")], 3: [(1000, "barnes_hut")]}
 OTHER_TAILS: Crossovers = {1: [(500, "fft")], 2: [(500, "fft")], 3: [(500, "barnes_hut")]}
@@ -31,7 +32,7 @@ NUMPY: Crossovers = {**OTHER_TAILS, 3: [(5000, "barnes_hut")]}
 
 
 def fastest_kernel(n: int, d: int, dof: float) -> str:
-    """Return the name of the kernel that takes the least time for n points with d components, under ``dof``.
+    """Return the name of the fastest kernel for n points with d components and ``dof`` degrees of freedom.
 
     Examples
     --------

@@ -1,10 +1,11 @@
-r"""The attractive force: a sum over the affinities.
+r"""The attraction: the force with which each point pulls its neighbors, a sum over the affinities.
 
     A_i = Σ_j s_ij a_ij (y_i − y_j)         k_i = Σ_j s_ij a_ij         cross = Σ_i Σ_j −s_ij log w_ij
 
-with the symmetric affinities ``s``, sparse or dense, and the similarity's ``w`` and ``a`` at r²_ij. The stiffness
-``k_i`` is that of the springs that pull at point i. The caller exaggerates by multiplying ``A`` and ``k``; the
-affinities stay as they are.
+s are symmetric affinities, sparse or dense; w_ij and a_ij are the weight and the decay of the similarity at the squared
+distance r²_ij. −A_i is the force of springs between y_i and all y_j with the spring constants s_ij a_ij. The sum of the
+spring constants, k_i, is the stiffness of point i. The caller exaggerates by multiplying A and k, so that the
+affinities stay unchanged.
 """
 
 from __future__ import annotations
@@ -21,8 +22,7 @@ from ..parallel import Workers
 from ..similarities import Similarity, similarity_of
 from .contract import check_parts, check_points
 
-# Elements of a temporary array (rows × columns) in the references, so that it fits in the cache.
-REFERENCE_BLOCK = 100_000
+REFERENCE_BLOCK = 100_000  # the number of pairs whose terms the references compute at a time, to stay in the cache
 
 
 def sparse_attraction_reference(
@@ -38,7 +38,10 @@ def sparse_attraction_reference(
     start: int,
     stop: int,
 ) -> None:
-    """Fill rows ``start`` to ``stop`` of ``force``, ``stiffness`` and ``costs``: sums of -s log w, or 0."""
+    """Fill rows ``start`` to ``stop`` of ``force``, ``stiffness`` and ``costs`` from affinities in CSR format.
+
+    The cost of a row is its sum of -s log w with ``with_cost``, and 0 otherwise.
+    """
     similarity = similarity_of(dof)
     entries = slice(indptr[start], indptr[stop])
     rows = np.repeat(np.arange(start, stop), np.diff(indptr[start : stop + 1]))
@@ -63,7 +66,10 @@ def dense_attraction_reference(
     start: int,
     stop: int,
 ) -> None:
-    """Fill rows ``start`` to ``stop`` of ``force``, ``stiffness`` and ``costs``: sums of -s log w, or 0."""
+    """Fill rows ``start`` to ``stop`` of ``force``, ``stiffness`` and ``costs`` from a matrix of affinities.
+
+    The cost of a row is its sum of -s log w with ``with_cost``, and 0 otherwise.
+    """
     similarity = similarity_of(dof)
     step = max(1, REFERENCE_BLOCK // coordinates.shape[1])
     for first in range(start, stop, step):
@@ -77,21 +83,21 @@ def dense_attraction_reference(
 
 
 class Attraction:
-    """The attractive force of fixed affinities.
+    """Compute the attraction of an embedding under fixed affinities.
 
     Parameters
     ----------
     affinities : csr_array or ndarray of shape (n, n), or csr_array of shape (n, m)
-        Symmetric, with a zero diagonal; finite and not negative.
+        Affinities, finite and not negative. Those of points that pull each other are symmetric with a zero diagonal.
     similarity : Similarity
-        Its ``dof`` gives w and a.
+        The similarity that gives w and a.
     workers : Workers
         The threads to use.
     dtype : type, default=numpy.float64
-        Of the arithmetic with sparse affinities: float32 halves the memory that every iteration reads.
+        The precision of the arithmetic with sparse affinities. float32 halves the memory that every iteration reads.
     fixed : ndarray of shape (m, d), default=None
-        Points that do not move, and pull at the points that do: the columns of the affinities. By default the points
-        pull at each other.
+        Points that pull the n points of the embedding, and do not move themselves. Column j of the affinities belongs
+        to fixed point j. By default the points of the embedding pull each other.
     """
 
     def __init__(
@@ -116,7 +122,8 @@ class Attraction:
         if not isinstance(affinities, np.ndarray):
             types = "float" if dtype == np.float32 else "double", f"{affinities.indices.dtype}_t"
             routine = choose("attraction", "sparse_attraction", sparse_attraction_reference, *types)
-            # Copies, which nobody else can change after they were checked. Fixed points follow those that move.
+            # The arrays of indices are copied, so that nobody can change them after they were checked. The fixed points
+            # are stored after the n points of the embedding, so their indices grow by n.
             indices = affinities.indices + (0 if fixed is None else self._n)
             self._run = partial(routine, affinities.data.astype(dtype, copy=False), indices, affinities.indptr.copy())
             self._row_cost = 4 * max(1, affinities.nnz // max(1, self._n))
@@ -135,11 +142,24 @@ class Attraction:
     def __call__(
         self, Y: NDArray[np.float64], with_cost: bool = False
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-        """Return the force ``A`` (n, d), the stiffness ``k`` (n,) and the sum ``cross``, 0 unless ``with_cost``.
+        """Return A, k and cross at an embedding; see the formulas in the head of this module.
 
-        The attribute ``costs`` (n,) holds each point's part of ``cross``. The next call reuses all arrays.
+        Parameters
+        ----------
+        Y : ndarray of shape (n, d)
+            The embedding.
+        with_cost : bool, default=False
+            Whether to compute the cross entropy.
 
-        ``Y`` is the embedding, of shape (n, d).
+        Returns
+        -------
+        force : ndarray of shape (n, d), float64
+            A. The next call overwrites this array and the following one.
+        stiffness : ndarray of shape (n,), float64
+            k.
+        cross : float
+            The cross entropy, or 0 without ``with_cost``. The attribute ``costs``, an array of shape (n,), holds the
+            part of each point.
         """
         Y = as_floats("Y", Y, (self._n, "d" if self._points is None else self._points.shape[1]))
         if Y.shape[1] == 0:

@@ -1,21 +1,26 @@
-r"""The Barnes-Hut kernel: a potential by a tree of cells, in n log n time.
+r"""The Barnes-Hut kernel: the potential by a tree of cells, in time proportional to n log n.
 
-Points that are far away, and near to each other, count as one point at their center: the points of a cell of size s at
-the distance r do if s ≤ angle · r (Barnes & Hut 1986; for t-SNE van der Maaten 2014, section 4.2). Such a cell is small
-beside the distance over which Student's t with one degree of freedom changes. Lighter tails change faster, by
-d log w / dr = −2 r a, so that
+A cell holds points that are near each other. Seen from far away, all points of a cell act as one point at their center
+of charge m, with their total charge M:
+
+    φ_c(y) ≈ Σ_cells M w(|y − m|²),     M = Σ_j c_j,   m = Σ_j c_j y_j / M,     and ∇φ_c(y) accordingly
+
+A cell whose longest side is s, at the distance r from y, counts as one point if s ≤ angle · r (Barnes & Hut 1986; for
+t-SNE van der Maaten 2014, section 4.2). Then s is small beside the distance over which Student's t with one degree of
+freedom changes. Lighter tails change faster, by d log w / dr = −2 r a(r²), so the rule for every similarity is
 
     s · max(1/r, r a(r²)) ≤ angle
 
-is the rule for every similarity; the second term is the larger one for more than one degree of freedom only. Cells
-whose weights are negligible beside the weight of a point nearby count as points, too. With charges,
+where the second term is larger than the first only for more than one degree of freedom. Cells whose weights are
+negligible beside the weight of a nearer point count as one point, too.
 
-    φ_c(y) ≈ Σ_cells M w(|y − m|²),     M = Σ c_j,   m = Σ c_j y_j / M        and its gradient
+A quadtree halves the sides of its cells, and its depth grows as the smallest distance of two points shrinks. The tree
+of this kernel halves the *points* of a cell instead, at the median along the longest side of their bounding box. It is
+balanced for all points, also with duplicates and outliers, has log₂(n / LEAF) levels, and needs no pointers, because
+node k has the children 2k and 2k + 1.
 
-A quadtree halves the sides of its cells, and is as deep as the smallest distance of two points demands. This tree
-halves the *points* of its cells, at the median along the longest side: the tree is balanced whatever the points are,
-duplicates and outliers among them, has log₂(n / LEAF) levels, and needs no pointers: node k has the children 2k and
-2k + 1. One walk serves all points of a leaf, with their box in place of y, which is stricter than the rule.
+The points of a leaf are evaluated together: one walk through the tree finds the cells for all of them, with r measured
+from their bounding box. This is stricter than the rule for a single point.
 """
 
 from __future__ import annotations
@@ -33,17 +38,17 @@ from ..parallel import Workers
 from ..similarities import Similarity, similarity_of
 from .contract import check_parts, check_points, check_request
 
-# The largest number of points in a leaf. The compiled loops have arrays of this size, and of MAX_COMPONENTS columns.
+# The largest number of points in a leaf, and of components. The compiled loops have arrays of these sizes.
 LEAF = 32
 MAX_COMPONENTS = 3
-# The diagonal of a cube of side 1, which bounds the diagonal of any box whose longest side is 1.
-DIAGONAL = math.sqrt(3.0)
-# Points whose weights are exp(-35) of the weight of another point are negligible: no map has 1e12 points.
+DIAGONAL = math.sqrt(3.0)  # the largest diagonal of a box whose longest side is 1, in MAX_COMPONENTS dimensions
+# Points whose weight is below exp(-35) times the weight of another point are negligible, because exp(-35) is 6e-16 and
+# maps have fewer than 1e12 points.
 NEGLIGIBLE = 35.0
-# If a charge is larger than HUGE, all charges are divided by HUGE. SNE's charges, the inverse potentials, go up to
-# 1e307 for isolated points, and would overflow when they are multiplied by coordinates.
-HUGE = 2.0**500
-# Roughly the number of cells and points in the sum for one point: sets the size of a block of work.
+# If any charge is larger than LARGEST_CHARGE, all charges are divided by LARGEST_CHARGE. The charges of SNE, which are
+# inverse potentials, reach 1e307 for isolated points, and would overflow when they are multiplied by coordinates.
+LARGEST_CHARGE = 2.0**500
+# The number of cells and points in the sum for one point, roughly, from which the size of a block of work follows.
 LIST_LENGTH = 500
 
 
@@ -57,7 +62,12 @@ def split_nodes_reference(
     start: int,
     stop: int,
 ) -> None:
-    """Fill the boxes of the nodes ``start`` to ``stop`` of a level, and unless they are leaves split their points."""
+    """Compute the bounding boxes of nodes ``start`` to ``stop`` of a level, and divide their points among the children.
+
+    Node number j of level l is node 2^l + j of the tree, and holds the points from n j / 2^l to n (j + 1) / 2^l, both
+    rounded down, in the order of the tree. Dividing a node reorders its points and ``order`` in place. Leaves are not
+    divided.
+    """
     n = len(points)
     for j in range(start, stop):
         rows = slice(n * j >> level, n * (j + 1) >> level)
@@ -89,7 +99,12 @@ def tree_potential_reference(
     start: int,
     stop: int,
 ) -> None:
-    """Fill ``phi`` and ``grad_phi`` for rows ``start`` to ``stop`` of ``at``, or for the points of these leaves."""
+    """Fill ``phi`` and ``grad_phi`` for a range of positions or leaves.
+
+    With ``exclude_self``, ``start`` to ``stop`` are leaves, and the potential is evaluated at their points, without the
+    own charge of each point. Otherwise they are rows of ``at``. Nodes have total charges ``masses``, centers of charge
+    ``centers``, longest sides ``sizes``, and boxes from ``lower`` to ``upper``.
+    """
     n, similarity = len(points), similarity_of(dof)
     for row in range(start, stop):
         if exclude_self:
@@ -124,7 +139,7 @@ def tree_potential_reference(
 
 
 def _gap(centers: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the distances of centers from a box."""
+    """Return the distances of centers of charge from the box from ``low`` to ``high``."""
     distances: NDArray[np.float64] = np.linalg.norm(np.maximum(np.maximum(low - centers, centers - high), 0.0), axis=1)
     return distances
 
@@ -132,6 +147,7 @@ def _gap(centers: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[n
 def _counts_as_point(
     sizes: NDArray[np.float64], distances: NDArray[np.float64], angle: float, dof: float, beyond: float
 ) -> NDArray[np.bool_]:
+    """Return which cells count as one point, by the rule in the head of this module."""
     slope = distances**2 / (1.0 + distances**2 / dof)
     small: NDArray[np.bool_] = sizes * np.maximum(1.0, slope if dof > 1.0 else 1.0) <= angle * distances
     return small | (distances > beyond + DIAGONAL * sizes)
@@ -146,9 +162,10 @@ def _reach(
     depth: int,
     dof: float,
 ) -> float:
-    """Return the distance from which points are negligible beside a point that is certainly nearer.
+    """Return the distance from a box beyond which weights are negligible beside the weight of a nearer point.
 
-    The nearer point is one of the targets' own leaf, or of the leaf that a walk to the nearer center ends at.
+    The nearer point is in the leaf ``own`` of the targets. For other targets, with ``own`` 0, it is in the leaf at the
+    end of a walk that always takes the child with the nearer center.
     """
     if dof <= 1.0:
         return math.inf
@@ -163,9 +180,9 @@ def _reach(
 
 
 class BarnesHutKernel:
-    """Potentials from a tree, for up to 3 components; see :class:`sktsne.kernels.GradientKernel` for the contract.
+    """Compute potentials by a tree of cells (Barnes-Hut), for up to 3 components.
 
-    Charges must not be negative.
+    See :class:`sktsne.kernels.GradientKernel` for the contract. Charges must not be negative.
 
     Parameters
     ----------
@@ -174,8 +191,8 @@ class BarnesHutKernel:
     workers : Workers
         The threads to use.
     angle : float, default=0.5
-        The largest size of a cell, divided by its distance, up to which its points count as one point, from 0 (exact)
-        to 1.
+        The largest ratio, from 0 to 1, of the size of a cell to its distance at which the points of the cell count as
+        one point. A smaller angle is more accurate and slower; 0 is exact.
 
     Examples
     --------
@@ -205,8 +222,8 @@ class BarnesHutKernel:
         self._run = choose("tree", "tree_potential", tree_potential_reference)
 
     def set_points(self, Y: NDArray[np.float64]) -> None:
-        """Place the sources: ``Y`` of shape (n, d)."""
-        self._points = None  # until all is prepared, in case that memory ends
+        """Set the positions of the sources, ``Y`` of shape (n, d)."""
+        self._points = None  # until everything is prepared, because an allocation may fail
         points = check_points(Y, self.max_components).copy()
         n, d = points.shape
         self._depth = max(0, math.ceil(math.log2(n / LEAF)))
@@ -224,16 +241,16 @@ class BarnesHutKernel:
         charges: NDArray[np.float64] | None = None,
         at: NDArray[np.float64] | None = None,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return φ (m,) and ∇φ (m, d) of the points, at themselves (without the self-term) or ``at``."""
+        """Return φ (m,) and ∇φ (m, d) at the positions ``at``, or at the points without their own charges."""
         points, given, places = check_request(self._points, charges, at)
         if given is not None and given.min() < 0.0:
             raise ValueError(f"charges must not be negative, got {given.min()}.")
         c = np.ones(len(points)) if given is None else given[self._order]
-        scale = HUGE if c.max() > HUGE else 1.0
+        scale = LARGEST_CHARGE if c.max() > LARGEST_CHARGE else 1.0
         c = c / scale
         cells = self._unit_cells if given is None else None
         masses, centers = cells or self._cells(points, c)
-        if given is None:  # kept, because `place` asks for potentials of unit charges many times
+        if given is None:  # kept, because placing new points needs these cells many times
             self._unit_cells = masses, centers
         targets = points if places is None else places
         phi, grad_phi = np.empty(len(targets)), np.empty(targets.shape)
@@ -252,7 +269,7 @@ class BarnesHutKernel:
     def _cells(
         self, points: NDArray[np.float64], c: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return each node's charge and center of charge."""
+        """Return the total charge and the center of charge of each node."""
         leaves = 2**self._depth
         masses, moments = np.zeros(2 * leaves), np.zeros((2 * leaves, points.shape[1]))
         starts = len(c) * np.arange(leaves) >> self._depth

@@ -1,4 +1,4 @@
-"""The contract of gradient kernels, and the checks at its two sides: of what kernels get, and of what they return."""
+"""The contract of gradient kernels, and the checks of the arguments that kernels get and of the arrays they return."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from ..similarities import Similarity
 class GradientKernel(Protocol):
     """The contract of a kernel, for sources ``y_j`` with charges ``c_j`` and a similarity ``w``.
 
-    A kernel computes the potential of the charges and its gradient::
+    A kernel computes the potential of the charges at positions ``y``, and its gradient::
 
         φ_c(y) = Σ_j c_j w(|y − y_j|²)            ∇φ_c(y) = −2 Σ_j c_j a w (y − y_j)
+
+    where ``a = -d log w / d r²`` is the decay of the similarity.
 
     A factory makes a kernel: as a rule the kernel's class, called as ``factory(similarity, workers)``. A factory may
     have the attribute ``max_components``, the largest number of components that its kernels serve (``None`` is no
@@ -45,24 +47,25 @@ class GradientKernel(Protocol):
     """
 
     dtype: type[np.floating]
-    """The precision of the attraction beside the kernel, float32 or float64: that of the kernel's own sums."""
+    """The precision of the sums of the kernel, float32 or float64; the attraction is computed in the same precision."""
 
     def set_points(self, Y: NDArray[np.float64]) -> None:
-        """Place the sources: ``Y`` of shape (n, d). What can be built once, a tree or a grid, is built here."""
+        """Set the positions ``Y`` of the sources, of shape (n, d), and build what depends only on them, as a tree."""
 
     def potential(
         self,
         charges: NDArray[np.float64] | None = None,
         at: NDArray[np.float64] | None = None,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return φ of shape (m,) and ∇φ of shape (m, d).
+        """Return the potential φ of shape (m,) and its gradient ∇φ of shape (m, d).
 
         Parameters
         ----------
         charges : ndarray of shape (n,), default=None
-            The sources' charges; ``None`` is 1 for each.
+            The charges of the sources. ``None`` stands for charges of 1.
         at : ndarray of shape (m, d), default=None
-            The places where to evaluate. ``None`` is at the sources themselves, each without its own term.
+            The positions at which to evaluate. ``None`` stands for the sources themselves, where each source is left
+            out of its own sum.
         """
 
 
@@ -70,12 +73,12 @@ KernelFactory = Callable[..., GradientKernel]
 
 
 class KernelWithOptions:
-    """A factory of kernels with fixed options, which pickle and skops load where the factory itself is loaded.
+    """A factory that makes kernels with fixed options. Unlike a closure, it can be saved by pickle and skops.
 
     Parameters
     ----------
     factory : callable
-        Called as ``factory(similarity, workers, **options)``.
+        The factory, which is called as ``factory(similarity, workers, **options)``.
     options : dict
         The keyword arguments.
     """
@@ -84,12 +87,12 @@ class KernelWithOptions:
         self._factory, self._options = factory, options
 
     def __call__(self, similarity: Similarity, workers: Workers) -> GradientKernel:
-        """Return a kernel."""
+        """Return a new kernel."""
         return self._factory(similarity, workers, **self._options)
 
 
 def make_kernel(factory: KernelFactory, similarity: Similarity, workers: Workers) -> GradientKernel:
-    """Return the kernel that a factory makes; raise a TypeError if the factory returns something else."""
+    """Return a kernel made by a factory; raise a TypeError if the factory returns an object that is no kernel."""
     kernel = factory(similarity, workers)
     lacking = [name for name in ("dtype", "set_points", "potential") if not hasattr(kernel, name)]
     if not lacking and kernel.dtype not in (np.float32, np.float64):
@@ -108,10 +111,10 @@ def potential_of(
     charges: NDArray[np.float64] | None = None,
     at: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return ``kernel.potential(charges, at)`` with the shapes and dtype of the contract, whoever wrote the kernel.
+    """Return ``kernel.potential(charges, at)`` after checking the arrays, because users can write kernels.
 
-    ``shape`` is that of the gradient; a ValueError names the kernel that returns anything else, or a φ that is not
-    finite. ∇φ may overflow at places extremely far from the points.
+    ``shape`` is the shape of the gradient. A ValueError that names the kernel is raised for arrays of other shapes, and
+    for a φ that is not finite. ∇φ is not checked, because it may overflow at positions extremely far from the points.
     """
     result = kernel.potential(charges, at)
     name = f"{type(kernel).__name__}.potential"
@@ -119,21 +122,24 @@ def potential_of(
         raise ValueError(f"{name} must return the two arrays φ and ∇φ, got {type(result).__name__}.")
     phi = as_floats(f"φ of {name}", result[0], shape[:1])
     gradient = as_floats(f"∇φ of {name}", result[1], shape, finite=False)
-    # The caller changes the arrays, and those of other libraries may be read-only.
+    # Arrays that are read-only are copied, because the caller changes the arrays in place.
     return tuple(array if array.flags.writeable else array.copy() for array in (phi, gradient))  # type: ignore[return-value]
 
 
 def check_parts(similarity: Similarity, workers: Workers) -> None:
-    """Raise unless compiled loops can rely on what a kernel or an attraction is made of."""
+    """Raise a TypeError unless the arguments are a similarity and workers, which compiled loops do not check."""
     if isinstance(similarity, type) or not hasattr(similarity, "dof"):
         raise TypeError(f"similarity == {similarity!r}, must be a Similarity, such as StudentT().")
     check_dof(similarity.dof)
-    # Compiled loops trust the row ranges that workers call them with.
+    # Compiled loops do not check the ranges of rows that the workers call them with.
     check_type("workers", workers, Workers)
 
 
 def check_points(Y: Any, max_components: int | None) -> NDArray[np.float64]:
-    """Return points (n, d) as compiled loops read them: finite, at least one, with 1 to ``max_components`` columns."""
+    """Return points of shape (n, d) as a finite, C-contiguous float64 array; raise a ValueError for other points.
+
+    There must be at least one point, and from 1 to ``max_components`` columns; ``None`` is no limit.
+    """
     points = as_floats("Y", Y, ("n", "d"))
     n, d = points.shape
     if n == 0 or d == 0:
@@ -146,7 +152,7 @@ def check_points(Y: Any, max_components: int | None) -> NDArray[np.float64]:
 def check_request(
     points: NDArray[np.float64] | None, charges: Any, at: Any
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None, NDArray[np.float64] | None]:
-    """Return points, charges (n,) and places (m, d) as compiled loops read them; ``None`` stays ``None``."""
+    """Return the points, charges (n,) and positions (m, d) as C-contiguous float64 arrays; ``None`` stays ``None``."""
     if points is None:
         raise RuntimeError("The kernel has no points: call set_points before potential.")
     n, d = points.shape

@@ -2,8 +2,8 @@ r"""The exact kernel: the potential as a plain sum over all pairs, in float64.
 
     φ_c(y) = Σ_j c_j w(|y − y_j|²)            ∇φ_c(y) = −2 Σ_j c_j a w (y − y_j)
 
-The work grows with n² and the memory with n; any number of components is served. Other kernels are measured against
-this one.
+The time is proportional to n², the memory to n, and any number of components is possible. The errors of the other
+kernels are measured against this kernel.
 """
 
 from __future__ import annotations
@@ -31,7 +31,11 @@ def pair_potential_reference(
     start: int,
     stop: int,
 ) -> None:
-    """Fill rows ``start`` to ``stop`` of ``phi`` and ``grad_phi``."""
+    """Fill rows ``start`` to ``stop`` of ``phi`` and ``grad_phi``, the potential at ``at`` and its gradient.
+
+    ``coordinates`` of shape (d, n) holds the sources. With ``exclude_self``, ``at`` holds the sources, too, and each is
+    left out of its own sum.
+    """
     similarity = similarity_of(dof)
     step = max(1, REFERENCE_BLOCK // max(1, coordinates.shape[1]))
     for first in range(start, stop, step):
@@ -49,7 +53,9 @@ def pair_potential_reference(
 
 
 class ExactKernel:
-    """Sums over all pairs; see :class:`sktsne.kernels.GradientKernel` for the contract.
+    """Compute potentials by sums over all pairs, for any number of components.
+
+    See :class:`sktsne.kernels.GradientKernel` for the contract.
 
     Parameters
     ----------
@@ -82,8 +88,8 @@ class ExactKernel:
         self._run = choose("exact", "pair_potential", pair_potential_reference)
 
     def set_points(self, Y: NDArray[np.float64]) -> None:
-        """Place the sources: ``Y`` of shape (n, d)."""
-        self._points = None  # until all is prepared, in case that memory ends
+        """Set the positions of the sources, ``Y`` of shape (n, d)."""
+        self._points = None  # until everything is prepared, because an allocation may fail
         points = check_points(Y, self.max_components)
         self._coordinates = np.ascontiguousarray(points.T)
         self._points = points
@@ -93,7 +99,7 @@ class ExactKernel:
         charges: NDArray[np.float64] | None = None,
         at: NDArray[np.float64] | None = None,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return φ (m,) and ∇φ (m, d) of the points, at themselves (without the self-term) or ``at``."""
+        """Return φ (m,) and ∇φ (m, d) at the positions ``at``, or at the points without their own charges."""
         points, c, places = check_request(self._points, charges, at)
         targets = points if places is None else places
         phi, grad_phi = np.empty(len(targets)), np.empty(targets.shape)

@@ -1,16 +1,17 @@
-r"""The mesh of the FFT kernel: cubic B-splines at its nodes, and the convolution of charges with a weight.
+r"""The mesh of the FFT kernel: spreading and reading by cubic B-splines, and the convolution of charges with w.
 
-A discrete transform is periodic, and a padding with zeros as wide as w reaches keeps the periods apart. Student's t
-reaches over the whole mesh, so that its padding would double the mesh along each axis. Therefore such weights are
-convolved in two parts, with u = r²:
+The discrete Fourier transform is periodic. Zeros around the mesh, as wide as the reach of w, keep a charge from acting
+on the next period. Student's t reaches over the whole mesh, so that its zeros would double the mesh along each axis.
+Therefore Student's t is convolved in two parts, with u = r²:
 
-    w(u) = near + far,      far(u) = Σ_{m<4} (−c)^m / m! · w⁽ᵐ⁾(u + c),      c = (6² − 1) α
+    w(u) = near(u) + far(u),      far(u) = Σ_{m<4} (−c)^m / m! · w⁽ᵐ⁾(u + c),      c = (6² − 1) α
 
-The far part is a Taylor series of w at u + c. Its difference from w, the near part, falls by r⁸ faster than w itself,
-and needs a padding of some 26 units only. The far part is six times as wide as w, so that a mesh of four times the
-spacing resolves it; the B-splines of the coarse mesh are exact sums of those of the fine mesh.
+The far part is a Taylor polynomial of w around u + c, evaluated at u. The near part, the remainder, falls faster than w
+by a factor of r⁸, and needs zeros over a distance of about 26 only. The far part is six times as wide as w, so that a
+mesh with four times the spacing represents it. The B-splines of this coarse mesh are exact sums of B-splines of the
+fine mesh.
 
-Rows of a transform that are padding, or not needed, are left out. Mesh and transforms are float32.
+Rows of the transforms that hold only zeros, or are not needed, are not stored. Mesh and transforms are float32.
 """
 
 from __future__ import annotations
@@ -27,21 +28,26 @@ from .._native import choose
 from ..parallel import Workers
 from ..similarities import Similarity
 
-# Nodes along an axis where a cubic B-spline is not 0, and the spacing of the coarse mesh in units of the fine one. The
-# compiled loops are written for these numbers.
-SUPPORT = 4
-COARSENING = 4
-FAR_WIDTH = 6.0
-FAR_TERMS = 4
-# Beyond the distance where the near part falls below this value, the near part is left out.
-NEGLIGIBLE = 1e-8
-# Places within a cell, along each axis, at which a point's effect on itself is tabulated; also in the compiled loops.
-TABLE = 64
+SUPPORT = 4  # the number of nodes along an axis at which the B-spline around a point is not 0
+COARSENING = 4  # the spacing of the coarse mesh divided by the spacing of the fine mesh
+FAR_WIDTH = 6.0  # the width of the far part, in units of the width of w
+FAR_TERMS = 4  # the number of terms of the Taylor polynomial
+NEGLIGIBLE = 1e-8  # weights below this value may be left out
+TABLE = 64  # the number of positions within a cell, along each axis, at which the self-terms are tabulated
+# The compiled loops are written for these values of SUPPORT, COARSENING and TABLE.
 Weight = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
 def splines(x: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return the first node, the weights (4, n) and the slopes (4, n) of the cubic B-splines around ``x``."""
+    """Return the cubic B-splines at mesh coordinates ``x`` of shape (n,).
+
+    Returns
+    -------
+    first : ndarray of shape (n,), int64
+        The first of the four nodes whose splines are not 0 at x.
+    values, slopes : ndarray of shape (4, n)
+        The values of these four splines at x, and their derivatives.
+    """
     cell = np.floor(x)
     t = x - cell
     s = 1.0 - t
@@ -57,7 +63,7 @@ def spread_reference(
     start: int,
     stop: int,
 ) -> None:
-    """Add the charges to the rows ``start`` to ``stop`` of ``mesh``."""
+    """Spread the charges at mesh coordinates ``points`` by the splines, on rows ``start`` to ``stop`` of ``mesh``."""
     column, inner, _ = splines(points[:, -1])
     if points.shape[1] == 2:
         row, outer, _ = splines(points[:, 0])
@@ -80,7 +86,11 @@ def read_reference(
     start: int,
     stop: int,
 ) -> None:
-    """Fill rows ``start`` to ``stop`` of ``phi`` and ``grad_phi``, the gradient in units of the mesh."""
+    """Interpolate the potential ``mesh`` at mesh coordinates ``points``, for rows ``start`` to ``stop``.
+
+    Fills ``phi`` and ``grad_phi``, whose gradient is in units of the spacing. With ``exclude_self``, the tabulated
+    ``self_terms`` times the charges are subtracted.
+    """
     column, inner, inner_slope = splines(points[start:stop, -1])
     if points.shape[1] == 2:
         row, outer, outer_slope = splines(points[start:stop, 0])
@@ -104,13 +114,13 @@ def read_reference(
 
 
 def _correlate(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return Σ_i a_{i+k} b_i over the nodes, for k from -3 to 3, at each place: shape (7, places)."""
+    """Return the correlations Σ_i a_{i+k} b_i over the nodes, for k from -3 to 3 and each column: shape (7, n)."""
     padded = np.pad(a, ((SUPPORT - 1, SUPPORT - 1), (0, 0)))
     return np.array([np.sum(padded[k : k + SUPPORT] * b, axis=0) for k in range(2 * SUPPORT - 1)])
 
 
 def far_weight(dof: float, r2: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the far part of ``w``, for finite degrees of freedom."""
+    """Return the far part of w at squared distances ``r2``, for finite degrees of freedom."""
     base = FAR_WIDTH**2 + r2 / dof
     term = base**-dof
     total = term.copy()
@@ -121,17 +131,17 @@ def far_weight(dof: float, r2: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def near_weight(similarity: Similarity, r2: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the near part of ``w``: the difference from the far part."""
+    """Return the near part of w at squared distances ``r2``: w minus its far part."""
     return similarity.weight(r2) - far_weight(similarity.dof, r2)
 
 
 def _coarse_splines() -> NDArray[np.float32]:
-    """Return the values of the coarse mesh's splines at fine nodes.
+    """Return the coefficients (4, 4) by which a spline of the coarse mesh is a sum of splines of the fine mesh.
 
-    Entry (r, s) is the value at the fine node COARSENING · q + r of the spline around the coarse node q + s - 1.
+    Entry (r, s) is the coefficient at the fine node COARSENING · q + r of the spline around the coarse node q + s - 1.
 
-    A cubic B-spline is the sum of five splines of half its width, with the factors 1, 4, 6, 4 and 1 eighths. Applying
-    that sum twice gives the factors for a quarter of the width.
+    A cubic B-spline is the sum of five B-splines of half its width, with the coefficients 1/8, 4/8, 6/8, 4/8 and 1/8.
+    Applying this sum twice gives the coefficients for splines of a quarter of the width.
     """
     half = np.array([1.0, 4.0, 6.0, 4.0, 1.0]) / 8.0
     spread = np.zeros(2 * len(half) - 1)
@@ -145,13 +155,13 @@ def _coarse_splines() -> NDArray[np.float32]:
 
 
 def _reach(weight: Weight) -> float:
-    """Return the distance beyond which a decreasing weight is negligible."""
+    """Return the distance beyond which a decreasing weight is below `NEGLIGIBLE`."""
     distances = np.arange(0.0, 1000.0, 0.25)
     return float(distances[np.abs(weight(distances**2)) > NEGLIGIBLE].max(initial=0.0)) + 0.25
 
 
 def _refinement(n_fine: int, n_coarse: int, weights: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the matrix (n_fine, n_coarse) from spline coefficients on the coarse mesh to those on the fine mesh."""
+    """Return the matrix (n_fine, n_coarse) that turns spline coefficients of the coarse mesh into those of the fine."""
     if n_fine == 1:
         return np.ones((1, 1), dtype=np.float32)
     node = np.arange(n_fine)[:, None]
@@ -167,7 +177,7 @@ def coarsen_reference(
     start: int,
     stop: int,
 ) -> None:
-    """Fill rows ``start`` to ``stop`` of ``coarse`` with the charges of ``fine``, weighted by the coarse splines."""
+    """Fill rows ``start`` to ``stop`` of ``coarse`` with the charges of ``fine``, spread by the coarse splines."""
     outer, inner = (_refinement(m, c, weights) for m, c in zip(fine.shape, coarse.shape, strict=True))
     coarse[start:stop] = outer[:, start:stop].T @ fine @ inner
 
@@ -179,24 +189,24 @@ def refine_reference(
     start: int,
     stop: int,
 ) -> None:
-    """Add the potential of ``coarse`` to the rows ``start`` to ``stop`` of ``fine``."""
+    """Add the potential ``coarse``, interpolated by the coarse splines, to rows ``start`` to ``stop`` of ``fine``."""
     outer, inner = (_refinement(m, c, weights) for m, c in zip(fine.shape, coarse.shape, strict=True))
     fine[start:stop] += outer[start:stop] @ coarse @ inner.T
 
 
 class Convolution:
-    """The convolution of charges on a mesh with a weight that is even and real.
+    """Convolve charges on a mesh with a weight, by Fourier transforms.
 
     Parameters
     ----------
-    shape : tuple of int
-        The nodes along each axis of the mesh; one row for one component.
+    shape : tuple of two ints
+        The number of nodes along each axis of the mesh. For one component the mesh has one row.
     spacing : float
         The distance of two nodes.
     weight : callable
         The weight as a function of squared distances.
     reach : float
-        The distance beyond which the weight is negligible.
+        The distance beyond which the weight is negligible; infinity for a weight that reaches over the whole mesh.
     workers : Workers
         The threads to use.
     """
@@ -216,22 +226,23 @@ class Convolution:
         )
         offsets = [np.minimum(np.arange(size), size - np.arange(size)) * spacing for size in self._padded]
         w = weight(offsets[0][:, None] ** 2 + offsets[1][None, :] ** 2)
-        # Both splines' transforms are divided out; they are real and even, like that of the weight.
+        # The division by b², see the head of fft.py. b and the transform of the weight are real, because both are even.
         transform = fft.rfft2(w, workers=workers.n_threads).real
         for axis, size in enumerate(self._padded):
             if size > 1:
                 theta = 2.0 * np.pi * np.arange(transform.shape[axis]) / size
                 factor = (3.0 / (2.0 + np.cos(theta))) ** 2
                 transform *= factor[:, None] if axis == 0 else factor
-        # Each factor stands twice, for real and imaginary parts: NumPy multiplies complex by real numbers slowly.
+        # Each factor is stored twice, for the real and the imaginary part, because NumPy multiplies complex numbers by
+        # real numbers slowly.
         self._transform = np.repeat(transform.astype(np.float32), 2, axis=1)
         self._spectrum = np.empty((shape[0], transform.shape[1]), dtype=np.complex64)
         self._potential = np.empty(shape, dtype=np.float32)
 
     def __call__(self, mesh: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the potential of charges on the mesh, at its nodes, in an array that the next call reuses."""
-        # Blocks of rows, of columns, and of rows again stay in the cache. The padding's rows, which are zero before and
-        # not needed after, are never stored. SciPy's own threads would need the whole padded array.
+        """Return the potential at the nodes of charges on the mesh, in an array that the next call overwrites."""
+        # The transforms of rows, of columns and back work on blocks of rows or columns that fit in the cache. The rows
+        # of zeros are never stored. SciPy's own threads would need the whole padded array.
         rows, width = self._padded
         self._workers.run(partial(self._forward, mesh), len(mesh), width)
         self._workers.run(self._multiply, self._spectrum.shape[1], 2 * rows)
@@ -239,9 +250,11 @@ class Convolution:
         return self._potential
 
     def _forward(self, mesh: NDArray[np.float32], start: int, stop: int) -> None:
+        """Transform rows ``start`` to ``stop`` of the mesh."""
         self._spectrum[start:stop] = fft.rfft(mesh[start:stop], self._padded[1], axis=1, workers=1)
 
     def _multiply(self, start: int, stop: int) -> None:
+        """Transform columns ``start`` to ``stop``, multiply them by the transform of the weight, and transform back."""
         columns = self._spectrum[:, start:stop]
         several = len(columns) > 1
         block = fft.fft(columns, self._padded[0], axis=0, workers=1) if several else columns.copy()
@@ -252,23 +265,25 @@ class Convolution:
         columns[:] = block
 
     def _backward(self, start: int, stop: int) -> None:
+        """Transform rows ``start`` to ``stop`` back to the potential."""
         potential = fft.irfft(self._spectrum[start:stop], self._padded[1], axis=1, workers=1)
         self._potential[start:stop] = potential[:, : self._potential.shape[1]]
 
 
 class Mesh:
-    """A mesh, and the convolution with w on the mesh.
+    """A mesh of nodes on which charges are convolved with w.
 
-    ``corner`` (a position) lies at mesh coordinate ``corner_place``. Mesh coordinates count nodes from the first one.
+    Mesh coordinates are positions in units of the spacing, counted from the first node. The position ``corner`` has the
+    mesh coordinates ``corner_place``.
 
     Parameters
     ----------
-    nodes : tuple of int
-        Nodes along each axis.
+    nodes : tuple of one or two ints
+        The number of nodes along each axis.
     spacing : float
         The distance h of two nodes.
     similarity : Similarity
-        Its weight is the convolution's kernel.
+        The similarity whose weight w the charges are convolved with.
     workers : Workers
         The threads to use.
     """
@@ -282,8 +297,7 @@ class Mesh:
     ) -> None:
         self.corner, self.corner_place = np.zeros((2, len(nodes)))
         self.spacing = spacing
-        # One component is a mesh of one row.
-        self.shape = nodes if len(nodes) == 2 else (1, *nodes)
+        self.shape = nodes if len(nodes) == 2 else (1, *nodes)  # for one component a mesh of one row
         self._workers = workers
         self._far: Convolution | None = None
         near: Weight = similarity.weight
@@ -300,7 +314,7 @@ class Mesh:
         self.self_terms = self._self_terms()
 
     def _self_terms(self) -> NDArray[np.float32]:
-        """Return the potential and the two slopes of a unit charge at its own place, for places within a cell."""
+        """Return the potential of a unit charge and its two slopes at the charge, for positions within a cell."""
         unit = np.zeros(self.shape, dtype=np.float32)
         center = tuple(m // 2 for m in self.shape)
         unit[center] = 1.0
@@ -316,15 +330,15 @@ class Mesh:
         return np.ascontiguousarray(terms, dtype=np.float32)
 
     def on_mesh(self, coordinates: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Return for each place whether all of its splines' nodes are on the mesh."""
+        """Return for each row of mesh coordinates whether all nodes that reading needs are on the mesh."""
         last = np.array(self.shape[-coordinates.shape[1] :]) - SUPPORT // 2
         inside: NDArray[np.bool_] = np.all((coordinates >= 1.0) & (coordinates < last), axis=1)
         return inside
 
     def coordinates(self, Y: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return positions in units of the mesh."""
+        """Return the mesh coordinates of positions."""
         result = np.empty_like(Y)
-        for k, x in enumerate(self.corner):  # column by column because NumPy is several times faster so
+        for k, x in enumerate(self.corner):  # column by column, which is several times faster in NumPy
             np.subtract(Y[:, k], x, out=result[:, k])
         result /= self.spacing
         for k, x in enumerate(self.corner_place):
@@ -332,7 +346,7 @@ class Mesh:
         return result
 
     def convolve(self, mesh: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the potential of charges on the mesh, at its nodes, in an array that the next call reuses."""
+        """Return the potential at the nodes of charges on the mesh, in an array that the next call overwrites."""
         potential = self._near(mesh)
         if self._far is not None:
             self._workers.run(

@@ -1,7 +1,8 @@
-r"""How good an embedding is: neighborhoods that it kept, its cost, and scorers for a grid search.
+r"""Measures of the quality of an embedding: how well it keeps neighborhoods, its cost, and scorers for grid searches.
 
-n rows; ρ_ij is the rank of row j among the others by distance from row i (1 is the nearest), r_ij the same among the
-points of the embedding; N_i^k and M_i^k are the k nearest of row i, by ρ and by r.
+n is the number of rows. ρ_ij is the rank of row j among all other rows by its distance from row i, 1 for the nearest;
+r_ij is the same rank among the points of the embedding. N_i^k and M_i^k are the k nearest neighbors of row i by ρ and
+by r.
 
 =========================== ==================================================================== ======================
 trustworthiness             T(k) = 1 − 2/(nk(2n − 3k − 1)) Σ_i Σ_{j ∈ M_i^k} max(0, ρ_ij − k)    Venna & Kaski 2001
@@ -14,12 +15,14 @@ point_costs                 C_i, C = Σ_i C_i: Σ_j p_ij log(p_ij / q_ij) or Σ_
 pbic                        2 C + log(n) · perplexity / n                                        Cao & Wang 2017
 =========================== ==================================================================== ======================
 
-All but the last three see ranks only, which no scaling of the map changes, and are means over rows, so that a sample of
-rows estimates them. Each judged row is compared with all n, some rows at a time: memory grows with n, not with n².
+All measures but the last three depend only on ranks, which do not change with the scale of the map. They are means over
+the rows, so that a random sample of rows estimates them. Each judged row is compared with all n rows, one block of rows
+at a time, so that memory grows with n and not with n².
 
-Conventions: X of shape (n, n_features), the rows that were embedded, and embedding of shape (n, n_components), are
-converted to float64. Of equally distant rows the one that comes first is the nearer (Lee & Verleysen 2009), so that a
-perfect map has the best value even if rows repeat; distances count as equal if they differ in their last digits only.
+Conventions: X of shape (n, n_features), the rows that were embedded, and embedding of shape (n, n_components) are
+converted to float64. Of two equally distant rows, the row that comes first counts as the nearer one (Lee & Verleysen
+2009), so that a perfect map has the best value even if rows repeat. Distances that differ only in their last digits
+count as equal.
 """
 
 from .divergence import kl_divergence, pbic, point_costs

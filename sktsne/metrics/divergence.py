@@ -1,4 +1,4 @@
-"""Measures that are the objective: a map's divergence, what each point has of it, and a criterion made from it."""
+"""Measures made from the cost of a map: the cost itself, the part of each row, and a criterion for the perplexity."""
 
 from __future__ import annotations
 
@@ -29,30 +29,39 @@ def kl_divergence(
     dof: float | None = None,
     n_jobs: int | None = None,
 ) -> float:
-    """Return the cost of any embedding for given affinities, by sums over all pairs in float64.
+    """Return the cost of an embedding for given affinities.
 
-    It compares maps of any origin for the same affinities, kind of cost and ``dof``: a lower cost is a better map in
-    the terms of the method. Costs for other affinities, and so for another perplexity, do not compare, nor do those of
-    t-SNE and SNE. Unlike the other measures it sees the scale of the map.
+    The cost is the Kullback-Leibler divergence that t-SNE or SNE minimizes, computed by sums over all pairs of points
+    in float64. Use it to compare maps of any origin for the same affinities and ``dof``: the map with the lower cost is
+    better by the standard of the method. Costs for different affinities, and therefore for different perplexities,
+    cannot be compared; neither can a cost of t-SNE and a cost of SNE. Unlike the other measures, the cost depends on
+    the scale of the map.
 
     Parameters
     ----------
     affinities : {array-like, sparse matrix} of shape (n_samples, n_samples)
-        Affinities without a diagonal, such as the attribute ``affinities_`` of a fitted estimator.
+        Affinities that are 0 on the diagonal, such as the attribute ``affinities_`` of a fitted estimator.
     embedding : array-like of shape (n_samples, n_components)
-        The positions.
+        The positions of the points.
     joint : bool, default=True
-        Whether the cost is that of t-SNE, of affinities that are symmetrized and scaled to the sum 1; otherwise that of
-        SNE, of affinities whose rows are scaled to the sum 1, summed over the rows.
+        Whether to return the cost of t-SNE, for which the affinities are symmetrized and scaled to the sum 1. Otherwise
+        the cost of SNE is returned: each row of the affinities is scaled to the sum 1, and the divergences of all rows
+        are summed.
     dof : float, default=None
-        Degrees of freedom of the similarity of points; ``None`` is 1 for t-SNE and ``inf``, the Gaussian, for SNE.
+        Degrees of freedom of the similarity of points. ``None`` means 1 for t-SNE and ``inf``, the Gaussian, for SNE.
     n_jobs : int, default=None
-        Threads, as for :class:`sktsne.TSNE`. The result does not depend on it.
+        Number of threads, as for :class:`sktsne.TSNE`. The result does not depend on ``n_jobs``.
 
     Returns
     -------
     cost : float
         The Kullback-Leibler divergence, in nats.
+
+    Raises
+    ------
+    ValueError
+        If ``affinities`` is not square, does not have a row for each position, is negative or not 0 on the diagonal, or
+        if all affinities are 0; with ``joint=False`` also if those of one row are.
 
     Examples
     --------
@@ -77,12 +86,12 @@ def kl_divergence(
 
 
 def point_costs(estimator: Any) -> NDArray[np.float64]:
-    """Return each row's part of the cost of a map, to find the rows that it shows badly.
+    """Return each row's part of the cost of a map.
 
-    They are the terms of the Kullback-Leibler divergence in the row's affinities, Σ_j p_ij log(p_ij / q_ij) for t-SNE
-    and Σ_j p_{j|i} log(p_{j|i} / q_{j|i}) for SNE, and sum to ``kl_divergence_``. For t-SNE, where they are parts of
-    one divergence, a few may be negative. They compare rows of the same map: those with a high cost have neighbors
-    that the map placed too far away.
+    Use the parts to find the rows that a map shows badly: a row with a high cost has neighbors that the map placed too
+    far away. The part of row i is Σ_j p_ij log(p_ij / q_ij) for t-SNE and Σ_j p_{j|i} log(p_{j|i} / q_{j|i}) for SNE,
+    and the sum of all parts is ``kl_divergence_``. A few parts may be negative for t-SNE, where each is only a part of
+    one divergence. Compare parts only between rows of the same map.
 
     Parameters
     ----------
@@ -92,12 +101,12 @@ def point_costs(estimator: Any) -> NDArray[np.float64]:
     Returns
     -------
     costs : ndarray of shape (n_samples,)
-        The parts, in nats; to the accuracy of the estimator's kernel, in a time that is linear in the rows where an
-        iteration's is.
+        The parts, in nats. The kernel of the estimator computes them, so that their accuracy, and how the time grows
+        with the number of rows, are those of an iteration.
 
     See Also
     --------
-    kl_divergence : The cost of any embedding.
+    kl_divergence : The cost of an embedding from any method.
 
     Examples
     --------
@@ -122,15 +131,16 @@ def point_costs(estimator: Any) -> NDArray[np.float64]:
 
 
 def pbic(estimator: Any) -> float:
-    """Return the criterion of Cao and Wang for the choice of a perplexity; the least is best.
+    """Return the criterion of Cao and Wang for the choice of a perplexity; lower is better.
 
-    The cost of a map falls as its perplexity grows, whatever becomes of the map [1]_. The criterion charges
-    ``log(n) / n`` for every unit of perplexity, as the Bayesian information criterion does for parameters. It compares
-    fits of the same rows that differ in the perplexity alone.
+    The cost of a map falls as the perplexity grows, whether or not the map gets better [1]_. Therefore the criterion
+    adds a charge of ``log(n) / n`` for every unit of perplexity, as the Bayesian information criterion adds one for
+    every parameter. Use it to compare fits of the same rows that differ only in their perplexity.
 
-    It is a heuristic, which its authors compared with people's choices. It looks at nothing but the cost; the charge
-    falls with the number of rows, so that more of them call for a larger perplexity, and it does not know what a map is
-    for. `trustworthiness` at the size of the neighborhoods that matter does.
+    The criterion is a heuristic, which its authors compared with people's choices. It depends only on the cost, not on
+    the purpose of the map. The charge falls with the number of rows, so that the criterion favors a larger perplexity
+    for more rows. If you know which size of neighborhoods matters to you, compare maps by
+    :func:`sktsne.metrics.trustworthiness` with this size as ``n_neighbors``.
 
     Parameters
     ----------
@@ -140,8 +150,15 @@ def pbic(estimator: Any) -> float:
     Returns
     -------
     value : float
-        ``2 * KL + log(n) * perplexity / n``. The KL divergence is that of t-SNE, or the mean over the rows for SNE:
-        the criterion was made for t-SNE, and values of both do not compare.
+        ``2 * KL + log(n) * perplexity / n``, where KL is ``kl_divergence_`` for t-SNE, and its mean over the rows for
+        SNE. The criterion was made for t-SNE; values for t-SNE and for SNE cannot be compared.
+
+    Raises
+    ------
+    ValueError
+        If ``perplexity`` is at least ``n_samples - 1``, or ``affinities`` is not "perplexity".
+    TypeError
+        If ``perplexity`` is not one number.
 
     References
     ----------
@@ -163,7 +180,9 @@ def pbic(estimator: Any) -> float:
     if estimator.perplexity >= n - 1:
         raise ValueError(f"perplexity == {estimator.perplexity!r}, must be below n_samples - 1 == {n - 1}.")
     if not (isinstance(estimator.affinities, str) and estimator.affinities == "perplexity"):
-        raise ValueError(f"affinities == {estimator.affinities!r}, must be 'perplexity': others do not have one.")
+        raise ValueError(
+            f"affinities == {estimator.affinities!r}, must be 'perplexity': other affinities have no perplexity."
+        )
     mean = estimator.kl_divergence_ / estimator._objective.count_distributions(n)
     return float(2.0 * mean + math.log(n) * estimator.perplexity / n)
 
@@ -180,8 +199,8 @@ def _check_affinities(affinities: Any, n: int, joint: bool) -> csr_array | NDArr
     sums = np.asarray(P.sum(axis=1)).ravel()
     if not (sums.any() if joint else sums.all()):
         raise ValueError(
-            "affinities are all 0, must not be."
+            "affinities are all 0, some must be positive."
             if joint
-            else f"affinities of row {sums.argmin()} are all 0, must not be with joint=False."
+            else f"affinities of row {sums.argmin()} are all 0, some must be positive in every row with joint=False."
         )
     return P

@@ -1,4 +1,4 @@
-"""Measures of how well a map keeps neighborhoods, from ranks of distances."""
+"""Measures of how well a map keeps neighborhoods, computed from ranks of distances."""
 
 from __future__ import annotations
 
@@ -21,23 +21,24 @@ from ..neighbors.metrics import METRICS, Metric, errors_that_name, resolve
 from ..neighbors.spaces import CANCELLATION, direct_space_of
 from ..parallel import Workers, effective_n_threads
 
-# Elements of a block of distances, for each thread.
+# The number of distances that each thread computes at once.
 DISTANCES_AT_ONCE = 2**20
 # Up to this many columns the sum of squared differences takes no longer than a matrix product.
 FEW_FEATURES = 6
-# Returns the distances of the rows with given numbers to all rows, or their squares: only the order counts.
+# A function that returns the distances from the rows with the given numbers to all rows. It may return squares of the
+# distances, because only their order counts.
 Distances = Callable[[NDArray[np.intp]], NDArray[np.float64]]
-# Compares the keys of one row's distances in the data with those of its distances in the embedding.
+# A function that compares the keys of one row's distances in the data with the keys of its distances in the embedding.
 Comparison = Callable[[NDArray[np.uint64], NDArray[np.uint64]], Any]
 
 
 class Estimate(float):
-    """A number with its standard error: what the rank-based measures return.
+    """A number with its standard error, as the measures of neighborhoods return it.
 
     Parameters
     ----------
     value : float
-        The value. An estimate is a float in every respect.
+        The value. An ``Estimate`` is a float, and can be used like any other float.
     standard_error : float, default=0.0
         The standard error of ``value`` as an estimate of the value for all rows; 0 if all rows were judged.
 
@@ -52,7 +53,7 @@ class Estimate(float):
     standard_error: float
 
     def __new__(cls, value: float, standard_error: float = 0.0) -> Estimate:
-        """Return the number: a float gets its value here, not in ``__init__``."""
+        """Return a new estimate; a float gets its value here and not in ``__init__``."""
         estimate = super().__new__(cls, value)
         estimate.standard_error = standard_error
         return estimate
@@ -74,47 +75,57 @@ def trustworthiness(
     random_state: Any = None,
     n_jobs: int | None = None,
 ) -> Estimate:
-    """Measure how far the neighbors in a map are neighbors in the data.
+    """Measure whether the neighbors in a map are neighbors in the data.
 
-    Points that are among the ``n_neighbors`` nearest in the map and not in the data are false neighbors, and cost the
-    more the farther away they are in the data [1]_. A map without false neighbors has the value 1, random
-    positions have about 0.5.
+    A false neighbor of a row is one of its ``n_neighbors`` nearest neighbors in the map, but not in the data. It lowers
+    the value by more, the higher its rank among the neighbors in the data [1]_. A map without false neighbors has the
+    value 1, and random positions have about 0.5.
 
-    Values compare between maps of the same rows at the same ``n_neighbors``, by any method, perplexity or number of
-    components; not between different rows, numbers of rows or ``n_neighbors``. A map that tears a group apart may be
-    trustworthy: `continuity` measures that error. Neither measure depends on larger distances.
+    Compare values only between maps of the same rows and for the same ``n_neighbors``; the maps may come from any
+    method and have any perplexity and number of components. A map that tears a group apart may be trustworthy:
+    `continuity` measures that error. Both measures judge neighborhoods; `rnx_curve` also judges the large-scale
+    arrangement.
 
     Parameters
     ----------
     X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples, n_samples)
-        The rows that were embedded, or with ``metric="precomputed"`` all of their distances.
+        The rows that were embedded. With ``metric="precomputed"``, a dense matrix of all distances between them.
     embedding : array-like of shape (n_samples, n_components)
         The positions of the rows. Distances between positions are Euclidean.
     n_neighbors : int, default=15
-        The size of a neighborhood, at most ``n_samples - 2``.
+        The number of neighbors in a neighborhood, from 1 to ``n_samples - 2``.
     metric : str or callable, default="euclidean"
         The distance between rows of ``X``, as for :class:`sktsne.TSNE`.
     sample_size : int, default=None
-        The number of rows to judge, drawn at random, each against all rows. ``None`` judges all rows.
+        The number of rows to judge, at least 2. They are drawn at random, and each is compared with all rows. ``None``
+        judges all rows.
     random_state : int, RandomState instance or None, default=None
-        Draws the sample. Pass an int to judge the same rows in every map.
+        Seeds the draw of the sample. Pass an int to judge the same rows in every map.
     n_jobs : int, default=None
-        Threads, as for :class:`sktsne.TSNE`. The result does not depend on ``n_jobs``.
+        Number of threads, as for :class:`sktsne.TSNE`. The result does not depend on ``n_jobs``.
 
     Returns
     -------
     value : Estimate
-        A float, at most 1. With a sample, its ``standard_error`` tells how far it may be from the value for all rows.
+        The trustworthiness, a float of at most 1. If a sample was judged, its attribute ``standard_error`` tells how
+        far it may be from the value for all rows.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``n_neighbors`` or ``sample_size`` is out of its range, if ``metric`` is unknown, or if ``X`` and
+        ``embedding`` do not have the same number of rows, at least 3.
 
     See Also
     --------
-    continuity : Measures how many neighbors a map loses.
-    sklearn.manifold.trustworthiness : The same value up to ties, from distances of all pairs at once.
+    continuity : The measure of neighbors that a map loses.
+    sklearn.manifold.trustworthiness : The same measure, except for equal distances; it holds all distances in memory.
 
     Notes
     -----
-    The sum is divided by the largest possible sum, which is m(2n - 2k - m - 1)/2 for each row, with m the lesser of k
-    and n - 1 - k. For k below n/2 this is scikit-learn's and the paper's nk(2n - 3k - 1)/2 for all rows.
+    The penalties of a row are divided by their largest possible sum, m(2n - 2k - m - 1)/2, where k is ``n_neighbors``
+    and m is the smaller one of k and n - 1 - k. For k below n/2, the divisors of all rows have the sum
+    nk(2n - 3k - 1)/2, as in the paper and in scikit-learn.
 
     References
     ----------
@@ -149,17 +160,17 @@ def continuity(
     random_state: Any = None,
     n_jobs: int | None = None,
 ) -> Estimate:
-    """Measure how far the neighbors in the data are neighbors in a map.
+    """Measure whether the neighbors in the data are neighbors in a map.
 
-    Continuity is `trustworthiness` with the data and the map exchanged [1]_. Points that are among the ``n_neighbors``
-    nearest in the data and not in the map are lost neighbors, and cost the more the farther away they are in the map.
-    Values compare where those of `trustworthiness` do. Continuity ignores false neighbors: a map that lays groups over
-    each other may be continuous.
+    Continuity is `trustworthiness` with the data and the map exchanged [1]_. A lost neighbor of a row is one of its
+    ``n_neighbors`` nearest neighbors in the data, but not in the map. It lowers the value by more, the higher its rank
+    among the neighbors in the map. Continuity ignores false neighbors: a map that lays groups over each other may be
+    continuous. Values of continuity can be compared under the same conditions as values of `trustworthiness`.
 
     Parameters
     ----------
     X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples, n_samples)
-        The rows that were embedded, or with ``metric="precomputed"`` all of their distances.
+        The rows that were embedded. With ``metric="precomputed"``, a dense matrix of all distances between them.
     embedding : array-like of shape (n_samples, n_components)
         The positions of the rows.
     n_neighbors, metric, sample_size, random_state, n_jobs
@@ -168,7 +179,7 @@ def continuity(
     Returns
     -------
     value : Estimate
-        A float, at most 1, with its ``standard_error``.
+        The continuity, a float of at most 1, with its ``standard_error``.
 
     References
     ----------
@@ -199,17 +210,16 @@ def neighborhood_preservation(
     random_state: Any = None,
     n_jobs: int | None = None,
 ) -> Estimate:
-    """Return the fraction of the nearest neighbors that a map keeps, Q_NX.
+    """Return Q_NX, the fraction of the nearest neighbors in the data that are nearest neighbors in a map, too.
 
-    Values compare between maps of the same rows at the same ``n_neighbors``. The measure is stricter than
-    `trustworthiness`: a neighbor just outside the neighborhood counts as lost [1]_. Random positions keep
-    ``n_neighbors / (n_samples - 1)``, so that values for different numbers of rows or neighbors do not compare;
-    `rnx_curve` is corrected for chance.
+    The measure is stricter than `trustworthiness`: a neighbor just outside the neighborhood counts as lost [1]_.
+    Compare values only between maps of the same rows and for the same ``n_neighbors``, because random positions keep
+    the fraction ``n_neighbors / (n_samples - 1)`` of the neighbors. `rnx_curve` is corrected for chance.
 
     Parameters
     ----------
     X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples, n_samples)
-        The rows that were embedded, or with ``metric="precomputed"`` all of their distances.
+        The rows that were embedded. With ``metric="precomputed"``, a dense matrix of all distances between them.
     embedding : array-like of shape (n_samples, n_components)
         The positions of the rows.
     n_neighbors, metric, sample_size, random_state, n_jobs
@@ -218,7 +228,7 @@ def neighborhood_preservation(
     Returns
     -------
     value : Estimate
-        A float, from 0 to 1, with its ``standard_error``.
+        The fraction, a float from 0 to 1, with its ``standard_error``.
 
     References
     ----------
@@ -255,17 +265,18 @@ def rnx_curve(
     random_state: Any = None,
     n_jobs: int | None = None,
 ) -> NDArray[np.float64]:
-    """Return R_NX(k), how much better than at random a map keeps the k nearest neighbors, for every k.
+    """Return R_NX(k), which tells how much better than random positions a map keeps k nearest neighbors, for every k.
 
-    R_NX(k) is 1 for a map that keeps all neighbors, 0 for random positions [1]_. The left end of the curve tells how
-    well the map shows small neighborhoods, the right end its large-scale arrangement; plot the curve over
-    the logarithm of k. Curves compare for any methods and parameters. Between different numbers of rows they are
-    corrected for chance, not for the difficulty of the task.
+    R_NX(k) is 1 for a map that keeps all neighbors and 0 for random positions [1]_. The left end of the curve tells how
+    well the map keeps small neighborhoods, and the right end how well it keeps the large-scale arrangement. Plot the
+    curve over the logarithm of k, as :class:`sktsne.plotting.RNXDisplay` does. Curves of the same rows can be compared
+    between all methods and parameters. Curves for different numbers of rows are corrected for chance, but not for the
+    difficulty of the task.
 
     Parameters
     ----------
     X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples, n_samples)
-        The rows that were embedded, or with ``metric="precomputed"`` all of their distances.
+        The rows that were embedded. With ``metric="precomputed"``, a dense matrix of all distances between them.
     embedding : array-like of shape (n_samples, n_components)
         The positions of the rows.
     metric, sample_size, random_state, n_jobs
@@ -301,7 +312,7 @@ def rnx_curve(
 
     def count(x: NDArray[np.uint64], y: NDArray[np.uint64]) -> None:
         of_row = np.bincount(_worse_ranks(x, y), minlength=n)
-        with lock:  # sums of integers: the order of the rows does not matter
+        with lock:  # the order of the rows does not change sums of integers
             np.add(counts, of_row, out=counts)
 
     _compare_rows(count, _distances(X, metric), _distances(embedding, "euclidean"), n, rows, n_jobs)
@@ -322,14 +333,15 @@ def rnx_auc(
 ) -> Estimate:
     """Return the area under the curve of R_NX(k) over the logarithm of k.
 
-    The area is the mean of `rnx_curve` with the weights 1/k, so that all scales count, small ones more [1]_: one number
-    without a parameter. A perfect map has the area 1, random positions have 0. Areas compare where curves do; two maps
-    of the same area may be good at different scales.
+    The area judges a map by one number, without a choice of ``n_neighbors``. It is the mean of `rnx_curve` with the
+    weights 1/k, so that neighborhoods of all sizes count, and small neighborhoods count more [1]_. A perfect map has
+    the area 1, and random positions have about 0. Areas can be compared under the same conditions as curves; two maps
+    with the same area may be good at different scales.
 
     Parameters
     ----------
     X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples, n_samples)
-        The rows that were embedded, or with ``metric="precomputed"`` all of their distances.
+        The rows that were embedded. With ``metric="precomputed"``, a dense matrix of all distances between them.
     embedding : array-like of shape (n_samples, n_components)
         The positions of the rows.
     metric, sample_size, random_state, n_jobs
@@ -338,7 +350,7 @@ def rnx_auc(
     Returns
     -------
     value : Estimate
-        A float, at most 1, with its ``standard_error``.
+        The area, a float of at most 1, with its ``standard_error``.
 
     References
     ----------
@@ -357,8 +369,8 @@ def rnx_auc(
     """
     X, embedding = _check_rows(X, embedding, metric)
     n = len(embedding)
-    # Q_NX(k) counts the pairs of rows whose worse rank m is at most k. So the area is a sum over pairs, and each pair
-    # contributes the sum, over k >= m, of its weighted part of R_NX(k).
+    # Q_NX(k) counts the pairs of rows for which the larger one of their two ranks, m, is at most k. So the area is a
+    # sum over pairs, and each pair contributes the sum, over k >= m, of its weighted part of R_NX(k).
     k = np.arange(1, n - 1)
     weights = 1.0 / (k * np.sum(1.0 / k))
     contributions = np.zeros(n)
@@ -391,7 +403,7 @@ def _check_rows(X: Any, embedding: Any, metric: Metric) -> tuple[Any, NDArray[np
 
 
 def _judged(n: int, sample_size: int | None, random_state: Any) -> NDArray[np.intp]:
-    """Return the rows to judge."""
+    """Return the numbers of the rows to judge: all of n rows, or a random sample."""
     if sample_size is None:
         return np.arange(n)
     check_number("sample_size", sample_size, Integral, 2)
@@ -401,7 +413,7 @@ def _judged(n: int, sample_size: int | None, random_state: Any) -> NDArray[np.in
 
 
 def _mean(values: NDArray[np.float64], n: int) -> Estimate:
-    """Return the mean over some of n rows, and its standard error for a draw without replacement."""
+    """Return the mean of values of some of n rows, and its standard error for a sample without replacement."""
     m = len(values)
     return Estimate(float(values.mean()), float(values.std(ddof=1)) * math.sqrt((1.0 - m / n) / m))
 
@@ -415,11 +427,11 @@ def _intrusions(
     random_state: Any,
     n_jobs: int | None,
 ) -> Estimate:
-    """Return 1 minus the mean, over rows, of how far true ranks of judged neighbors exceed ``n_neighbors``, scaled."""
+    """Return 1 minus the scaled mean, over rows, of the excess of neighbors' true ranks above ``n_neighbors``."""
     check_number("n_neighbors", n_neighbors, Integral, 1, n - 2)
     rows = _judged(n, sample_size, random_state)
     excess = np.array(_compare_rows(partial(_excess_ranks, n_neighbors), true, judged, n, rows, n_jobs))
-    most = min(n_neighbors, n - 1 - n_neighbors)  # false neighbors of a row, at most; their ranks are n - 1 and less
+    most = min(n_neighbors, n - 1 - n_neighbors)  # the most false neighbors of a row; their ranks are at most n - 1
     return _mean(1.0 - 2.0 * excess / (most * (2 * n - 2 * n_neighbors - most - 1)), n)
 
 
@@ -429,7 +441,7 @@ def _excess_ranks(k: int, true: NDArray[np.uint64], judged: NDArray[np.uint64]) 
 
 
 def _worse_ranks(x: NDArray[np.uint64], y: NDArray[np.uint64]) -> NDArray[np.intp]:
-    """Return, for each other row, the larger of its two ranks."""
+    """Return the larger one of the two ranks of each other row."""
     n = len(x)
     ranks = np.empty(n, dtype=np.intp)
     in_order = np.arange(1, n)
@@ -455,15 +467,16 @@ def _compare_rows(
 
 
 def _keys(distances: NDArray[np.float64], rows: NDArray[np.intp]) -> NDArray[np.uint64]:
-    """Turn distances into integers of the same order, with the column in the last bits; the row itself comes last.
+    """Turn distances into integer keys of the same order, with the column in the last bits; the row itself comes last.
 
-    Numbers that are not negative have the same order as their bits. A plain sort of the keys, which is faster
-    than a stable one of distances with their columns, puts equal distances in the order of the columns; and distances
-    that differ in digits that the column took (beyond the 11th for 10,000 rows) count as equal.
+    Numbers that are not negative have the same order as their bits, read as integers. The keys put equal distances in
+    the order of their columns, so that a plain sort suffices, which is faster than a stable sort of the distances.
+    Distances count as equal if they differ only in the bits that the column takes, which for 10,000 rows are the digits
+    beyond the 11th.
     """
     n = distances.shape[1]
     keys = distances.view(np.uint64)
-    keys &= ~(_column_bits(n) | np.uint64(1 << 63))  # and the sign, which -0 has
+    keys &= ~(_column_bits(n) | np.uint64(1 << 63))  # clears the bits of the column, and the sign, which -0 has
     keys |= np.arange(n, dtype=np.uint64)
     keys[np.arange(len(rows)), rows] |= np.uint64(0x7FFF << 48)  # above infinity
     return keys
@@ -474,13 +487,13 @@ def _column_bits(n: int) -> np.uint64:
 
 
 def _nearest(keys: NDArray[np.uint64], k: int) -> NDArray[np.intp]:
-    """Return the columns of the k least keys, in order of the keys if these are all other rows."""
+    """Return the columns of the k least keys; if these are all other rows, they are in the order of the keys."""
     least = np.sort(keys)[:-1] if k == len(keys) - 1 else np.partition(keys, k - 1)[:k]
     return (least & _column_bits(len(keys))).astype(np.intp)
 
 
 def _distances(X: Any, metric: Metric) -> Distances:
-    """Return the function that computes distances from some rows to all, as new arrays."""
+    """Return the function that computes the distances from some rows to all rows, as new arrays."""
     with errors_that_name(metric, None):
         metric, parameters = resolve(X, metric, None)
     if metric == "precomputed":
@@ -499,10 +512,10 @@ def _distances(X: Any, metric: Metric) -> Distances:
 
 
 def _squared_distances(X: NDArray[np.float64]) -> Distances:
-    """Return the function for squares of Euclidean distances, computed as |x|² + |y|² - 2x·y for many columns.
+    """Return the function that computes squared Euclidean distances, as |x|² + |y|² - 2x·y for many columns.
 
-    A row near the middle becomes the origin, and the scale changes by a power of two: both are exact for numbers on a
-    grid, such as integers, so that equal distances stay equal.
+    A row near the middle becomes the origin, and the scale changes by a power of two. Both changes are exact for
+    numbers on a grid, such as integers, so that equal distances stay equal.
     """
     X = np.ldexp(X, -int(np.frexp(np.abs(X).max())[1]))
     X = X - np.partition(X, len(X) // 2, axis=0)[len(X) // 2]
@@ -515,7 +528,7 @@ def _squared_distances(X: NDArray[np.float64]) -> Distances:
         block *= -2.0
         block += squares
         block += squares[rows, None]
-        # Near pairs have lost their digits to cancellation. For them |x|² and |y|² are about equal.
+        # The distances of near pairs have lost digits to cancellation. For these pairs |x|² and |y|² are about equal.
         near, columns = np.nonzero(block < 2.01 * CANCELLATION * squares[rows, None])
         size = max(1, DISTANCES_AT_ONCE // X.shape[1])
         for first in range(0, len(near), size):

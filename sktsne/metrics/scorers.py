@@ -1,4 +1,4 @@
-"""Scorers, which let scikit-learn's searches over parameters use the measures."""
+"""Scorers, by which scikit-learn's searches over parameters use the measures."""
 
 from __future__ import annotations
 
@@ -27,33 +27,39 @@ def knn_accuracy(
     n_neighbors: int = 10,
     cv: Any = 5,
 ) -> float:
-    """Return the accuracy with which nearest neighbors in a map predict the classes of its rows.
+    """Return the accuracy with which the nearest neighbors in a map predict the classes of its rows.
 
-    Without new rows, the accuracy is that of a cross-validation over the points of the map. With new rows, placed by
-    ``transform``, their nearest training rows predict: no other measure here compares new rows with training rows.
-    Accuracies compare between maps of the same rows, classes and ``cv``, by any method. They tell how well a map
-    separates given classes, not how well it shows the data: classes that overlap in the data should do so in the map.
+    Without new rows, the accuracy is the result of a cross-validation over the points of the map. With new rows, which
+    ``transform`` has placed, their nearest training rows predict their classes; no other measure here compares new rows
+    with training rows. Compare accuracies only between maps of the same rows, classes and ``cv``; the maps may come
+    from any method. The accuracy tells how well a map separates the given classes, not how well it shows the data:
+    classes that overlap in the data should overlap in the map.
 
     Parameters
     ----------
     embedding : array-like of shape (n_samples, n_components)
-        Positions of the training rows. The fit placed all of them together, so that the cross-validation tells
-        nothing about new rows.
+        The positions of the training rows. The fit placed all of them together, so that a cross-validation over them
+        tells nothing about new rows.
     y : array-like of shape (n_samples,)
-        The classes.
+        The classes of the training rows: numbers, texts or other labels, without missing ones.
     new_embedding : array-like of shape (n_new, n_components), default=None
-        Positions of other rows in the same map.
+        The positions of new rows in the same map.
     new_y : array-like of shape (n_new,), default=None
-        The classes of the other rows.
+        The classes of the new rows.
     n_neighbors : int, default=10
-        How many neighbors vote.
+        The number of neighbors that vote on the class of a row.
     cv : int, cross-validation generator or iterable, default=5
-        As for :func:`sklearn.model_selection.cross_val_score`; ignored with new rows.
+        The splits, as for :func:`sklearn.model_selection.cross_val_score`. Ignored with new rows.
 
     Returns
     -------
     accuracy : float
-        The fraction of rows with the right class: the mean over the splits, or the fraction of the new rows.
+        The fraction of rows whose class is predicted correctly: the mean over the splits, or of the new rows.
+
+    Raises
+    ------
+    ValueError
+        If only one of ``new_embedding`` and ``new_y`` is given, or a row has no class.
 
     Examples
     --------
@@ -86,14 +92,15 @@ def _check_positions(name: str, embedding: Any) -> NDArray[np.float64]:
 
 
 def _classes(**given: Any) -> list[NDArray[Any]]:
-    """Return labels as scikit-learn takes them: numbers and texts as they are, and an integer for each other class."""
-    from ..plotting.columns import as_array, column_of, read_column  # at the call, because displays import the measures
+    """Return labels that scikit-learn accepts: numbers and texts as they are, other labels as integers."""
+    # The import is here, because the displays import the measures.
+    from ..plotting.columns import as_array, column_of, read_column
 
     for name, labels in given.items():
         check_counted(name, labels)
     arrays = [as_array(column_of(labels)) for labels in given.values()]
     if any(array.ndim != 1 for array in arrays):
-        return arrays  # scikit-learn tells what is wrong
+        return arrays  # scikit-learn raises the error
     joined = np.concatenate(arrays)
     codes = read_column(joined).codes
     ends = np.cumsum(list(map(len, arrays)))
@@ -101,26 +108,28 @@ def _classes(**given: Any) -> list[NDArray[Any]]:
         missing = np.flatnonzero(part < 0)
         if len(missing):
             raise ValueError(
-                f"{name} is missing the labels of {len(missing)} of {len(part)} rows, the first of them row "
-                f"{missing[0]}, must have a label for every row: leave out the rows without one."
+                f"{name} has no labels for {len(missing)} of {len(part)} rows, the first of them row {missing[0]}, "
+                "must have a label for every row: leave out the rows without a label."
             )
     known = joined.dtype.kind in "biuf" or all(isinstance(label, str) for label in joined)
     return arrays if known else np.split(codes, ends[:-1])
 
 
 class EmbeddingScorer:
-    """A measure as ``scoring`` of scikit-learn's searches and cross-validations.
+    """A scorer that applies a measure to a map: the ``scoring`` of scikit-learn's searches and cross-validations.
 
-    `~sktsne.metrics.make_embedding_scorer` makes scorers.
+    Use `~sktsne.metrics.make_embedding_scorer` to make scorers.
 
     Parameters
     ----------
     measure : callable
-        Called with rows, their positions and the parameters; returns a number, larger for better maps.
+        A function that is called with the rows, their positions and the keyword arguments ``parameters``. It returns a
+        number that is larger for better maps.
     parameters : dict
         Keyword arguments of the measure.
     preprocessed : bool, default=False
-        Whether the positions are compared with the rows as they reach the embedding estimator.
+        Whether to compare the positions with the rows as they reach the embedding step of a pipeline, instead of the
+        rows as they enter the pipeline.
 
     Examples
     --------
@@ -141,14 +150,15 @@ class EmbeddingScorer:
         self.preprocessed = preprocessed
 
     def __call__(self, estimator: Any, X: Any, y: Any = None) -> float:
-        """Return the measure of the rows and the positions that ``transform`` gives them.
+        """Return the measure of rows and of the positions that ``transform`` gives them.
 
         Parameters
         ----------
         estimator : estimator or Pipeline
-            A fitted estimator with ``transform``; in a pipeline the last step that has an ``embedding_``.
+            A fitted estimator with the method ``transform``. In a pipeline, the last step with the attribute
+            ``embedding_`` gives the positions.
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Held-out rows, or the training rows, as they enter the estimator.
+            The held-out rows or the training rows, as they enter the estimator.
         y : None
             Ignored.
 
@@ -174,34 +184,35 @@ class EmbeddingScorer:
 def make_embedding_scorer(
     measure: Callable[..., float], *, preprocessed: bool = False, **parameters: Any
 ) -> EmbeddingScorer:
-    """Make a scorer of a measure, for ``scoring`` of :class:`sklearn.model_selection.GridSearchCV` and its like.
+    """Make a scorer of a measure, for the parameter ``scoring`` of :class:`sklearn.model_selection.GridSearchCV`.
 
-    The scorer gives the rows to ``transform``, and compares them with the positions that they get. Held-out rows are
-    compared with each other, not with the training rows, which scikit-learn does not hand to a scorer: there must be
-    more held-out rows than neighbors, and among few rows neighborhoods reach far. Training rows have the positions of
-    the fit, so that with the one split ``cv=[(rows, rows)]`` of all rows the scorer judges the map itself.
+    The scorer passes rows to ``transform`` and compares the rows with the positions that it returns. Held-out rows are
+    compared with one another, because scikit-learn does not pass the training rows to a scorer. So there must be more
+    held-out rows than neighbors, and the neighborhoods of few held-out rows reach far. Training rows have the positions
+    of the fit. To judge the map itself, use one split of all rows, ``cv=[(rows, rows)]``.
 
-    Scores compare between candidates on the same splits. In a pipeline the rows are those that enter the pipeline, so
-    that candidates for the steps before the embedding compare, too; changes that these steps make to the distances
-    count as errors.
+    Scores can be compared between candidates on the same splits. In a pipeline, the scorer uses the rows as they enter
+    the pipeline, so that candidates for the steps before the embedding can be compared, too. Changes that these steps
+    make to the distances count as errors.
 
     Parameters
     ----------
     measure : callable
         `trustworthiness`, `continuity`, `neighborhood_preservation`, `rnx_auc` or another function of rows and their
-        positions that is larger for better maps. With a function of a module the scorer can be pickled, which
-        ``n_jobs`` of a search needs.
+        positions that is larger for better maps. If the function is defined in a module, the scorer can be pickled,
+        which ``n_jobs`` of a search needs.
     preprocessed : bool, default=False
-        Whether to compare the positions with the rows as the steps of a pipeline before the embedding return them, for
-        steps that scale columns or encode categories as numbers. Candidates for these steps then do not compare.
+        Whether to compare the positions with the rows as they reach the embedding step of a pipeline. Use this for
+        pipelines that scale columns or encode categories as numbers. Candidates for the steps before the embedding
+        can then not be compared.
     **parameters
         Keyword arguments of the measure.
 
     Returns
     -------
     scorer : EmbeddingScorer
-        Called as ``scorer(estimator, X, y=None)``, with a fitted estimator or a pipeline with one, be it the last step
-        or followed by a classifier.
+        The scorer, which is called as ``scorer(estimator, X, y=None)``, with a fitted estimator or a pipeline that
+        contains one. The estimator may be the last step or be followed by a classifier.
 
     Examples
     --------

@@ -1,6 +1,6 @@
-"""The nearest neighbors of rows: exactly, in lists, or as the user gives them.
+"""Searches for the nearest neighbors of rows: exact, approximate, or from distances that the user computed.
 
-`SEARCHES` has the searches by name; each keeps to the contract `NeighborSearch`.
+`SEARCHES` holds the searches in rows by name. Every search meets the contract `NeighborSearch`.
 """
 
 from __future__ import annotations
@@ -40,12 +40,11 @@ __all__ = [
 ]
 
 SEARCHES: dict[str, type[ExactSearch] | type[ClusteredSearch]] = {"exact": ExactSearch, "clustered": ClusteredSearch}
-# Rows from which lists save time.
-CLUSTERED_FROM = 5000
+CLUSTERED_FROM = 5000  # the number of rows from which the clustered search is faster than the exact one
 
 
 def faster_search(X: Any, metric: Metric) -> str:
-    """Return the name of the search that is faster for some rows."""
+    """Return the name of the search that is faster for the rows X under a metric."""
     many = X.shape[0] >= CLUSTERED_FROM and X.shape[1] > TREE_FEATURES
     return "clustered" if many and isinstance(metric, str) and not issparse(X) else "exact"
 
@@ -57,13 +56,13 @@ def nearest_neighbors(
     metric_params: dict[str, Any] | None = None,
     n_threads: int = 1,
 ) -> NeighborGraph:
-    """Find the nearest neighbors of every row, exactly.
+    """Find the exact nearest neighbors of every row.
 
     Parameters
     ----------
     X : ndarray or sparse matrix of shape (n, n_features) or (n, n)
-        Rows, or with ``metric="precomputed"`` their distances: all of them (dense), or a sparse graph of some, in
-        which explicit zeros are distances. Entries of the diagonal are ignored.
+        Rows, or with ``metric="precomputed"`` the distances of rows: a dense matrix of all distances, or a sparse graph
+        of some distances, in which explicit zeros are distances. Entries on the diagonal are ignored.
     n_neighbors : int
         The number of neighbors, at most n - 1.
     metric : str or callable, default="euclidean"
@@ -71,12 +70,12 @@ def nearest_neighbors(
     metric_params : dict, default=None
         Further arguments of the metric.
     n_threads : int, default=1
-        The threads to use.
+        The number of threads.
 
     Returns
     -------
     graph : NeighborGraph
-        Neighbors from near to far, up to rounding.
+        The neighbors of each row, sorted by distance.
 
     Raises
     ------
@@ -108,7 +107,18 @@ def all_distances(
     metric_params: dict[str, Any] | None = None,
     n_threads: int = 1,
 ) -> NDArray[np.float64]:
-    """Return the distances of all pairs of rows, an array of shape (n, n), float64; see `nearest_neighbors`."""
+    """Return the distances of all pairs of rows.
+
+    Parameters
+    ----------
+    X, metric, metric_params, n_threads
+        As in `nearest_neighbors`; a precomputed ``X`` must be dense.
+
+    Returns
+    -------
+    distances : ndarray of shape (n, n), float64
+        The distances. Precomputed distances are returned as they are.
+    """
     given = isinstance(metric, str) and metric == "precomputed" and not metric_params
     search: Any = GivenDistances() if given else AllPairs(metric, metric_params)
     with Workers(n_threads) as workers:

@@ -1,4 +1,18 @@
-"""All pairs of rows, block by block."""
+"""Brute-force search: the k nearest neighbors, or all distances, from blocks of pairs of rows.
+
+The rows of the fit are points of a space (:mod:`.spaces`), which computes a *value* for each pair of a block. Values
+order the pairs of a row as distances do; in a Euclidean space they are squared distances, and one matrix product gives
+all values of a block. The search for all rows of the fit has three steps:
+
+1. All blocks of values are offered to `Nearest`, which keeps the k nearest candidates of every row. The distances of
+   these candidates follow from their values.
+2. Ambiguous rows, whose neighbors may be in a wrong order because the values were rounded, are searched again by
+   differences of coordinates, which are accurate.
+3. Rows with more than k duplicates get different duplicates as neighbors.
+
+In all functions ``own`` holds the index in the fit of each query point, or -1 for a point that is not in the fit, so
+that no row is its own neighbor.
+"""
 
 from __future__ import annotations
 
@@ -17,29 +31,35 @@ from ..known_rows import KnownRows
 from ..parallel import Workers
 from .contract import NeighborGraph, check_distances, raise_for_distance, raise_without_distances
 from .metrics import Metric
-from .selection import Nearest, in_order, ranks
+from .selection import Nearest, cyclic_offsets, sort_neighbors
 from .spaces import direct_space_of
 
-# Rows and columns of a block of pairs, and the most terms in one, of products and of other metrics: Ctrl-C has to wait
-# for a block to end. No power of two: transposing such a block takes four times as long.
-BLOCK, LEAST_BLOCK, TERMS_OF_PRODUCTS, TERMS_OF_OTHERS = 992, 32, 2**32, 2**26
-CALLS = 2**14  # of a function
-# The least number of blocks, which threads take one after the other, of some rows and of all: their memory is in
-# proportion to that of the neighbors.
-LEAST_BLOCKS, BLOCKS = 4, 8
-STRIP = 8  # blocks beside one another that share their rows
-# From this many columns on, the products of half of the pairs and copies of them take less time than those of all.
+# The largest and the smallest number of rows, and of columns, of a block of pairs. The largest number is not a power of
+# two, because transposing a block of such a size takes four times as long.
+MAX_BLOCK, MIN_BLOCK = 992, 32
+# The bounds on the cost of a block: the number of its pairs times the cost of a pair, for products and for metrics that
+# are computed pair by pair. Without a bound Ctrl-C would have to wait long for a block to end.
+MAX_PRODUCT_COST, MAX_DIRECT_COST = 2**32, 2**26
+MAX_CALLS = 2**14  # the largest number of pairs in a block whose metric is a Python function
+# The least number of blocks into which some query points, and all rows of the fit, are divided. With several blocks all
+# threads have work, and the blocks need memory in proportion to the number of neighbors that are found.
+MIN_BLOCKS, MIN_BLOCKS_OF_FIT = 4, 8
+BLOCKS_PER_STRIP = 8  # blocks beside one another that use the same left operand
+# From this many columns on, computing half of the blocks and transposing them is faster than computing all blocks.
 COLUMNS_TO_TRANSPOSE = 128
-# Up to this many rows, all distances are scikit-learn's to the last bit.
+# Up to this many rows, all distances equal those of scikit-learn to the last bit.
 FEW_ROWS = 1000
-# Products do not rank the neighbors of a row that are all within so many times their rounding.
-UNRESOLVED = 100.0
-ROWS_BY_DIFFERENCES = 128  # of a block
-DISTANCES_AT_ONCE = 2**22  # of a given matrix
+# A row is ambiguous if the square of its k-th distance is at most this multiple of the rounding error of products.
+AMBIGUOUS_WITHIN = 100.0
+ROWS_TO_RERANK = 128  # the largest number of ambiguous rows in a block
+DISTANCES_AT_ONCE = 2**22  # entries of a given distance matrix that are copied to float64 at a time
 
 
-def unchecked(function: Callable[[int, int], Any]) -> Callable[[int, int], Any]:
-    """Return a function without scikit-learn's checks of its rows, a setting of each thread."""
+def skip_sklearn_checks(function: Callable[[int, int], Any]) -> Callable[[int, int], Any]:
+    """Return the function wrapped so that scikit-learn does not check the rows for NaN and infinity again.
+
+    scikit-learn keeps this setting for each thread separately, so the wrapper sets it in the thread that it runs in.
+    """
 
     def call(start: int, stop: int) -> Any:
         with config_context(assume_finite=True):
@@ -49,27 +69,32 @@ def unchecked(function: Callable[[int, int], Any]) -> Callable[[int, int], Any]:
 
 
 def _block_size(space: Any) -> int:
-    """Return how many rows and columns a block of pairs has."""
-    if space.calls:
-        return LEAST_BLOCK
-    most = TERMS_OF_OTHERS if space.direct else TERMS_OF_PRODUCTS
-    fits = min(BLOCK, math.isqrt(most // space.terms), space.n // BLOCKS)
-    return int(max(LEAST_BLOCK, fits - fits % LEAST_BLOCK))
+    """Return the number of rows, and of columns, of a block of pairs."""
+    if space.calls_python:
+        return MIN_BLOCK
+    most = MAX_DIRECT_COST if space.direct else MAX_PRODUCT_COST
+    fits = min(MAX_BLOCK, math.isqrt(most // space.pair_cost), space.n // MIN_BLOCKS_OF_FIT)
+    return int(max(MIN_BLOCK, fits - fits % MIN_BLOCK))
 
 
-def neighbors_of_all(space: Any, n_neighbors: int, workers: Workers, dtype: Any = np.float64) -> NeighborGraph:
-    """Return the nearest neighbors of all rows of a space, from all pairs by blocks of values of ``dtype``.
+def brute_force_graph(space: Any, n_neighbors: int, workers: Workers, dtype: Any = np.float64) -> NeighborGraph:
+    """Return the nearest neighbors of all rows of a space, from the values of all pairs, computed in ``dtype``.
 
-    Where rows have many columns, each block serves its rows, and transposed its columns.
+    Where a value is expensive, as for rows with many columns, only the blocks on and above the diagonal are computed.
+    Each is offered to its rows, and its transpose to its columns.
     """
     n, size = space.n, _block_size(space)
     own, points = np.arange(n, dtype=np.int32), space.points
     nearest = Nearest(own, n, n_neighbors, dtype)
     blocks = [own[first : first + size] for first in range(0, n, size)]
     locks = [Lock() for _ in blocks]
-    twice = issparse(points) or space.direct or space.n_columns >= COLUMNS_TO_TRANSPOSE
+    transpose = issparse(points) or space.direct or space.n_columns >= COLUMNS_TO_TRANSPOSE
     numbers = range(len(blocks))
-    strips = [(i, numbers[j : j + STRIP]) for i in numbers for j in numbers[i if twice else 0 :: STRIP]]
+    strips = [
+        (i, numbers[j : j + BLOCKS_PER_STRIP])
+        for i in numbers
+        for j in numbers[i if transpose else 0 :: BLOCKS_PER_STRIP]
+    ]
 
     def operand(number: int, left: bool) -> Any:
         return space.operand(points[number * size : (number + 1) * size], left, dtype)
@@ -81,21 +106,23 @@ def neighbors_of_all(space: Any, n_neighbors: int, workers: Workers, dtype: Any 
                 values = space.values(rows, operand(j, left=False))
                 with locks[i]:
                     nearest.offer(values, blocks[j], blocks[i])
-                if twice and i != j:
+                if transpose and i != j:
                     values = np.ascontiguousarray(values.T)
                     with locks[j]:
                         nearest.offer(values, blocks[i], blocks[j])
 
-    threads = Workers() if space.calls else workers
-    threads.run_blocks(unchecked(fill), len(strips), 1)
-    graph = finished(space, *nearest.found(workers), own, points, workers)
-    return in_turn(resolved(space, graph, own, points, workers) if dtype == np.float64 else graph, points)
+    threads = Workers() if space.calls_python else workers  # a Python function runs in one thread at a time
+    threads.run_blocks(skip_sklearn_checks(fill), len(strips), 1)
+    graph = graph_of_candidates(space, *nearest.found(workers), own, points, workers)
+    if dtype == np.float64:
+        graph = rerank_ambiguous(space, graph, own, points, workers)
+    return spread_duplicates(graph, points)
 
 
-def nearest_in_all(
+def brute_force_candidates(
     space: Any, points: Any, own: NDArray[np.int32], n_neighbors: int, workers: Workers, dtype: Any = np.float64
 ) -> tuple[NDArray[np.floating], NDArray[np.int32], NDArray[np.int32]]:
-    """Return what `Nearest` finds for points whose numbers in the fit are ``own``, or -1, among all rows."""
+    """Return the values, indices and counts of the nearest rows of the fit to query points, as `Nearest.found` does."""
     m, size = len(own), _block_size(space)
     values, indices = np.empty((m, n_neighbors), dtype), np.empty((m, n_neighbors), dtype=np.int32)
     counts = np.empty(m, dtype=np.int32)
@@ -109,19 +136,19 @@ def nearest_in_all(
             nearest.offer(space.values(rows, others), columns)
         values[start:stop], indices[start:stop], counts[start:stop] = nearest.found(Workers())
 
-    n_rows = max(LEAST_BLOCK, min(size, -(-m // LEAST_BLOCKS)))
+    n_rows = max(MIN_BLOCK, min(size, -(-m // MIN_BLOCKS)))
     if space.direct:
-        fits = CALLS if space.calls else TERMS_OF_OTHERS // space.terms
+        fits = MAX_CALLS if space.calls_python else MAX_DIRECT_COST // space.pair_cost
         n_rows = max(1, min(n_rows, fits // space.n))
-    workers.run_blocks(unchecked(block), m, n_rows)
+    workers.run_blocks(skip_sklearn_checks(block), m, n_rows)
     check_counts(counts, n_neighbors, own)
     return values, indices, counts
 
 
 def check_counts(counts: NDArray[np.int32], n_neighbors: int, own: NDArray[np.int32] | None = None) -> None:
-    """Raise the error of a distance that is NaN unless `Nearest` found all candidates that were wanted.
+    """Raise the error of a NaN distance if `Nearest` found fewer than ``n_neighbors`` candidates for a row.
 
-    Only NaN is no candidate, and the places of those that were not found hold anything.
+    `Nearest` leaves out NaN only, so a lack of candidates means that the metric returned NaN.
     """
     if (short := np.flatnonzero(counts < n_neighbors)).size:
         row = int(short[0])
@@ -131,13 +158,19 @@ def check_counts(counts: NDArray[np.int32], n_neighbors: int, own: NDArray[np.in
         raise_without_distances(number, 2)
 
 
-def resolved(space: Any, graph: NeighborGraph, own: NDArray[np.int32], points: Any, workers: Workers) -> NeighborGraph:
-    """Return the graph of points ``own``, with neighbors by differences where products in float64 do not rank them."""
+def rerank_ambiguous(
+    space: Any, graph: NeighborGraph, own: NDArray[np.int32], points: Any, workers: Workers
+) -> NeighborGraph:
+    """Search the neighbors of ambiguous rows again by differences of coordinates; change the graph and return it.
+
+    A product in float64 has a rounding error in proportion to the squared lengths of the rows. Where the neighbors of a
+    row are within `AMBIGUOUS_WITHIN` times that error, the products may have ranked them in a wrong order.
+    """
     if not space.rounds:
         return graph
     farthest = graph.distances[:, -1]
-    rounding = UNRESOLVED * space.rounding(points, within=farthest)
-    rows = np.flatnonzero((farthest > 0.0) & (space.squared(farthest) <= rounding))
+    rounding = AMBIGUOUS_WITHIN * space.rounding(points, within=farthest)
+    rows = np.flatnonzero((farthest > 0.0) & (space.to_squared(farthest) <= rounding))
     k, size = graph.indices.shape[1], _block_size(space)
     if issparse(points):
         some = points[rows]
@@ -145,34 +178,49 @@ def resolved(space: Any, graph: NeighborGraph, own: NDArray[np.int32], points: A
         graph.distances[rows], graph.indices[rows] = found
         return graph
 
-    # Differences of dense rows from all take less time than it takes to choose from which to take them.
+    # For dense rows, differences from all rows take less time than first choosing the rows that may be neighbors.
     def block(start: int, stop: int) -> None:
         some = rows[start:stop]
         nearest = Nearest(own[some], space.n, k, np.float64)
         for first in range(0, space.n, size):
             columns = np.arange(first, min(first + size, space.n), dtype=np.int32)
             pairs = np.ascontiguousarray(np.broadcast_to(columns, (len(some), len(columns))))
-            nearest.offer(space.exactly(points[some], pairs, Workers()), columns)
+            nearest.offer(space.exact_distances(points[some], pairs, Workers()), columns)
         values, places, _ = nearest.found(Workers())
         distances, indices = values.astype(np.float64, order="C"), np.ascontiguousarray(places)
-        in_order(distances, indices, own[some], space.n, Workers())
+        sort_neighbors(distances, indices, own[some], space.n, Workers())
         graph.indices[some], graph.distances[some] = indices, distances
 
-    workers.run_blocks(unchecked(block), len(rows), max(1, min(size, -(-len(rows) // LEAST_BLOCKS))))
+    workers.run_blocks(skip_sklearn_checks(block), len(rows), max(1, min(size, -(-len(rows) // MIN_BLOCKS))))
     return graph
 
 
 def nearest_by_differences(
     space: Any, points: Any, own: NDArray[np.int32], farthest: NDArray[np.float64], n_neighbors: int, workers: Workers
 ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
-    """Return distances and indices of the nearest of all rows by differences, in a space that rounds, in order.
+    """Return the sorted distances and the indices of the nearest rows of the fit, computed by differences.
 
-    ``own`` are the numbers of the points in the fit, or -1, and ``farthest`` are distances, exact but for rounding, up
-    to which each has ``n_neighbors`` neighbors. Differences are taken to the rows that products do not put beyond.
+    First, products select all rows of the fit that may be neighbors, because their squared distance exceeds the square
+    of ``farthest`` by no more than the rounding error. Then differences of coordinates decide among these rows.
+
+    Parameters
+    ----------
+    space : Space
+        The space, whose values are rounded products.
+    points : {ndarray, csr_array} of shape (m, n_columns)
+        The query points.
+    own : ndarray of shape (m,), int32
+        The index of each point in the fit, or -1.
+    farthest : ndarray of shape (m,), float64
+        For each point an upper bound, exact but for rounding, on the distance of its last neighbor.
+    n_neighbors : int
+        The number of neighbors.
+    workers : Workers
+        The threads to use.
     """
     m, size = len(own), _block_size(space)
     distances, indices = np.empty((m, n_neighbors)), np.empty((m, n_neighbors), dtype=np.int32)
-    limits = space.squared(farthest) + 2.0 * space.rounding(points, within=farthest)
+    limits = space.to_squared(farthest) + 2.0 * space.rounding(points, within=farthest)
 
     def block(start: int, stop: int) -> None:
         left, pairs = space.operand(points[start:stop]), []
@@ -186,23 +234,26 @@ def nearest_by_differences(
         others = others[np.argsort(of_rows, kind="stable")]
         for number, columns in enumerate(np.split(others, ends[:-1]), start):
             point, columns = points[number : number + 1], columns[columns != own[number]]
-            distances[number], indices[number] = nearest_of_these(space, point, own[number], columns, n_neighbors)
+            distances[number], indices[number] = nearest_among(space, point, own[number], columns, n_neighbors)
 
-    workers.run_blocks(block, m, max(1, min(ROWS_BY_DIFFERENCES, -(-m // LEAST_BLOCKS))))
+    workers.run_blocks(block, m, max(1, min(ROWS_TO_RERANK, -(-m // MIN_BLOCKS))))
     return distances, indices
 
 
-def nearest_of_these(
+def nearest_among(
     space: Any, point: Any, own: Any, columns: NDArray[np.int32], n_neighbors: int
 ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
-    """Return distances and indices of the nearest of some rows to a point by differences, in order."""
-    found = space.exactly(point, columns[None], Workers())[0]
+    """Return the sorted distances and the indices of the rows nearest to one point, among the rows ``columns``.
+
+    Differences of coordinates decide; rows at equal distances are ranked as in `Nearest`.
+    """
+    found = space.exact_distances(point, columns[None], Workers())[0]
     near = np.flatnonzero(found <= np.partition(found, n_neighbors - 1)[n_neighbors - 1])
-    near = near[np.lexsort((ranks(columns[near], own, space.n), found[near]))[:n_neighbors]]
+    near = near[np.lexsort((cyclic_offsets(columns[near], own, space.n), found[near]))[:n_neighbors]]
     return found[near], columns[near]
 
 
-def finished(
+def graph_of_candidates(
     space: Any,
     values: NDArray[np.floating],
     indices: NDArray[np.int32],
@@ -211,19 +262,20 @@ def finished(
     points: Any,
     workers: Workers,
 ) -> NeighborGraph:
-    """Return the graph of points ``own`` of a space from what `Nearest` found, with distances, sorted by these."""
+    """Return the graph, sorted by distance, of the candidates that `Nearest` found for query points."""
     check_counts(counts, indices.shape[1], own)
     indices = np.ascontiguousarray(indices)
     distances = space.distances(values, points, indices, workers)
     check_distances(distances, indices)
-    in_order(distances, indices, own, space.n, workers)
+    sort_neighbors(distances, indices, own, space.n, workers)
     return NeighborGraph(indices, distances)
 
 
-def in_turn(graph: NeighborGraph, points: Any) -> NeighborGraph:
-    """Return the graph where rows that equal more others than are wanted have those that follow them.
+def spread_duplicates(graph: NeighborGraph, points: Any) -> NeighborGraph:
+    """Give rows with more than k duplicates the k duplicates that follow them; change the graph and return it.
 
-    Any of the others is right. But if all rows had the same ones, the rest would be nobody's neighbor.
+    All duplicates are at distance 0, so any k of them are right neighbors. But if all duplicates had the same k
+    neighbors, the other duplicates would be neighbors of no row, and nothing would attract them in the map.
     """
     indices, k = graph.indices, graph.indices.shape[1]
     rows = np.flatnonzero(graph.distances[:, -1] == 0.0)
@@ -241,7 +293,7 @@ def in_turn(graph: NeighborGraph, points: Any) -> NeighborGraph:
 
 
 def nearest_of_matrix(distances: NDArray[np.floating], n_neighbors: int, workers: Workers) -> NeighborGraph:
-    """Return the nearest neighbors of rows of which all distances are given."""
+    """Return the nearest neighbors of rows from the matrix of all distances, of shape (n, n)."""
     n = len(distances)
     own = np.arange(n, dtype=np.int32)
     nearest = Nearest(own, n, n_neighbors, np.float64)
@@ -252,17 +304,18 @@ def nearest_of_matrix(distances: NDArray[np.floating], n_neighbors: int, workers
     if counts.min() < n_neighbors:
         check_distances(distances)
     smallest, indices = values.astype(np.float64, order="C"), np.ascontiguousarray(indices)
-    in_order(smallest, indices, own, n, workers)
+    sort_neighbors(smallest, indices, own, n, workers)
     return NeighborGraph(indices, smallest)
 
 
 def distances_of_all(X: Any, metric: Metric, params: dict[str, Any], workers: Workers) -> NDArray[np.float64]:
-    """Return the distances of all pairs of rows, under a metric and parameters as `resolve` returns them.
+    """Return the distances of all pairs of rows, float64 of shape (n, n), under the result of `resolve`.
 
-    The distances of few rows are scikit-learn's, to the last bit.
+    For at most `FEW_ROWS` rows the distances equal those of scikit-learn to the last bit.
     """
     space = direct_space_of(X, metric, params)
-    if space.direct and (space.calls or space.n <= FEW_ROWS):  # computes each pair once
+    # pairwise_distances calls a Python function once for each pair, where blocks would call it twice.
+    if space.direct and (space.calls_python or space.n <= FEW_ROWS):
         found = pairwise_distances(space.points, metric=space.metric, **space.params)
         distances = np.array(found, dtype=np.float64)
     else:
@@ -275,13 +328,13 @@ def distances_of_all(X: Any, metric: Metric, params: dict[str, Any], workers: Wo
             values = space.values(space.operand(points), columns)
             distances[start:stop] = space.distances(values, points, indices, Workers())
 
-        workers.run_blocks(unchecked(fill), space.n, max(1, _block_size(space) ** 2 // space.n))
-    np.fill_diagonal(distances, 0.0)  # some metrics are not 0 from a row of zeros to itself
+        workers.run_blocks(skip_sklearn_checks(fill), space.n, max(1, _block_size(space) ** 2 // space.n))
+    np.fill_diagonal(distances, 0.0)  # some metrics give a row of zeros a distance above 0 from itself
     check_distances(distances)
     return distances
 
 
-def in_order_of_rows(distances: NDArray[np.float64], n_neighbors: int | None = None) -> NeighborGraph:
-    """Return the nearest of all rows of the fit, those at equal distances by index."""
+def sorted_by_distance(distances: NDArray[np.float64], n_neighbors: int | None = None) -> NeighborGraph:
+    """Return the nearest rows of the fit from a matrix of distances; at equal distances the lower index is first."""
     indices = np.argsort(distances, axis=1, kind="stable")[:, :n_neighbors]
     return NeighborGraph(np.ascontiguousarray(indices), np.take_along_axis(distances, indices, 1))

@@ -1,12 +1,15 @@
-"""The clustered search: neighbors are sought in lists of rows that are near one another, as many as the recall needs.
+"""The clustered search: approximate nearest neighbors from an inverted file index, with a recall of at least 0.99.
 
-The rows are divided into lists by k-means, and a row's neighbors are sought in the lists whose centers are nearest to
-it, its probes. For each list one matrix product in float32 gives the values of all rows that probe it with its members,
-and a compiled selection offers them to the rows. How many probes the recall needs is measured on a sample of the rows,
-which are compared with all others. The distances are computed by differences in the end, in float64.
+k-means divides the rows into *lists*, one for each center. The neighbors of a row are searched only in the lists whose
+centers are nearest to the row, its *probes*. For each list, a matrix product, in float32 where float32 is accurate
+enough, gives the values of all pairs of a row that probes the list and a member of the list. `Nearest` keeps the k
+nearest candidates of each row, and finally the distances of these candidates are computed in float64.
 
-Each row has its own probes: with those of its list, which would save the search for them, the recall of MNIST is 0.92
-where it is 0.99 with the rows' own.
+The number of probes is measured: the exact neighbors of a sample of rows are found by brute force, and the number of
+probes is the smallest one with which the sample has the wanted recall, the fraction of exact neighbors that are found.
+
+Every row has probes of its own. If all members of a list shared the probes of the list's center, choosing probes would
+cost nothing, but on MNIST the recall would be 0.92, where it is 0.99 with probes for each row.
 """
 
 from __future__ import annotations
@@ -21,53 +24,59 @@ from scipy.sparse import csr_array, issparse
 
 from ..parallel import Workers
 from .all_pairs import (
-    LEAST_BLOCKS,
-    UNRESOLVED,
+    AMBIGUOUS_WITHIN,
+    MIN_BLOCKS,
+    brute_force_candidates,
+    brute_force_graph,
     check_counts,
-    finished,
-    in_turn,
-    nearest_in_all,
-    nearest_of_these,
-    neighbors_of_all,
-    resolved,
-    unchecked,
+    graph_of_candidates,
+    nearest_among,
+    rerank_ambiguous,
+    skip_sklearn_checks,
+    spread_duplicates,
 )
 from .contract import NeighborGraph
-from .exact import SPARE, ExactSearch
-from .selection import Nearest, no_numbers, pair_distances
+from .exact import EXTRA_CANDIDATES, ExactSearch
+from .selection import Nearest, no_own_index, pair_distances
 
-# The recall that the sample must have: so that of all rows exceeds the promised 0.99 by far. On MNIST, the map's 10-NN
-# accuracy is 0.9759 as with all neighbors, 0.9755 at 0.995, 0.9751 at 0.99 and 0.9746 at 0.98.
+# The recall that the sample must have. It is above the promised 0.99, so that all rows together have 0.99 although the
+# sample is small. On MNIST the 10-NN accuracy of the map is 0.9759 with this recall and with exact neighbors, 0.9755
+# with a recall of 0.995, 0.9751 with 0.99, and 0.9746 with 0.98.
 RECALL = 0.996
-SAMPLE = 1000
-ERRORS_ABOVE = 2.0  # standard errors by which the sample's recall must exceed RECALL
-TIES = 1e-6  # relative differences of distances up to which neighbors are equally near
+SAMPLE_ROWS = 1000
+STANDARD_ERRORS = 2.0  # number of standard errors by which the recall of the sample must exceed RECALL
+TIE_TOLERANCE = 1e-6  # relative difference of distances up to which two neighbors count as equally near
 
-# There are LISTS · n**GROWTH lists, and at least LEAST_LISTS · √n: more of them have fewer members that are probed in
-# vain, and take more time to rank. Their centers are means of some ROWS_PER_LIST rows each.
-LISTS, GROWTH, LEAST_LISTS = 0.07, 0.8, 2.0
-ROWS_PER_LIST = 32
-ITERATIONS = 4
-SEED = 0
-# Probes that have a larger part of the rows than this take longer than all pairs do.
-LARGEST_PART = 0.4
-# The bound on the numbers of all centers together, which sparse rows with many columns exceed.
-CENTERS = 2**26
+# n rows have LISTS_FACTOR · n**LISTS_EXPONENT lists, but at least MIN_LISTS_FACTOR · √n. With more lists the probes of
+# a row hold fewer rows that are not its neighbors, but ranking the lists takes more time.
+LISTS_FACTOR, LISTS_EXPONENT, MIN_LISTS_FACTOR = 0.07, 0.8, 2.0
+ROWS_PER_LIST = 32  # the number of rows, on average, of which k-means computes a center
+ITERATIONS = 4  # of k-means
+SEED = 0  # of the sample and of k-means, so that a search has the same result each time
+# If the probes of a row hold a larger fraction of all rows than this, brute force is faster.
+MAX_PROBED = 0.4
+# The largest number of coordinates of all centers together. Sparse rows with many columns would exceed it, because
+# centers are dense; they are searched by brute force.
+MAX_CENTER_VALUES = 2**26
 
-ROWS_AT_ONCE, LEAST_ROWS, MEMBERS_AT_ONCE = 4096, 256, 2048
-TERMS_AT_ONCE = 2**34  # pairs times columns of a block of rows: Ctrl-C has to wait for one to end
-OTHERS_AT_ONCE, LEAST_OTHERS = 2**28, 32  # the same where values are not products, which take longer
-ROWS_TO_DECIDE = 16  # of a block, one after the other
-SCORED_AT_ONCE = 512  # rows, whose scores for all lists stay in the cache
-# Float32 does not rank the neighbors of a row that are all within so many times its rounding: they are sought again in
-# float64. Where more than a part of the sample has such neighbors, the whole search is in float64.
-MANY = 0.02
+# The largest and the smallest number of rows in a block of rows, and the largest number of members of a list in a block
+# of values.
+ROWS_AT_ONCE, MIN_ROWS, MEMBERS_AT_ONCE = 4096, 256, 2048
+# The bound on the cost of a block of rows: the number of pairs times the cost of a pair. Without a bound Ctrl-C would
+# have to wait long for a block to end. Values that are computed pair by pair take longer, so their bound is lower.
+COST_AT_ONCE = 2**34
+DIRECT_COST_AT_ONCE, MIN_DIRECT_ROWS = 2**28, 32
+ROWS_TO_RERANK = 16  # the number of new rows in a block whose neighbors are searched again by differences
+SCORED_AT_ONCE = 512  # the number of rows whose scores for all lists are computed at a time and stay in the cache
+# Rows that are ambiguous in float32 are searched again in float64. If a larger fraction of the sample than this is
+# ambiguous, the whole search is in float64.
+MAX_AMBIGUOUS = 0.02
 
 
 class ClusteredSearch(ExactSearch):
-    """Finds at least 99 % of the nearest neighbors, on average over the rows.
+    """Search for approximate nearest neighbors: at least 99 % of the exact ones, on average over the rows.
 
-    Where lists would not save time, as for noise in many columns, all pairs are compared.
+    Where lists would not save time, as for noise in many columns, the search is exact.
 
     Parameters
     ----------
@@ -98,21 +107,23 @@ class ClusteredSearch(ExactSearch):
         self._lists, self._dtype = None, np.float64
         dtype: Any = np.float64
         if isinstance(self._metric, str) and k < space.n // 4:
-            self._lists, dtype = divided(space, k, workers)
+            self._lists, dtype = build_lists(space, k, workers)
         if self._lists is not None:
             self._dtype = dtype
             graph = self._fit_in_lists(self._lists, workers)
         elif dtype == np.float64:
             return super()._graph(workers)
         else:
-            graph = neighbors_of_all(space, k, workers, dtype)
-        return in_turn(self._resolved(graph, dtype, workers), space.points)
+            graph = brute_force_graph(space, k, workers, dtype)
+        return spread_duplicates(self._rerank_ambiguous(graph, dtype, workers), space.points)
 
     @property
-    def _in_tree(self) -> bool:
-        return self._lists is None and super()._in_tree
+    def _uses_tree(self) -> bool:
+        """Whether a tree finds the neighbors: where there are no lists, and the exact search would use a tree."""
+        return self._lists is None and super()._uses_tree
 
     def _fit_in_lists(self, lists: Lists, workers: Workers) -> NeighborGraph:
+        """Return the nearest neighbors of all rows among the members of their probes."""
         space, n, k = self._space, self._space.n, self._n_neighbors
         indices, distances = np.empty((n, k), dtype=np.int32), np.empty((n, k))
 
@@ -120,20 +131,20 @@ class ClusteredSearch(ExactSearch):
             rows = lists.members[start:stop]
             points = space.points[rows]
             nearest = Nearest(rows, n, k, self._dtype)
-            probes = lists.probes(single(space.coordinates(points)), lists.scores, k + 1)
+            probes = lists.probes(as_float32(space.coordinates(points)), lists.scores, k + 1)
             self._search(points, nearest, probes, lists.of_rows[rows])
-            graph = finished(space, *nearest.found(Workers()), rows, points, Workers())
+            graph = graph_of_candidates(space, *nearest.found(Workers()), rows, points, Workers())
             indices[rows], distances[rows] = graph
 
-        workers.run_blocks(unchecked(block), n, self._rows_at_once(n))
+        workers.run_blocks(skip_sklearn_checks(block), n, self._rows_at_once(n))
         return NeighborGraph(indices, distances)
 
     def _rows_at_once(self, n_rows: int) -> int:
-        """Return how many rows, of so many in all, a block has."""
+        """Return the number of rows in a block when ``n_rows`` rows are searched."""
         assert self._lists is not None
-        most, least = (OTHERS_AT_ONCE, LEAST_OTHERS) if self._space.direct else (TERMS_AT_ONCE, LEAST_ROWS)
-        fits = int(most / (self._lists.n_probed * self._space.terms))
-        return max(least, min(ROWS_AT_ONCE, fits, -(-n_rows // LEAST_BLOCKS)))
+        most, least = (DIRECT_COST_AT_ONCE, MIN_DIRECT_ROWS) if self._space.direct else (COST_AT_ONCE, MIN_ROWS)
+        fits = int(most / (self._lists.n_probed * self._space.pair_cost))
+        return max(least, min(ROWS_AT_ONCE, fits, -(-n_rows // MIN_BLOCKS)))
 
     def _search(
         self,
@@ -142,7 +153,20 @@ class ClusteredSearch(ExactSearch):
         probes: tuple[NDArray[np.int32], NDArray[np.int32]],
         first: NDArray[np.int32] | None = None,
     ) -> None:
-        """Offer points the members of their probes, those of the list ``first`` of each before others."""
+        """Offer to each point, by ``nearest``, the members of the lists that the point probes.
+
+        Parameters
+        ----------
+        points : {ndarray, csr_array} of shape (m, n_columns)
+            The points.
+        nearest : Nearest
+            The selection of candidates, with a row for each point.
+        probes : tuple of two ndarrays of shape (n_probes,), int32
+            Pairs of a row of ``points`` and a list, as `Lists.probes` returns them.
+        first : ndarray of shape (m,), int32, default=None
+            The list of each point. Its members are offered before all others, because most neighbors are among them
+            and `Nearest` then rejects other candidates sooner.
+        """
         lists, space = self._lists, self._space
         assert lists is not None
         left = space.operand(points, True, self._dtype)
@@ -151,7 +175,7 @@ class ClusteredSearch(ExactSearch):
             others = probes[1] != first[probes[0]]
             parts = [(np.arange(len(first), dtype=np.int32), first), (probes[0][others], probes[1][others])]
         for rows, probed in parts:
-            # Short integers are sorted by their digits, in a fraction of the time.
+            # NumPy sorts 16-bit integers by radix sort, in a fraction of the time.
             order = np.argsort(probed.astype(np.uint16) if len(lists.centers) < 2**16 else probed, kind="stable")
             rows, ends = rows[order], np.searchsorted(probed[order], np.arange(len(lists.centers) + 1))
             if space.products:
@@ -170,22 +194,23 @@ class ClusteredSearch(ExactSearch):
         assert self._lists is not None
         return self._space.operand(self._space.points[self._lists.members], False, self._dtype)
 
-    def _resolved(self, graph: NeighborGraph, dtype: Any, workers: Workers) -> NeighborGraph:
-        """Return the graph with neighbors in float64 of the rows whose neighbors ``dtype`` does not rank."""
+    def _rerank_ambiguous(self, graph: NeighborGraph, dtype: Any, workers: Workers) -> NeighborGraph:
+        """Search the neighbors of ambiguous rows again, in float64 or by differences; change and return the graph."""
         space, points = self._space, self._space.points
         if dtype == np.float64:
-            return resolved(space, graph, np.arange(space.n, dtype=np.int32), points, workers)
-        rows = np.flatnonzero(_unresolved(space, graph.distances[:, -1], points)).astype(np.int32)
+            return rerank_ambiguous(space, graph, np.arange(space.n, dtype=np.int32), points, workers)
+        rows = np.flatnonzero(_ambiguous(space, graph.distances[:, -1], points)).astype(np.int32)
         if len(rows):
             some = points[rows]
-            found = nearest_in_all(space, some, rows, self._n_neighbors, workers)
-            again = resolved(space, finished(space, *found, rows, some, workers), rows, some, workers)
-            graph.indices[rows], graph.distances[rows] = again
+            found = brute_force_candidates(space, some, rows, self._n_neighbors, workers)
+            in_float64 = graph_of_candidates(space, *found, rows, some, workers)
+            graph.indices[rows], graph.distances[rows] = rerank_ambiguous(space, in_float64, rows, some, workers)
         return graph
 
     def _candidates(
         self, points: Any, n_candidates: int, workers: Workers
     ) -> tuple[NDArray[np.floating], NDArray[np.int32]]:
+        """Return the values and the indices of the nearest members of the probes of new points, in any order."""
         lists, m = self._lists, points.shape[0]
         if lists is None:
             return super()._candidates(points, n_candidates, workers)
@@ -194,49 +219,53 @@ class ClusteredSearch(ExactSearch):
 
         def block(start: int, stop: int) -> None:
             part = points[start:stop]
-            nearest = Nearest(no_numbers(stop - start), self._space.n, n_candidates, self._dtype)
+            nearest = Nearest(no_own_index(stop - start), self._space.n, n_candidates, self._dtype)
             probes = lists.probes(self._space.coordinates(part), lists.exact_scores, n_candidates)
             self._search(part, nearest, probes)
             values[start:stop], indices[start:stop], counts[start:stop] = nearest.found(Workers())
 
-        workers.run_blocks(unchecked(block), m, self._rows_at_once(m))
+        workers.run_blocks(skip_sklearn_checks(block), m, self._rows_at_once(m))
         check_counts(counts, n_candidates)
         return values, indices
 
-    def _decided(
+    def _reranked(
         self, points: Any, farthest: NDArray[np.float64], workers: Workers
     ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
-        """Return distances and indices of the nearest in the lists that are probed, by differences."""
+        """Return the sorted distances and the indices of the nearest members of the probes, by differences."""
         lists, space, k = self._lists, self._space, self._n_neighbors
         if lists is None:
-            return super()._decided(points, farthest, workers)
+            return super()._reranked(points, farthest, workers)
         distances, indices = np.empty((len(farthest), k)), np.empty((len(farthest), k), dtype=np.int32)
+
+        wanted = min(space.n, k + EXTRA_CANDIDATES)
 
         def block(start: int, stop: int) -> None:
             for row in range(start, stop):
                 point = points[row : row + 1]
-                probed = lists.probes(space.coordinates(point), lists.exact_scores, min(space.n, k + SPARE))[1]
+                _, probed = lists.probes(space.coordinates(point), lists.exact_scores, wanted)
                 members = [lists.members[lists.bounds[i] : lists.bounds[i + 1]] for i in probed]
-                distances[row], indices[row] = nearest_of_these(space, point, -1, np.concatenate(members), k)
+                distances[row], indices[row] = nearest_among(space, point, -1, np.concatenate(members), k)
 
-        workers.run_blocks(block, len(farthest), ROWS_TO_DECIDE)
+        workers.run_blocks(block, len(farthest), ROWS_TO_RERANK)
         return distances, indices
 
 
-def single(X: Any) -> Any:
+def as_float32(X: Any) -> Any:
     """Return coordinates in float32."""
     return X.astype(np.float32)
 
 
-def _unresolved(space: Any, farthest: NDArray[np.float64], points: Any) -> NDArray[np.bool_]:
-    """Return for which points float32 does not rank the neighbors well, of which the farthest is that far."""
-    bound = UNRESOLVED * space.rounding(points, np.float32)
-    unresolved: NDArray[np.bool_] = (farthest > 0.0) & (space.squared(farthest) <= bound)
-    return unresolved
+def _ambiguous(space: Any, farthest: NDArray[np.float64], points: Any) -> NDArray[np.bool_]:
+    """Return for each point whether its neighbors are ambiguous in float32, from the distance of the last neighbor."""
+    bound = AMBIGUOUS_WITHIN * space.rounding(points, np.float32)
+    ambiguous: NDArray[np.bool_] = (farthest > 0.0) & (space.to_squared(farthest) <= bound)
+    return ambiguous
 
 
 class Lists:
-    """The rows of a fit, divided by the nearest of some centers.
+    """The rows of a fit, divided into one list for each center: the rows to which the center is the nearest one.
+
+    ``members`` holds the indices of the rows list by list; list i has ``members[bounds[i] : bounds[i + 1]]``.
 
     Parameters
     ----------
@@ -251,16 +280,16 @@ class Lists:
         self.members = np.argsort(of_rows, kind="stable").astype(np.int32)
         self.sizes = np.bincount(of_rows, minlength=len(centers))
         self.bounds = np.concatenate([[0], np.cumsum(self.sizes)])
-        self.n_probes = 1
-        self.n_probed = 1.0  # members of the probes of a row, on average
+        self.n_probes = 1  # the number of lists that a row probes
+        self.n_probed = 1.0  # the number of members of these lists, on average over the rows
 
     def scores(self, X: Any) -> NDArray[np.floating]:
-        """Return for rows of coordinates numbers that are the lower the nearer a center is."""
+        """Return scores of shape (n_rows, n_lists); the lower a score, the nearer is the center of the list."""
         return _scores(X, self.centers)
 
     def exact_scores(self, X: Any) -> NDArray[np.floating]:
-        """Return such numbers, for each row to the last bit as if it were alone."""
-        if issparse(X):
+        """Return distances to the centers as scores, computed so that no row's scores depend on the other rows."""
+        if issparse(X):  # SciPy multiplies sparse rows one by one
             return self.scores(X)
         everything = np.tile(np.arange(len(self.centers), dtype=np.int32), (len(X), 1))
         return pair_distances(np.ascontiguousarray(X), self.centers, everything, Workers())
@@ -268,9 +297,17 @@ class Lists:
     def probes(
         self, X: Any, scores: Callable[[Any], NDArray[np.floating]], wanted: int
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Return the lists to be searched for rows of coordinates, as pairs of row and list, by their scores.
+        """Return the lists to search for each row, as an array of rows and an array of their lists.
 
-        They have at least ``wanted`` members.
+        Parameters
+        ----------
+        X : {ndarray, csr_array} of shape (n_rows, n_columns)
+            The coordinates of the rows; see `Space.coordinates`.
+        scores : callable
+            `scores` or `exact_scores`. The lists with the lowest scores are searched.
+        wanted : int
+            The least number of members that the lists of a row must have together. A row whose ``n_probes`` lists
+            have fewer members gets more lists.
         """
         n_lists, n_probes, found = len(self.centers), self.n_probes, []
         rows, columns = np.arange(X.shape[0], dtype=np.int32), np.arange(n_lists, dtype=np.int32)
@@ -279,7 +316,7 @@ class Lists:
             parts = []
             for first in blocks:
                 part = scores(X[rows[first : first + SCORED_AT_ONCE]])
-                nearest = Nearest(no_numbers(len(part)), n_lists, n_probes, part.dtype)
+                nearest = Nearest(no_own_index(len(part)), n_lists, n_probes, part.dtype)
                 nearest.offer(part, columns)
                 parts.append(nearest.found(Workers())[1])
             lists = np.concatenate(parts)
@@ -290,6 +327,7 @@ class Lists:
 
 
 def _scores(X: Any, centers: NDArray[np.float32]) -> NDArray[np.floating]:
+    """Return |c|²/2 − x·c for each row x and center c, which ranks the centers as |x − c|² does."""
     scores: NDArray[np.floating] = X @ centers.T
     scores *= -1.0
     scores += 0.5 * np.einsum("ij,ij->i", centers, centers)
@@ -297,7 +335,7 @@ def _scores(X: Any, centers: NDArray[np.float32]) -> NDArray[np.floating]:
 
 
 def _assigned(coordinates: Any, n: int, centers: NDArray[np.float32], workers: Workers) -> NDArray[np.int32]:
-    """Return the nearest center of each row; ``coordinates(start, stop)`` returns those of a block of rows."""
+    """Return the nearest center of each row, where ``coordinates(start, stop)`` gives the coordinates of some rows."""
     assigned = np.empty(n, dtype=np.int32)
 
     def block(start: int, stop: int) -> None:
@@ -308,9 +346,9 @@ def _assigned(coordinates: Any, n: int, centers: NDArray[np.float32], workers: W
 
 
 def _centers(space: Any, n_lists: int, rng: np.random.Generator, workers: Workers) -> NDArray[np.float32]:
-    """Return centers by k-means on a sample of the rows."""
+    """Return centers, which k-means computes on a sample of the rows."""
     n_rows = min(space.n, ROWS_PER_LIST * n_lists)
-    X = single(space.coordinates(space.points[np.sort(rng.choice(space.n, n_rows, replace=False))]))
+    X = as_float32(space.coordinates(space.points[np.sort(rng.choice(space.n, n_rows, replace=False))]))
     first = X[np.sort(rng.choice(n_rows, n_lists, replace=False))]
     centers: NDArray[np.float32] = np.ascontiguousarray(first.toarray() if issparse(first) else first)
     for _ in range(ITERATIONS):
@@ -319,11 +357,15 @@ def _centers(space: Any, n_lists: int, rng: np.random.Generator, workers: Worker
         sums, counts = belongs.T @ X, np.bincount(assigned, minlength=n_lists)
         sums = sums.toarray() if issparse(sums) else sums
         centers[counts > 0] = sums[counts > 0] / counts[counts > 0, None]
-    return centers[_near_each_other(centers)]
+    return centers[_spatial_order(centers)]
 
 
-def _near_each_other(centers: NDArray[np.float32]) -> NDArray[np.intp]:
-    """Return an order of centers in which neighbors are near to each other: rows of a block then share their probes."""
+def _spatial_order(centers: NDArray[np.float32]) -> NDArray[np.intp]:
+    """Return an order of the centers in which centers that are near each other follow each other.
+
+    The rows of a block, which are members of successive lists, then share most of their probes, so that the matrix
+    products are larger. The order halves the centers again and again at the median of their widest coordinate.
+    """
     parts = [np.arange(len(centers))]
     while len(parts[0]) > 2:
         halves = []
@@ -335,44 +377,50 @@ def _near_each_other(centers: NDArray[np.float32]) -> NDArray[np.intp]:
     return np.concatenate(parts)
 
 
-def divided(space: Any, n_neighbors: int, workers: Workers) -> tuple[Lists | None, Any]:
-    """Return the lists of a space's rows, and the type of values that ranks neighbors.
+def build_lists(space: Any, n_neighbors: int, workers: Workers) -> tuple[Lists | None, Any]:
+    """Return the lists of the rows of a space, and the dtype in which values must be computed.
 
-    There are no lists where they would not save time.
+    The lists are None where brute force would be faster.
     """
     n, k = space.n, n_neighbors
-    n_lists = int(max(LISTS * n**GROWTH, LEAST_LISTS * n**0.5))
+    n_lists = int(max(LISTS_FACTOR * n**LISTS_EXPONENT, MIN_LISTS_FACTOR * n**0.5))
     rng = np.random.default_rng(SEED)
-    sample = np.sort(rng.choice(n, min(n, SAMPLE), replace=False)).astype(np.int32)
+    sample = np.sort(rng.choice(n, min(n, SAMPLE_ROWS), replace=False)).astype(np.int32)
     points = space.points[sample]
-    # They are twice as many as are wanted, because of neighbors at equal distances any is right.
-    for dtype in (np.float32, np.float64) if space.single else (np.float64,):
-        values, indices, _ = nearest_in_all(space, points, sample, min(n - 1, 2 * k), workers, dtype)
+    # 2k neighbors are found, because any of several neighbors at the distance of the k-th one is right.
+    for dtype in (np.float32, np.float64) if space.faster_in_float32 else (np.float64,):
+        values, indices, _ = brute_force_candidates(space, points, sample, min(n - 1, 2 * k), workers, dtype)
         distances = space.distances(values, points, indices, workers)
         farthest = np.partition(distances, k - 1, axis=1)[:, k - 1]
-        if dtype == np.float64 or np.mean(_unresolved(space, farthest, points)) <= MANY:
+        if dtype == np.float64 or np.mean(_ambiguous(space, farthest, points)) <= MAX_AMBIGUOUS:
             break
-    if n_lists * space.n_columns > CENTERS:
+    if n_lists * space.n_columns > MAX_CENTER_VALUES:
         return None, dtype
     centers = _centers(space, n_lists, rng, workers)
-    of_rows = _assigned(lambda start, stop: single(space.coordinates(space.points[start:stop])), n, centers, workers)
+    of_rows = _assigned(
+        lambda start, stop: as_float32(space.coordinates(space.points[start:stop])), n, centers, workers
+    )
     lists = Lists(centers, of_rows)
-    order = np.argsort(lists.scores(single(space.coordinates(points))), axis=1, kind="stable")
+    order = np.argsort(lists.scores(as_float32(space.coordinates(points))), axis=1, kind="stable")
     ranks = np.empty_like(order)
     np.put_along_axis(ranks, order, np.arange(n_lists)[None], axis=1)
     ranks = np.take_along_axis(ranks, of_rows[indices], axis=1)
-    ranks[distances > farthest[:, None] * (1.0 + TIES)] = n_lists
+    ranks[distances > farthest[:, None] * (1.0 + TIE_TOLERANCE)] = n_lists
     ranks = np.sort(ranks, axis=1)[:, :k]
     probed = np.cumsum(lists.sizes[order], axis=1).mean(axis=0)
     lists.n_probes = _probes_needed(ranks, n_lists)
     lists.n_probed = float(probed[lists.n_probes - 1])
-    return (lists if lists.n_probed <= LARGEST_PART * n else None), dtype
+    return (lists if lists.n_probed <= MAX_PROBED * n else None), dtype
 
 
 def _probes_needed(ranks: NDArray[np.intp], n_lists: int) -> int:
-    """Return the least number of probes with the recall, from the ranks of the lists that hold a sample's neighbors."""
+    """Return the smallest number of probes with which the recall of the sample is high enough.
+
+    ``ranks`` of shape (n_sample, k) has, for each exact neighbor of a sample row, the rank of the neighbor's list among
+    all lists, ordered by their scores for the row. With n_probes probes a neighbor is found if its rank is below.
+    """
     for n_probes in range(1, n_lists):
         recall = np.mean(ranks < n_probes, axis=1)
-        if recall.mean() - ERRORS_ABOVE * recall.std() / np.sqrt(len(ranks)) >= RECALL:
+        if recall.mean() - STANDARD_ERRORS * recall.std() / np.sqrt(len(ranks)) >= RECALL:
             return n_probes
     return n_lists

@@ -1,4 +1,4 @@
-"""What every search for neighbors keeps to, and what it gives."""
+"""The contract of a search for neighbors, and the checks of its rows and distances."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ..parallel import Workers
 
 
 class NeighborGraph(NamedTuple):
-    """The k nearest neighbors of each row, without the row itself.
+    """The k nearest neighbors of each row, not counting the row itself.
 
     Parameters
     ----------
     indices : ndarray of shape (n, k), int32 or int64
-        The neighbors.
+        The index of each neighbor among the rows of the fit.
     distances : ndarray of shape (n, k), float64, C-contiguous
-        Their distances, not squared.
+        The distance of each neighbor, not squared.
 
     Examples
     --------
@@ -40,7 +40,7 @@ class NeighborGraph(NamedTuple):
 
 
 class NeighborSearch(Protocol):
-    """The contract of a search for neighbors, of the rows of a fit and of new ones.
+    """The contract of a search for the nearest neighbors of the rows of a fit, and of new rows among them.
 
     Examples
     --------
@@ -55,36 +55,43 @@ class NeighborSearch(Protocol):
     """
 
     def fit(self, X: Any, workers: Workers) -> Any:
-        """Return the nearest neighbors of all rows, from near to far, and keep what `neighbors_of` needs.
+        """Find the nearest neighbors of all rows, and keep what `neighbors_of` needs.
 
-        They are a `NeighborGraph`, or an array of all distances from a search that takes all pairs.
+        Returns
+        -------
+        neighbors : NeighborGraph or ndarray of shape (n, n), float64
+            The neighbors of each row, sorted by distance. A search that takes all rows for neighbors returns the
+            matrix of all distances instead.
         """
 
     def neighbors_of(self, rows: Any, workers: Workers) -> NeighborGraph:
-        """Return the nearest rows of the fit, from near to far. No row's result depends on the other rows."""
+        """Return the nearest rows of the fit to new rows, sorted by distance.
+
+        The result for a row must not depend on the other new rows.
+        """
 
 
 def as_rows(name: str, X: Any, like: Any = None) -> Any:
-    """Return rows as a dense array or a CSR matrix of finite numbers, with a row and a column.
+    """Return rows as a dense array or a CSR matrix of finite numbers, with at least one row and one column.
 
     Parameters
     ----------
     name : str
-        What errors call it.
+        The name of X in errors.
     X : {array-like, sparse matrix} of shape (n, n_features)
-        Never changed.
+        The rows, which are not changed.
     like : {ndarray, sparse matrix}, default=None
-        Rows of the fit, of which X must have the number of columns and the storage.
+        The rows of the fit. X must have the same number of columns, and be sparse or dense like them.
 
     Returns
     -------
-    rows : {ndarray, csr_array} of float64 or float32
-        X itself where it is that already. float32 stays float32.
+    rows : {ndarray, csr_array} of shape (n, n_features), float64 or float32
+        The rows. X itself is returned where no conversion is needed; float32 stays float32.
 
     Raises
     ------
     ValueError
-        If there is no such matrix.
+        If X is not a matrix of finite numbers, or has another shape or storage.
     """
     if issparse(X):
         X = as_csr(name, X)
@@ -103,7 +110,11 @@ def as_rows(name: str, X: Any, like: Any = None) -> Any:
 
 
 def check_distances(distances: NDArray[np.floating], indices: NDArray[np.integer] | None = None) -> None:
-    """Raise a ValueError for a distance that is not finite or is negative; set those to 0 that rounding made so."""
+    """Raise a ValueError for a distance that is negative or not finite.
+
+    Distances that are negative by rounding only, above -1e-9, are set to 0 in place. Errors name the pair of rows:
+    the row and the entry of ``indices``, or the row and the column if there are no ``indices``.
+    """
     least = distances.min(initial=0.0)
     if np.isfinite(distances).all() and least >= -1e-9:
         if least < 0.0:
@@ -114,12 +125,12 @@ def check_distances(distances: NDArray[np.floating], indices: NDArray[np.integer
 
 
 def raise_without_distances(row: int, n: int) -> None:
-    """Raise the error that a metric gives one of n rows a distance to none of the others."""
+    """Raise the error that the metric is not defined for one of n rows, as the correlation with a constant row."""
     raise_for_distance(math.nan, row, 0 if row else min(1, n - 1))
 
 
 def raise_for_distance(distance: float, row: int, other: int) -> None:
-    """Raise the error that a metric gives two rows something else than a distance."""
+    """Raise the error that the metric gives two rows a number that is not a distance."""
     raise RowError(
         f"metric must give distances, finite and not negative, and gives {distance} for rows {{row}} and {other}. All "
         "distances should be positive, the metric given is not correct.",

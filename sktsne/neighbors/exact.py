@@ -1,9 +1,13 @@
-"""The exact search: all pairs by blocks, or scikit-learn's trees for few columns.
+"""The exact search: brute force, or a tree of scikit-learn for rows with few columns; and the search for new rows.
 
-A new row's neighbors do not depend on the other rows of a batch, to the last bit. This takes some care where values
-are rounded products: then a few more candidates than needed are found, their distances computed pair by pair, and the
-nearest chosen by distance and then by index. If the last candidate is, but for rounding, no farther than the last
-neighbor, the distances of the row to all rows decide.
+The neighbors of a new row do not depend, to the last bit, on the other rows of its batch. Where values are products,
+whose rounding depends on the batch, the search for new rows therefore has three steps:
+
+1. A few more candidates than neighbors are found by their values.
+2. The distances of the candidates are computed pair by pair, and the nearest k candidates are the neighbors. At equal
+   distances the lower index is nearer.
+3. If rounding may have kept a nearer row from being a candidate, because the last candidate is hardly farther than the
+   k-th neighbor, the row is searched again by differences of coordinates.
 """
 
 from __future__ import annotations
@@ -26,40 +30,40 @@ from ..parallel import Workers
 from .all_pairs import (
     DISTANCES_AT_ONCE,
     FEW_ROWS,
+    brute_force_candidates,
+    brute_force_graph,
     distances_of_all,
-    in_order_of_rows,
-    in_turn,
     nearest_by_differences,
-    nearest_in_all,
     nearest_of_matrix,
-    neighbors_of_all,
-    unchecked,
+    skip_sklearn_checks,
+    sorted_by_distance,
+    spread_duplicates,
 )
 from .contract import NeighborGraph, as_rows, check_distances
 from .metrics import Metric, errors_that_name, resolve, traits_of
-from .selection import in_order, no_numbers
+from .selection import no_own_index, sort_neighbors
 from .spaces import direct_space_of, space_of
 
-# Candidates in addition to the neighbors.
-SPARE = 8
-# Up to this many columns a tree beats matrix products. For 20,000 rows the tree takes a fourth of their time with 3
-# columns, at most their time with 6, and two to four times as long with 10.
+EXTRA_CANDIDATES = 8  # the number of candidates of a new row beyond the number of neighbors
+# Up to this many columns a tree is faster than matrix products. For 20,000 rows, the tree takes a fourth of the time of
+# products with 3 columns, at most their time with 6 columns, and two to four times their time with 10 columns.
 TREE_FEATURES = 6
-# For so many rows and neighbors a tree is searched in one call, between two of which Ctrl-C is heard.
-ROWS_IN_TREE, NEIGHBORS_IN_TREE = 512, 2**19
-# Up to this many terms of all distances, a matrix of them costs nothing, and they are scikit-learn's to the last bit.
+# The largest numbers of rows and of neighbors in one call of a tree. Ctrl-C takes effect between two calls.
+TREE_ROWS_AT_ONCE, TREE_NEIGHBORS_AT_ONCE = 512, 2**19
+# If n² · n_columns is at most this number, the matrix of all distances takes little time, and its distances equal those
+# of scikit-learn to the last bit.
 FEW_TERMS = 2**25
 
 
 @contextmanager
-def computing(metric: Metric, params: dict[str, Any] | None) -> Iterator[None]:
-    """Have libraries use the calling threads only, and name the metric in their errors."""
+def calling_libraries(metric: Metric, params: dict[str, Any] | None) -> Iterator[None]:
+    """Run the code of other libraries in the calling thread only, and name the metric in the errors that they raise."""
     with errors_that_name(metric, params), sklearn_on_threads(1):
         yield
 
 
-class Searching(Caching):
-    """What the searches in rows share: a metric, the space of the rows, and the neighbors of new ones.
+class RowSearch(Caching):
+    """The base class of searches in rows: checks the arguments, keeps the rows of a fit, and searches for new rows.
 
     Parameters
     ----------
@@ -77,10 +81,10 @@ class Searching(Caching):
         check_number("n_neighbors", n_neighbors, Integral, 1)
         self._n_neighbors, self._given = n_neighbors, (metric, metric_params)
 
-    _least_rows = 2
+    _least_rows = 2  # because a row is not its own neighbor
 
     def _prepare(self, X: Any) -> None:
-        """Keep the rows of a fit, and the metric."""
+        """Check and keep the rows of a fit and the metric."""
         X = as_rows("X", X)
         if X.shape[0] < self._least_rows:
             raise ValueError(f"X has shape {X.shape}, must have at least {self._least_rows} rows.")
@@ -88,8 +92,8 @@ class Searching(Caching):
         with errors_that_name(*self._given):
             metric, params = resolve(X, *self._given)
             if isinstance(metric, str) and metric == "precomputed":
-                raise ValueError("metric == 'precomputed', must be one of rows: GivenDistances takes distances.")
-        self.__dict__ = self.__getstate__()  # without what was cached of an earlier fit
+                raise ValueError("metric == 'precomputed', must be a metric of rows; GivenDistances takes distances.")
+        self.__dict__ = self.__getstate__()  # removes the cached properties of an earlier fit
         self._X, self._metric, self._params = X, metric, params
 
     @cached_property
@@ -97,23 +101,23 @@ class Searching(Caching):
         return space_of(self._X, self._metric, self._params)
 
     def fit(self, X: Any, workers: Workers) -> Any:
-        """Return the nearest neighbors of all rows, or all distances; see :class:`NeighborSearch`."""
+        """Find the nearest neighbors of all rows, or compute all distances; see :class:`NeighborSearch`."""
         check_type("workers", workers, Workers)
         self._prepare(X)
-        with computing(*self._given):
+        with calling_libraries(*self._given):
             return self._graph(workers)
 
     def _graph(self, workers: Workers) -> Any:
-        """Return what `fit` does, of the rows that are kept."""
+        """Return the result of `fit` for the rows that `_prepare` kept."""
         raise NotImplementedError
 
     def neighbors_of(self, rows: Any, workers: Workers) -> NeighborGraph:
-        """Return the nearest rows of the fit; see :class:`NeighborSearch`."""
+        """Find the rows of the fit that are nearest to new rows; see :class:`NeighborSearch`."""
         check_type("workers", workers, Workers)
         if not hasattr(self, "_metric"):
-            raise ValueError("fit must come before neighbors_of.")
+            raise ValueError("The search has no rows: call fit before neighbors_of.")
         rows = as_rows("rows", rows, like=self._X)
-        with computing(*self._given):
+        with calling_libraries(*self._given):
             points = self._space.points_of(rows)
             graph = self._nearest_of(points, workers)
         check_distances(graph.distances, graph.indices)
@@ -122,37 +126,39 @@ class Searching(Caching):
     def _candidates(
         self, points: Any, n_candidates: int, workers: Workers
     ) -> tuple[NDArray[np.floating], NDArray[np.int32]]:
-        """Return values and indices of the nearest rows of the fit, in no order."""
+        """Return the values and the indices of the nearest rows of the fit, in any order."""
         raise NotImplementedError
 
-    # The type of the values of candidates.
-    _dtype: Any = np.float64
+    _dtype: Any = np.float64  # of the values that `_candidates` returns
 
-    def _decided(
+    def _reranked(
         self, points: Any, farthest: NDArray[np.float64], workers: Workers
     ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
-        """Return distances and indices of the nearest, by differences, which are no farther than ``farthest``."""
-        own = no_numbers(points.shape[0])
+        """Return the sorted distances and the indices of the nearest rows, by differences.
+
+        ``farthest`` of shape (m,) is an upper bound, exact but for rounding, on the k-th distance of each point.
+        """
+        own = no_own_index(points.shape[0])
         return nearest_by_differences(self._space, points, own, farthest, self._n_neighbors, workers)
 
     def _nearest_of(self, points: Any, workers: Workers) -> NeighborGraph:
-        """Return the nearest rows of the fit to points, which are rows after the map of the space."""
+        """Return the rows of the fit that are nearest to points, which `Space.points_of` returned for new rows."""
         space, k = self._space, self._n_neighbors
-        spare = SPARE if space.rounds else 0
-        values, indices = self._candidates(points, min(space.n, k + spare), workers)
-        distances = space.exactly(points, indices, workers) if space.rounds else np.ascontiguousarray(values)
-        in_order(distances, indices, no_numbers(len(indices)), space.n, workers)
+        extra = EXTRA_CANDIDATES if space.rounds else 0
+        values, indices = self._candidates(points, min(space.n, k + extra), workers)
+        distances = space.exact_distances(points, indices, workers) if space.rounds else np.ascontiguousarray(values)
+        sort_neighbors(distances, indices, no_own_index(len(indices)), space.n, workers)
         if space.rounds and indices.shape[1] < space.n:
             farthest = distances[:, -1]
-            gap = space.squared(farthest) - space.squared(distances[:, k - 1])
-            # Rounding may have put off a row that is near, and put forward the last candidate.
+            gap = space.to_squared(farthest) - space.to_squared(distances[:, k - 1])
+            # A row that is no candidate may be nearer than the k-th neighbor, if rounding is as large as this gap.
             rows = np.flatnonzero(gap <= 2.0 * space.rounding(points, self._dtype, within=farthest))
-            distances[rows, :k], indices[rows, :k] = self._decided(points[rows], distances[rows, k - 1], workers)
+            distances[rows, :k], indices[rows, :k] = self._reranked(points[rows], distances[rows, k - 1], workers)
         return NeighborGraph(np.ascontiguousarray(indices[:, :k]), np.ascontiguousarray(distances[:, :k]))
 
 
-class ExactSearch(Searching):
-    """Finds the nearest neighbors, exactly.
+class ExactSearch(RowSearch):
+    """Search for the exact nearest neighbors.
 
     Parameters
     ----------
@@ -180,14 +186,16 @@ class ExactSearch(Searching):
         if n <= FEW_ROWS and n * n * n_columns <= FEW_TERMS and not issparse(self._X):
             distances = distances_of_all(self._X, self._metric, self._params, workers)
             return nearest_of_matrix(distances, self._n_neighbors, workers)
-        if self._in_tree:
+        if self._uses_tree:
             return self._fit_in_tree(workers)
-        return neighbors_of_all(self._space, self._n_neighbors, workers)
+        return brute_force_graph(self._space, self._n_neighbors, workers)
 
     @property
-    def _in_tree(self) -> bool:
+    def _uses_tree(self) -> bool:
+        """Whether a tree of scikit-learn finds the neighbors: for dense rows with few columns."""
         few = bool(self._X.shape[1] <= TREE_FEATURES) and not issparse(self._X)
-        return few and traits_of(self._metric).tree and self._params.get("p", 2) >= 1  # below, no triangle inequality
+        # With p < 1 "minkowski" does not satisfy the triangle inequality, which trees rely on.
+        return few and traits_of(self._metric).tree and self._params.get("p", 2) >= 1
 
     @cached_property
     def _tree(self) -> NearestNeighbors:
@@ -204,10 +212,10 @@ class ExactSearch(Searching):
     def _kneighbors(
         self, rows: Any, n_neighbors: int, workers: Workers
     ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
-        """Return what the tree finds, those at equal distances by index, by blocks of rows.
+        """Return the sorted distances and the indices that the tree finds, searched by blocks of rows.
 
-        Which of two equally distant neighbors is kept does not depend on the number of threads; with scikit-learn's own
-        threads, which divide the candidates, it would.
+        At equal distances the lower index is first. scikit-learn's own threads are not used, because the neighbor that
+        is kept of two at equal distances could then depend on the number of threads.
         """
         tree, n = self._tree, rows.shape[0]
         distances, indices = np.empty((n, n_neighbors)), np.empty((n, n_neighbors), dtype=np.int32)
@@ -216,27 +224,32 @@ class ExactSearch(Searching):
             some = np.asarray(rows[start:stop], dtype=np.float64)
             distances[start:stop], indices[start:stop] = tree.kneighbors(some, n_neighbors)
 
-        workers.run_blocks(unchecked(block), n, max(1, min(ROWS_IN_TREE, NEIGHBORS_IN_TREE // n_neighbors)))
-        in_order(distances, indices, no_numbers(n), self._X.shape[0], workers)
+        workers.run_blocks(
+            skip_sklearn_checks(block), n, max(1, min(TREE_ROWS_AT_ONCE, TREE_NEIGHBORS_AT_ONCE // n_neighbors))
+        )
+        sort_neighbors(distances, indices, no_own_index(n), self._X.shape[0], workers)
         return distances, indices
 
     def _fit_in_tree(self, workers: Workers) -> NeighborGraph:
+        """Return the nearest neighbors of all rows, found in the tree."""
         k = self._n_neighbors
-        distances, indices = self._kneighbors(self._X, k + 1, workers)  # the row itself is usually the nearest
+        # A row usually finds itself first. If k + 1 duplicates were found in its place, the last one is left out.
+        distances, indices = self._kneighbors(self._X, k + 1, workers)
         others = indices != np.arange(len(indices))[:, None]
-        others[others.all(axis=1), -1] = False  # duplicates have displaced the row itself
+        others[others.all(axis=1), -1] = False
         distances, indices = distances[others].reshape(-1, k), indices[others].reshape(-1, k)
         check_distances(distances, indices)
-        return in_turn(NeighborGraph(indices, distances), self._X)
+        return spread_duplicates(NeighborGraph(indices, distances), self._X)
 
     def _nearest_of(self, points: Any, workers: Workers) -> NeighborGraph:
-        """Return the nearest rows of the fit to points, which are rows after the map of the space."""
-        if not self._in_tree:
+        """Return the rows of the fit that are nearest to points, which `Space.points_of` returned for new rows."""
+        if not self._uses_tree:
             return super()._nearest_of(points, workers)
         n, k = self._X.shape[0], self._n_neighbors
         wanted = min(n, k + 1)
         distances, indices = self._kneighbors(points, wanted, workers)
-        # Which of equally distant rows a tree keeps is open, until a row that is farther is found.
+        # A tree keeps any of the rows at the k-th distance. The row with the lowest index is certain only after a row
+        # beyond that distance was found, so the search is repeated with twice the number of neighbors.
         rows = np.flatnonzero(distances[:, -1] <= distances[:, k - 1])
         while len(rows) and wanted < n:
             wanted, open_rows = min(n, 2 * wanted), []
@@ -251,11 +264,11 @@ class ExactSearch(Searching):
     def _candidates(
         self, points: Any, n_candidates: int, workers: Workers
     ) -> tuple[NDArray[np.floating], NDArray[np.int32]]:
-        return nearest_in_all(self._space, points, no_numbers(points.shape[0]), n_candidates, workers)[:2]
+        return brute_force_candidates(self._space, points, no_own_index(points.shape[0]), n_candidates, workers)[:2]
 
 
-class AllPairs(Searching):
-    """Takes every row of the fit for a neighbor.
+class AllPairs(RowSearch):
+    """Compute the distances of all pairs of rows, with every row of the fit as a neighbor.
 
     Parameters
     ----------
@@ -291,12 +304,12 @@ class AllPairs(Searching):
         return direct_space_of(self._X, self._metric, self._params)
 
     def _nearest_of(self, points: Any, workers: Workers) -> NeighborGraph:
-        """Return all rows of the fit, from near to far."""
+        """Return all rows of the fit, sorted by distance, for points that `Space.points_of` returned for new rows."""
         space = self._space
         columns, everything = space.operand(space.points, left=False), np.arange(space.n, dtype=np.int32)[None]
         distances = np.empty((points.shape[0], space.n))
-        for i in range(len(distances)):  # one by one, as some products round a row differently in another batch
+        for i in range(len(distances)):  # one by one, because the rounding of some products depends on the batch
             point = points[i : i + 1]
             values = space.values(space.operand(point), columns)
             distances[i] = space.distances(values, point, everything, Workers())[0]
-        return in_order_of_rows(distances)
+        return sorted_by_distance(distances)

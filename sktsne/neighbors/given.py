@@ -1,4 +1,4 @@
-"""Neighbors that the user gives: distances of all pairs, a graph of some, or a transformer that makes one."""
+"""Searches in distances that the user gives: a matrix of all distances, a sparse graph, or a transformer's graph."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from sklearn.base import clone
 from .._checks import as_csr, check_not_negative, check_number, precision_of, without_rounding
 from .._row_errors import RowError
 from ..parallel import Workers
-from .all_pairs import in_order_of_rows, nearest_of_matrix
+from .all_pairs import nearest_of_matrix, sorted_by_distance
 from .contract import NeighborGraph, as_rows
 
 
 def as_distances(X: Any, precision: type[np.floating]) -> Any:
-    """Return a square matrix of distances, without what rounding made negative; raise a ValueError for any other."""
+    """Return a square matrix of distances with 0 where rounding made them negative; raise a ValueError for others."""
     if X.shape[0] != X.shape[1]:
         raise ValueError(f"X has shape {X.shape}, must be a square distance matrix.")
     return without_rounding("X must hold distances", X, precision)
@@ -28,20 +28,38 @@ def as_distances(X: Any, precision: type[np.floating]) -> Any:
 def nearest_of_graph(
     graph: Any, n_neighbors: int, source: str = "A precomputed sparse X", of_others: bool = False
 ) -> NeighborGraph:
-    """Return the nearest neighbors in a sparse matrix of distances, of the rows themselves or ``of_others``."""
+    """Return the nearest neighbors from a sparse graph of distances.
+
+    Parameters
+    ----------
+    graph : sparse matrix of shape (n_rows, n)
+        Stored entries are distances; entries that are not stored are no neighbors.
+    n_neighbors : int
+        The number of neighbors that every row must have.
+    source : str, default="A precomputed sparse X"
+        The name of the graph in the error.
+    of_others : bool, default=False
+        Whether the rows are new rows. By default they are those of the fit, and entries on the diagonal are ignored.
+
+    Raises
+    ------
+    RowError
+        If a row has fewer than ``n_neighbors`` neighbors.
+    """
     graph = csr_array(graph)
     rows = np.repeat(np.arange(graph.shape[0]), np.diff(graph.indptr))
     others = np.ones(len(rows), dtype=bool) if of_others else rows != graph.indices
     rows, columns, distances = rows[others], graph.indices[others], graph.data[others]
     counts = np.bincount(rows, minlength=graph.shape[0])
     if (least := int(counts.min())) < n_neighbors:
-        admitted = f"this graph admits one below {least / 3:.4g}" if least > 3 else "this graph admits none"
+        allowed = f"perplexities below {least / 3:.4g}" if least > 3 else "no perplexity"
         raise RowError(
-            f"{source} must have at least {n_neighbors} neighbors in every row, the row itself not "
-            f"counted; row {{row}} has {least}. Build the graph with more neighbors "
-            f"(KNeighborsTransformer(n_neighbors={n_neighbors}) gives enough), or have the affinities take fewer: a "
-            f"perplexity takes int(3 * perplexity + 1), and {admitted}; Uniform and FixedBandwidth take their "
-            f"n_neighbors. With the row itself, {n_neighbors + 1} neighbors per samples are required, but some samples "
+            f"{source} must have at least {n_neighbors} neighbors in every row, not counting the row itself; row "
+            f"{{row}} has {least}. Build the graph with more neighbors "
+            f"(KNeighborsTransformer(n_neighbors={n_neighbors}) gives enough), or use affinities with fewer neighbors: "
+            f"a perplexity needs int(3 * perplexity + 1) neighbors, so this graph allows {allowed}; Uniform and "
+            "FixedBandwidth need their n_neighbors. "
+            f"With the row itself, {n_neighbors + 1} neighbors per samples are required, but some samples "
             f"have only {least + 1}.",
             int(counts.argmin()),
         )
@@ -52,12 +70,12 @@ def nearest_of_graph(
 
 
 class GivenDistances:
-    """Finds neighbors by distances that the user computed, to every row of the fit or in a sparse graph.
+    """Find neighbors from distances that the user computed: to every row of the fit, or in a sparse graph.
 
     Parameters
     ----------
     n_neighbors : int, default=None
-        The number of neighbors. None takes all rows of the fit, whose distances `fit` then returns as they are.
+        The number of neighbors. With None all rows of the fit are neighbors, and `fit` returns the given distances.
 
     Examples
     --------
@@ -74,18 +92,18 @@ class GivenDistances:
         self._n_neighbors = n_neighbors
 
     def fit(self, X: Any, workers: Workers) -> NeighborGraph | NDArray[np.float64]:
-        """Return the nearest neighbors of all rows, or all distances; see :class:`NeighborSearch`."""
+        """Find the nearest neighbors of all rows, or return all distances; see :class:`NeighborSearch`."""
         precision, X = precision_of(X), as_rows("X", X)
         X, k = as_distances(X, precision), self._n_neighbors
         if k is None:
             if issparse(X):
-                raise ValueError("X must be dense: a sparse one has not the distances of all pairs.")
+                raise ValueError("X is sparse, must be dense, because the distances of all pairs are needed.")
             return np.asarray(X, dtype=np.float64)
         check_number("n_neighbors", k, Integral, 1, X.shape[0] - 1)
         return nearest_of_graph(X, k) if issparse(X) else nearest_of_matrix(X, k, workers)
 
     def neighbors_of(self, rows: Any, workers: Workers) -> NeighborGraph:
-        """Return the nearest rows of the fit; see :class:`NeighborSearch`."""
+        """Find the rows of the fit nearest to new rows, from the distances ``rows`` of new rows to those of the fit."""
         rows = as_rows("rows", rows)
         k = rows.shape[1] if self._n_neighbors is None else self._n_neighbors
         check_not_negative("rows", rows.data if issparse(rows) else rows)
@@ -93,18 +111,18 @@ class GivenDistances:
             return nearest_of_graph(rows, k, of_others=True)
         if rows.shape[1] < k:
             raise ValueError(f"rows has shape {rows.shape}, must have at least n_neighbors == {k} columns.")
-        return in_order_of_rows(rows.astype(np.float64), k)
+        return sorted_by_distance(rows.astype(np.float64), k)
 
 
 class TransformerSearch:
-    """Finds neighbors by a transformer of the user's.
+    """Find neighbors by a transformer that the user gives.
 
     Parameters
     ----------
     transformer : object
-        Has ``fit_transform``, which returns a sparse graph of distances as that of
-        :class:`sklearn.neighbors.KNeighborsTransformer` does, and for new rows ``transform``. A clone of it is used. If
-        it has a parameter ``n_neighbors`` below the number needed, that of the clone is raised.
+        An estimator whose ``fit_transform`` returns a sparse graph of distances, as
+        :class:`sklearn.neighbors.KNeighborsTransformer` does. For new rows it needs ``transform``, too. The search
+        uses a clone. If the transformer has a parameter ``n_neighbors`` that is too small, the clone gets a larger one.
     n_neighbors : int
         The number of neighbors.
 
@@ -129,7 +147,7 @@ class TransformerSearch:
     def fit(self, X: Any, workers: Workers) -> NeighborGraph:
         """Return the nearest neighbors of all rows; see :class:`NeighborSearch`."""
         n, transformer = _count_rows("X", X), clone(self._transformer)
-        enough = min(self._n_neighbors + 1, n - 1)  # some transformers count the row itself
+        enough = min(self._n_neighbors + 1, n - 1)  # some transformers count the row itself as a neighbor
         present = transformer.get_params().get("n_neighbors", enough)
         if not isinstance(present, Integral) or present < enough:
             transformer.set_params(n_neighbors=enough)
@@ -141,15 +159,15 @@ class TransformerSearch:
             f"{self._name}: the graph of fit_transform",
         )
         self._fitted, self._n = transformer, n
-        # A new distance is negative by rounding only in proportion to the distances of the fit.
+        # Bounds the negative distances that rounding can give new rows, which are in proportion to this distance.
         self._largest = float(graph.distances.max())
         return graph
 
     def neighbors_of(self, rows: Any, workers: Workers) -> NeighborGraph:
-        """Return the nearest rows of the fit; see :class:`NeighborSearch`."""
+        """Find the rows of the fit that are nearest to new rows; see :class:`NeighborSearch`."""
         n_rows = _count_rows("rows", rows)
         if not hasattr(self._fitted, "transform"):
-            raise AttributeError(f"{self._name} has no transform, to find neighbors of new rows.")
+            raise AttributeError(f"{self._name}, must have a method transform to find the neighbors of new rows.")
         with config_context(transform_output="default"):
             graph = self._fitted.transform(rows)
         graph = _as_graph(graph, (n_rows, self._n), f"{self._name}: transform", self._largest)
@@ -157,16 +175,17 @@ class TransformerSearch:
 
 
 def _count_rows(name: str, X: Any) -> int:
-    """Return the number of rows of whatever a transformer takes; raise a ValueError for what has none."""
+    """Return the number of rows of the input of a transformer; raise a ValueError for an input without rows."""
     if np.ndim(X) == 0 and not issparse(X):
         raise ValueError(f"{name} == {X!r}, must be a matrix of shape (n_rows, n_features).")
     return int(X.shape[0] if hasattr(X, "shape") else len(X))
 
 
 def _as_graph(graph: Any, shape: tuple[int, int], source: str, largest: float = 0.0) -> csr_array:
-    """Return what a transformer's method returned; raise a ValueError unless it is a sparse matrix of distances.
+    """Return the graph that a method of a transformer returned, as a CSR array of distances.
 
-    ``largest`` is as for `without_rounding`.
+    A ValueError is raised for a result that is not a sparse matrix of finite distances with the right shape. Distances
+    that are negative by rounding are set to 0; ``largest`` is the parameter of `without_rounding`.
     """
     if not issparse(graph) or graph.shape != shape:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The metrics: what each is, its one name, and its parameters."""
+"""The metrics: the properties of each metric, its canonical name, and its parameters."""
 
 from __future__ import annotations
 
@@ -20,23 +20,24 @@ Metric = str | Callable[[ArrayLike, ArrayLike], float]
 
 
 class Traits(NamedTuple):
-    """What is known of a metric; the defaults hold for functions of the user's, of which nothing is known.
+    """The properties of a metric. The defaults hold for a function of the user's, whose properties are not known.
 
     Parameters
     ----------
     follows_scale : bool
-        Whether distances follow a power of the scale of the rows, or do not depend on it: affinities do not, either.
+        Whether multiplying all rows by a number multiplies all distances by a power of this number, or does not change
+        them. Affinities of a given perplexity then do not change.
     translation_invariant : bool
-        Whether no translation of the rows changes a distance.
+        Whether adding the same row to all rows changes no distance.
     euclidean : bool
-        Whether it is a function of the Euclidean distances of the rows after a map: a matter of matrix products.
+        Whether the distance is a function of the Euclidean distance of mapped rows, so that matrix products give it.
     boolean : bool
-        Whether rows are true and false.
+        Whether the metric converts rows to true and false.
     counts : bool
-        Whether rows that are true and false have distances that follow from the numbers of what is true: also a
-        matter of products.
+        Whether the distance of rows of true and false follows from the number of columns that are true in one row and
+        in both, so that matrix products give it.
     tree : bool
-        Whether scikit-learn has a tree that finds all neighbors: the triangle inequality holds.
+        Whether scikit-learn can search exactly in a tree, because the triangle inequality holds.
     sparse : bool
         Whether rows may be sparse.
     """
@@ -80,24 +81,29 @@ TRAITS: dict[str, Traits] = {
     "sokalsneath": BOOLEAN,
     "yule": BOOLEAN,
 }
-UNKNOWN, FUNCTION = Traits(), Traits(sparse=True)
-# Names that only some of scikit-learn's searches know, and other names of a metric.
+UNKNOWN, FUNCTION = Traits(), Traits(sparse=True)  # of a metric that is not in the table, and of a Python function
+# Further names of metrics, some of which only some of scikit-learn's searches accept, and their canonical names.
 ALIASES = {"l2": "euclidean", "infinity": "chebyshev", "p": "minkowski", "sokalmichener": "rogerstanimoto"}
 METRICS = sorted({*VALID_METRICS["brute"], *ALIASES, "precomputed"})
 
 
 def canonical(metric: Metric) -> Metric:
-    """Return the one name of a metric that has several."""
+    """Return the canonical name of a metric, or the metric itself if it is a function."""
     return ALIASES.get(metric, metric) if isinstance(metric, str) else metric
 
 
 def traits_of(metric: Metric) -> Traits:
-    """Return what is known of a metric."""
+    """Return the properties of a metric."""
     return TRAITS.get(str(canonical(metric)), UNKNOWN) if isinstance(metric, str) else FUNCTION
 
 
 def resolve(X: Any, metric: Metric, metric_params: dict[str, Any] | None) -> tuple[Metric, dict[str, Any]]:
-    """Return the metric by a name that all searches of scikit-learn know, and its parameters, some of them from X."""
+    """Return the canonical metric with all of its parameters; parameters that are not given are computed from X.
+
+    Metrics with a faster equivalent are replaced: "minkowski" with p = 1, 2 or infinity by "manhattan", "euclidean" or
+    "chebyshev", and "nan_euclidean" by "euclidean". A ValueError is raised for parameters that the metric does not
+    take, and for sparse rows under a metric for dense rows only.
+    """
     params = dict(metric_params or {})
     if not isinstance(metric, str):
         return metric, params
@@ -109,39 +115,41 @@ def resolve(X: Any, metric: Metric, metric_params: dict[str, Any] | None) -> tup
     if metric == "minkowski" and params.get("w") is None and params.get("p", 2) in (1, 2, math.inf):
         metric, params = {1: "manhattan", 2: "euclidean", math.inf: "chebyshev"}[params.get("p", 2)], {}
     if metric == "nan_euclidean" and not params:
-        metric = "euclidean"  # no row has NaN
+        metric = "euclidean"  # rows with NaN are refused before
     if issparse(X) and metric != "precomputed" and not traits_of(metric).sparse:
         accepted = ", ".join(repr(name) for name in METRICS if traits_of(name).sparse)
-        raise ValueError(f"{metric} takes no sparse rows; metric must be one of {accepted} or a callable, or X dense.")
-    for name in {"V", "VI"} & params.keys():  # SciPy takes lists of some sizes only
+        raise ValueError(f"X is sparse, must be dense for {metric}; metrics for sparse X are {accepted} and callables.")
+    for name in {"V", "VI"} & params.keys():  # SciPy accepts lists of some sizes only
         params[name] = None if params[name] is None else np.asarray(params[name], dtype=np.float64)
     if metric == "seuclidean" and params.get("V") is None:
         with np.errstate(over="ignore"):
             variances = X.var(axis=0, ddof=1, dtype=np.float64)
-        # A constant column has no part in a distance, but may have a variance above 0, as its mean is rounded.
+        # A constant column adds 0 to every distance, whatever its variance. The variance is set to 1, because a divisor
+        # cannot be 0, and because the rounding of the mean may have made the variance tiny instead of 0.
         variances[(variances == 0.0) | (np.ptp(X, axis=0) == 0.0)] = 1.0
         if not np.isfinite(variances).all():
-            raise ValueError("the variances of X, which are V, overflow: scale X.")
+            raise ValueError("The variances of the columns of X, which are the default of V, overflow. Scale X down.")
         params["V"] = variances
     if metric == "mahalanobis" and params.get("VI") is None:
         given = params.pop("V", None)
         with one_blas_thread():
             covariance = np.cov(X.T, dtype=np.float64) if given is None else given
             params["VI"] = np.linalg.pinv(np.atleast_2d(covariance))
-    if metric == "mahalanobis" and params["VI"].shape != (X.shape[1], X.shape[1]):  # SciPy would read beyond its end
+    # SciPy does not check the shape, and would read beyond the end of a smaller matrix.
+    if metric == "mahalanobis" and params["VI"].shape != (X.shape[1], X.shape[1]):
         raise ValueError(f"VI has shape {params['VI'].shape}, must have {(X.shape[1], X.shape[1])}.")
     return metric, params
 
 
 @contextmanager
 def errors_that_name(metric: Metric, metric_params: dict[str, Any] | None) -> Iterator[None]:
-    """Add the user's parameters to the messages of errors that scikit-learn and SciPy raise."""
+    """Put the metric and its parameters, as the user gave them, before the messages of errors that libraries raise."""
     try:
         yield
     except (TypeError, ValueError) as error:
         if not isinstance(metric, str) or (metric == "precomputed" and not metric_params):
             raise
         source = f"metric == {metric!r}, metric_params == {metric_params!r}: "
-        if isinstance(error, RowError):  # of a block, perhaps: who called knows the user's number of its row
+        if isinstance(error, RowError):  # keeps the row separate, because a caller may have to change its number
             raise RowError(source + error.message, error.row) from error
         raise ValueError(f"{source}{error}") from error

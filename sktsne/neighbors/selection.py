@@ -1,7 +1,11 @@
-"""The nearest of many candidates, row by row, and the distances of chosen pairs: loops with compiled twins.
+"""Selection of the k nearest candidates of each row, and distances of given pairs of rows; loops with compiled twins.
 
-Of candidates at equal values, row i prefers those that follow it: the candidate j with the least (j − i) mod n. So rows
-at equal distances are neighbors of one another in turn, and none of many equal rows is left out by all the others.
+A row ranks its candidates by value, and candidates j with equal values by their cyclic offset (j − i) mod n from the
+row, which has index i among the n candidates. Rows at equal distances therefore choose different neighbors. If the
+lowest index decided, some rows would be neighbors of all others, and other rows would be neighbors of no row.
+
+In all functions ``own`` holds the index i of each row, or -1 for a row that is not a candidate. Such a row prefers the
+candidate with the lower index.
 """
 
 from __future__ import annotations
@@ -15,23 +19,24 @@ from numpy.typing import NDArray
 from .._native import choose
 from ..parallel import Workers
 
-# Places for candidates beyond the nearest, more than the 32 that the compiled loop looks at together. Reducing a full
-# row takes time in proportion to all of its places.
-PLACES = 96
-NUMBERS_AT_ONCE = 2**18  # of differences of rows, which stay in the cache
-# Rows and members of a list whose products the compiled loop computes together; also in the compiled loop.
-ROWS_TOGETHER, MEMBERS_TOGETHER = 128, 512
-COST_OF_ORDER = 32  # elementary operations for each candidate that is put in order
+# The number of candidates that a row can hold beyond k. The compiled loop needs more than 32, the number of values that
+# it examines together. When a row is full it is reduced to about k candidates, in time proportional to its size.
+BUFFER_SIZE = 96
+NUMBERS_AT_ONCE = 2**18  # the number of differences that are computed at a time, so that they stay in the cache
+SORT_COST = 32  # elementary operations to sort one candidate, roughly
+# The numbers of rows and of members of a list whose products the compiled loop computes at a time, so that the products
+# stay in the cache.
+ROWS_PER_PRODUCT, MEMBERS_PER_PRODUCT = 128, 512
 
 
-def ranks(indices: NDArray[np.int32], own: Any, n: int) -> NDArray[np.int64]:
-    """Return how far candidates follow a row, which decides among equals; -1 is before all."""
+def cyclic_offsets(indices: NDArray[np.int32], own: Any, n: int) -> NDArray[np.int64]:
+    """Return the cyclic offsets of candidates from a row, which rank candidates with equal values."""
     following: NDArray[np.int64] = np.subtract(indices, own, dtype=np.int64)
     return np.where(following >= 0, following, following + n)
 
 
-def no_numbers(n: int) -> NDArray[np.int32]:
-    """Return the numbers of rows that are none of the candidates."""
+def no_own_index(n: int) -> NDArray[np.int32]:
+    """Return ``own`` for n rows that are not among the candidates."""
     return np.full(n, -1, dtype=np.int32)
 
 
@@ -47,12 +52,16 @@ def offer_reference(
     counts: NDArray[np.int32],
     limits: NDArray[np.floating],
 ) -> None:
-    """Offer to each of ``rows`` the candidates ``columns`` with their values, a row of ``values`` each."""
+    """Offer the candidates ``columns`` to each of ``rows``, with the values in the corresponding row of ``values``.
+
+    ``best`` and ``indices`` hold the candidates that each row keeps, and ``counts`` their number. A value above the
+    row's entry of ``limits`` cannot be among the k nearest; the reference does not use the limits.
+    """
     for i, row in enumerate(rows):
         offered = (columns != own[row]) & ~np.isnan(values[i])
         candidates = np.concatenate([best[row, : counts[row]], values[i, offered]])
         places = np.concatenate([indices[row, : counts[row]], columns[offered]])
-        first = np.lexsort((ranks(places, own[row], n), candidates))[:k]
+        first = np.lexsort((cyclic_offsets(places, own[row], n), candidates))[:k]
         counts[row] = len(first)
         best[row, : len(first)], indices[row, : len(first)] = candidates[first], places[first]
 
@@ -73,10 +82,11 @@ def offer_lists_reference(
     limits: NDArray[np.floating],
     scratch: NDArray[np.floating],
 ) -> None:
-    """Offer each list's members to the rows that probe the list, with the products of their operands as values.
+    """Offer the members of each list to the rows that probe the list, with products of operands as values.
 
-    List i has the ``members`` from ``bounds[i]`` to ``bounds[i + 1]``, whose operands are these rows of ``right``. The
-    ``rows`` from ``ends[i]`` to ``ends[i + 1]`` probe list i, and their operands are rows of ``left``.
+    Entries ``bounds[i]`` to ``bounds[i + 1]`` of ``members`` are the members of list i, and the same rows of ``right``
+    are their operands. Entries ``ends[i]`` to ``ends[i + 1]`` of ``rows`` are the rows that probe list i, and ``left``
+    has the operand of each row. ``scratch`` is memory for the compiled routine.
     """
     for number in np.flatnonzero(np.diff(ends)):
         some = rows[ends[number] : ends[number + 1]]
@@ -95,10 +105,10 @@ def select_nearest_reference(
     start: int,
     stop: int,
 ) -> None:
-    """Bring the first k candidates of rows ``start`` to ``stop`` to the front, and forget the others."""
+    """Move the k nearest candidates of rows ``start`` to ``stop`` to the front, and remove the others."""
     for row in range(start, stop):
         count = counts[row]
-        first = np.lexsort((ranks(indices[row, :count], own[row], n), best[row, :count]))[:k]
+        first = np.lexsort((cyclic_offsets(indices[row, :count], own[row], n), best[row, :count]))[:k]
         best[row, : len(first)], indices[row, : len(first)] = best[row, first], indices[row, first]
         counts[row] = len(first)
 
@@ -111,9 +121,9 @@ def sort_neighbors_reference(
     start: int,
     stop: int,
 ) -> None:
-    """Sort the neighbors of rows ``start`` to ``stop`` by their distances, and those at equal distances in turn."""
+    """Sort the neighbors of rows ``start`` to ``stop`` by distance, and those at equal distances by cyclic offset."""
     rows = slice(start, stop)
-    order = np.lexsort((ranks(indices[rows], own[rows, None], n), distances[rows]), axis=1)
+    order = np.lexsort((cyclic_offsets(indices[rows], own[rows, None], n), distances[rows]), axis=1)
     distances[rows] = np.take_along_axis(distances[rows], order, 1)
     indices[rows] = np.take_along_axis(indices[rows], order, 1)
 
@@ -126,7 +136,7 @@ def pair_distances_reference(
     start: int,
     stop: int,
 ) -> None:
-    """Fill rows ``start`` to ``stop`` of ``distances``: from rows of ``new`` to the rows ``indices`` of ``X``."""
+    """Fill rows ``start`` to ``stop`` of ``distances``, which are from rows of ``new`` to the rows ``indices`` of X."""
     step = max(1, NUMBERS_AT_ONCE // max(1, indices.shape[1] * X.shape[1]))
     for first in range(start, stop, step):
         rows = slice(first, min(first + step, stop))
@@ -134,23 +144,24 @@ def pair_distances_reference(
         distances[rows] = np.sqrt(np.einsum("ijk,ijk->ij", difference, difference))
 
 
-def _named(dtype: Any) -> str:
+def _c_type(dtype: Any) -> str:
+    """Return the C name of a floating dtype, which selects the version of a compiled routine."""
     return "float" if dtype == np.float32 else "double"
 
 
 class Nearest:
-    """The k nearest candidates of each row, among those that have been offered.
+    """Keep the k nearest of the candidates that are offered to each row.
 
     Parameters
     ----------
     own : ndarray of shape (n_rows,), int32
-        The number of each row among the candidates, which is none of its neighbors; -1 for a row that is not there.
+        The index of each row among the candidates, or -1 for a row that is not a candidate. No row keeps itself.
     n : int
         The number of candidates.
     k : int
         The number of neighbors.
     dtype : type
-        The floating type of the values, by which candidates are compared.
+        numpy.float32 or numpy.float64, the dtype of the values.
 
     Examples
     --------
@@ -165,21 +176,30 @@ class Nearest:
 
     def __init__(self, own: NDArray[np.int32], n: int, k: int, dtype: Any) -> None:
         self._own, self._n, self._k = own, n, k
-        self._best = np.empty((len(own), k + PLACES), dtype=dtype)
+        self._best = np.empty((len(own), k + BUFFER_SIZE), dtype=dtype)
         self._indices = np.empty(self._best.shape, dtype=np.int32)
         self._counts = np.zeros(len(own), dtype=np.int32)
         self._limits = np.full(len(own), np.inf, dtype=dtype)
         self._rows = np.arange(len(own), dtype=np.int32)
-        self._offer = choose("neighbors", "offer", offer_reference, _named(dtype))
-        self._offer_lists = choose("neighbors", "offer_lists", offer_lists_reference, _named(dtype))
-        self._select = choose("neighbors", "select_nearest", select_nearest_reference, _named(dtype))
+        self._offer = choose("neighbors", "offer", offer_reference, _c_type(dtype))
+        self._offer_lists = choose("neighbors", "offer_lists", offer_lists_reference, _c_type(dtype))
+        self._select = choose("neighbors", "select_nearest", select_nearest_reference, _c_type(dtype))
 
     def offer(
         self, values: NDArray[np.floating], columns: NDArray[np.int32], rows: NDArray[np.int32] | None = None
     ) -> None:
-        """Offer candidates to rows, by default to all: ``values`` has a row for each, and a column for each candidate.
+        """Offer candidates to rows.
 
-        A pair must not be offered twice. NaN is no value.
+        A pair of a row and a candidate must not be offered twice. A candidate whose value is NaN is left out.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n_offered_rows, n_columns)
+            The values of the pairs, with the dtype of the constructor.
+        columns : ndarray of shape (n_columns,), int32
+            The candidates.
+        rows : ndarray of shape (n_offered_rows,), int32, default=None
+            The rows; None stands for all rows.
         """
         rows = self._rows if rows is None else rows
         self._offer(
@@ -195,29 +215,32 @@ class Nearest:
         rows: NDArray[np.int32],
         ends: NDArray[np.intp],
     ) -> None:
-        """Offer the members of lists to the rows that probe these; see `offer_lists_reference`.
+        """Offer the members of each list to the rows that probe the list; `offer_lists_reference` has the arguments.
 
-        All lists in one call, because between calls all threads would wait for Python's lock.
+        One call offers all lists, because threads that return to Python after each list would wait for its global lock.
         """
-        scratch = np.empty(ROWS_TOGETHER * (left.shape[1] + MEMBERS_TOGETHER), dtype=left.dtype)
+        scratch = np.empty(ROWS_PER_PRODUCT * (left.shape[1] + MEMBERS_PER_PRODUCT), dtype=left.dtype)
         self._offer_lists(
             left, right, members, bounds, rows, ends, self._own, self._n, self._k, self._best, self._indices,
             self._counts, self._limits, scratch,
         )  # fmt: skip
 
     def found(self, workers: Workers) -> tuple[NDArray[np.floating], NDArray[np.int32], NDArray[np.int32]]:
-        """Return values and indices of the nearest, in no order, and how many each row has, at most k."""
+        """Return the values and the indices of the nearest candidates, in any order, and their number for each row.
+
+        A row has k candidates, or fewer if fewer were offered; entries beyond its number are undefined.
+        """
         run = partial(self._select, self._best, self._indices, self._counts, self._own, self._n, self._k)
-        workers.run(run, len(self._own), COST_OF_ORDER * self._k)
+        workers.run(run, len(self._own), SORT_COST * self._k)
         return self._best[:, : self._k], self._indices[:, : self._k], self._counts
 
 
-def in_order(
+def sort_neighbors(
     distances: NDArray[np.float64], indices: NDArray[np.int32], own: NDArray[np.int32], n: int, workers: Workers
 ) -> None:
-    """Sort neighbors in place, from near to far, and those at equal distances as `Nearest` does."""
+    """Sort neighbors in place by distance, and those at equal distances by cyclic offset."""
     routine = choose("neighbors", "sort_neighbors", sort_neighbors_reference)
-    workers.run(partial(routine, distances, indices, own, n), len(own), COST_OF_ORDER * indices.shape[1])
+    workers.run(partial(routine, distances, indices, own, n), len(own), SORT_COST * indices.shape[1])
 
 
 def pair_distances(
@@ -225,9 +248,25 @@ def pair_distances(
 ) -> NDArray[np.float64]:
     """Return the Euclidean distances from rows of ``new`` to the rows ``indices`` of X, by differences.
 
-    They have the shape of ``indices``. The distance of a pair depends on nothing else, to the last bit.
+    The distance of a pair depends only on its two rows, to the last bit.
+
+    Parameters
+    ----------
+    new : ndarray of shape (m, n_columns), float32 or float64
+        Rows.
+    X : ndarray of shape (n, n_columns), float32 or float64
+        Rows.
+    indices : ndarray of shape (m, k), int32
+        The rows of X for each row of ``new``.
+    workers : Workers
+        The threads to use.
+
+    Returns
+    -------
+    distances : ndarray of shape (m, k), float64
+        The distances.
     """
     distances = np.empty(indices.shape)
-    routine = choose("neighbors", "pair_distances", pair_distances_reference, _named(new.dtype), _named(X.dtype))
+    routine = choose("neighbors", "pair_distances", pair_distances_reference, _c_type(new.dtype), _c_type(X.dtype))
     workers.run(partial(routine, new, X, indices, distances), len(new), indices.shape[1] * X.shape[1])
     return distances

@@ -1,16 +1,20 @@
-r"""The distances of a metric by blocks of pairs: by matrix products, wherever the metric is a function of products.
+r"""Spaces: the rows of a fit under a metric, and the distances of blocks of pairs of rows.
 
-Values stand for distances: of two neighbors of a row, the one with the lesser value is nearer.
+A space first maps each row x to a point f(x). From the points it computes a *value* for each pair of a block. Values
+order the pairs of a row as distances do, and cost less. Four spaces serve all metrics:
 
 ==================  ==========================================================================================
-`EuclideanSpace`    \|x − y\|² of the rows after a map: the rows themselves (euclidean, sqeuclidean), divided by
-                    their lengths (cosine), centered before (correlation), divided by the columns' deviations
-                    (seuclidean), times a root of the inverse covariance (mahalanobis)
-`SparseSpace`       the same of sparse rows, for the first four
-`CountSpace`        the distances of rows that are true and false, from the numbers a and b of what is true in
-                    each, and s in both
-`DirectSpace`       the distances of all others, as scikit-learn computes them
+`EuclideanSpace`    Values are \|f(x) − f(y)\|² = \|f(x)\|² + \|f(y)\|² − 2 f(x)·f(y), from one matrix product.
+                    f(x) is x (euclidean, sqeuclidean), x / \|x\| (cosine), (x − mean(x)) / \|x − mean(x)\|
+                    (correlation), x divided by the standard deviation of each column (seuclidean), or x times a
+                    root of the inverse covariance matrix (mahalanobis).
+`SparseSpace`       The same values for sparse rows: euclidean, sqeuclidean, cosine and correlation.
+`CountSpace`        Rows of true and false. Values are distances, computed from the number a of columns that are
+                    true in x, the number b in y, and the number s in both, which one matrix product gives.
+`DirectSpace`       All other metrics. Values are distances, as scikit-learn computes them pair by pair.
 ==================  ==========================================================================================
+
+For the angular metrics, cosine and correlation, the distance is 1 − cos(x, y) = \|f(x) − f(y)\|² / 2.
 """
 
 from __future__ import annotations
@@ -32,30 +36,44 @@ from .contract import raise_without_distances
 from .metrics import Metric, traits_of
 from .selection import pair_distances
 
-# A squared Euclidean distance from |x|² + |y|² − 2x·y has lost half of its digits below this part of |x|² + |y|².
+# A squared distance computed as |x|² + |y|² − 2x·y has lost half of its digits if it is below this fraction of
+# |x|² + |y|².
 CANCELLATION = 1e-8
-PAIRS_AT_ONCE = 2**16
-NUMBERS_AT_ONCE = 2**16  # of rows in float64, on the way to another type: they stay in the cache
-# The bound on coordinates, in units of the largest of the fit: their squares fit into float32, and rows beyond are
-# equally far from all.
-FARTHEST = 1e15
-# Metrics that scikit-learn has from SciPy, with their names there.
-BY_SCIPY = {
+PAIRS_AT_ONCE = 2**16  # pairs of sparse rows whose differences are computed at a time
+NUMBERS_AT_ONCE = 2**16  # numbers of rows that are converted to float64 at a time, so that they stay in the cache
+# The bound on coordinates, in units of the largest coordinate of the fit. Within the bound squares do not overflow in
+# float32, and rows beyond it are equally far from all rows of the fit.
+MAX_COORDINATE = 1e15
+# Dense metrics that scikit-learn computes by SciPy's cdist, with their names in SciPy.
+SCIPY_NAMES = {
     **dict.fromkeys(("manhattan", "cityblock", "l1"), "cityblock"),
     **{name: name for name in ("chebyshev", "minkowski", "canberra", "braycurtis")},
 }
-ROWS_OF_MEDIAN = 1000
-TERMS_OF_A_POWER = 32  # that take as long as one of "minkowski"
+MEDIAN_ROWS = 1000  # the number of rows, roughly, whose median is the center of the fit
+POWER_COST = 32  # the cost of a power, as in "minkowski", in units of the cost of a product
 
 
 class Space(Protocol):
-    """The rows of a fit under a metric.
+    """The contract of a space: the rows of a fit under a metric.
 
-    ``n`` and ``n_columns`` are the shape of the rows. ``products`` tells whether operands are arrays and values their
-    products ``a @ b.T``, ``rounds`` whether a value depends on the block, by
-    rounding, ``single`` whether float32 makes values faster (where it does not, they are float64), ``direct`` whether
-    values are computed pair by pair, not by products, and ``calls`` whether a function of Python computes them, which
-    runs one at a time. ``terms`` are those of a pair, in units of what a difference or a product costs.
+    Attributes
+    ----------
+    n, n_columns : int
+        The shape of the rows of the fit.
+    rounds : bool
+        Whether the value of a pair depends, by rounding, on the block that the pair is in.
+    faster_in_float32 : bool
+        Whether values take less time in float32. Where this is False, values are float64.
+    direct : bool
+        Whether values are computed pair by pair, not by matrix products.
+    calls_python : bool
+        Whether a Python function computes the values, so that threads save no time.
+    products : bool
+        Whether operands are arrays ``a`` and ``b``, and the values their product ``a @ b.T``.
+    pair_cost : int
+        The time that the value of a pair takes, in units of the time for one difference or one product.
+    points : {ndarray, csr_array} of shape (n, n_points_columns)
+        The points of the rows of the fit.
 
     Examples
     --------
@@ -70,40 +88,41 @@ class Space(Protocol):
     n: int
     n_columns: int
     rounds: bool
-    single: bool
+    faster_in_float32: bool
     direct: bool
-    calls: bool
+    calls_python: bool
     products: bool
-    terms: int
+    pair_cost: int
     points: Any
 
     def points_of(self, rows: Any) -> Any:
-        """Return rows, new ones or those of the fit, after the map."""
+        """Return the points f(x) of rows x, which may be new rows or those of the fit."""
 
     def operand(self, points: Any, left: bool = True, dtype: Any = np.float64) -> Any:
-        """Return points as `values` takes them, on its left or right side: something that takes indices of rows."""
+        """Return the left or right operand of `values` for points; its rows can be selected by indices."""
 
     def values(self, a: Any, b: Any) -> NDArray[np.floating]:
-        """Return the values of all pairs of two operands, a new array."""
+        """Return the values of all pairs of a row of ``a``, a left operand, and a row of ``b``, as a new array."""
 
     def distances(
         self, values: NDArray[np.floating], points: Any, indices: NDArray[np.int32], workers: Workers
     ) -> NDArray[np.float64]:
-        """Return the distances from points to the rows ``indices`` of the fit, of which ``values`` are known."""
+        """Return the distances from points to the rows ``indices`` of the fit, whose ``values`` are known."""
 
-    def exactly(self, points: Any, indices: NDArray[np.int32], workers: Workers) -> NDArray[np.float64]:
-        """Return the distances from points to the rows ``indices`` of the fit, each to the last bit as if alone."""
+    def exact_distances(self, points: Any, indices: NDArray[np.int32], workers: Workers) -> NDArray[np.float64]:
+        """Return the distances from points to the rows ``indices`` of the fit, which depend on no other pair."""
 
     def rounding(
         self, points: Any, dtype: Any = np.float64, within: NDArray[np.float64] | None = None
     ) -> NDArray[np.float64]:
-        """Return a bound, for each point, on what rounding in ``dtype`` does to the squares that values stand for.
+        """Return for each point a bound on the rounding error, in ``dtype``, of its squared distances.
 
-        They are those of all rows of the fit, or of those ``within`` some distance of each point.
+        The bound holds for the squared distances to all rows of the fit, or to the rows at most ``within`` a distance,
+        which is given for each point.
         """
 
     def coordinates(self, points: Any) -> Any:
-        """Return coordinates in which near rows are near to each other, dense or sparse."""
+        """Return dense or sparse coordinates in which similar rows are close to each other, for k-means."""
 
 
 def _squared_lengths(X: Any) -> NDArray[np.float64]:
@@ -114,10 +133,10 @@ def _squared_lengths(X: Any) -> NDArray[np.float64]:
     return squares
 
 
-class _Rows(Caching):
-    """What spaces share: the rows of the fit; and what holds of those whose values are distances, without rounding."""
+class _RowSpace(Caching):
+    """The base class of all spaces, with the defaults for spaces whose values are distances and do not round."""
 
-    rounds = single = direct = calls = products = False
+    rounds = faster_in_float32 = direct = calls_python = products = False
 
     def __init__(self, X: Any) -> None:
         self.n, self.n_columns = map(int, X.shape)
@@ -125,122 +144,136 @@ class _Rows(Caching):
 
     @cached_property
     def points(self) -> Any:
-        """The rows of the fit after the map."""
+        """The points of the rows of the fit."""
         return self.points_of(self._X)
 
     def points_of(self, rows: Any) -> Any:
+        """Return the points of rows; see `Space`."""
         raise NotImplementedError
 
     @cached_property
-    def terms(self) -> int:
-        """The terms of a pair: of sparse rows, those that are not 0."""
+    def pair_cost(self) -> int:
+        """The cost of a pair: the number of columns, or the mean number of nonzero entries of a sparse row."""
         return max(1, int(self.points.nnz // self.n if issparse(self.points) else self.n_columns))
 
     def distances(
         self, values: NDArray[np.floating], points: Any, indices: NDArray[np.int32], workers: Workers
     ) -> NDArray[np.float64]:
-        """Return the values; see `Space`."""
+        """Return the values, which are distances; see `Space`."""
         return np.ascontiguousarray(values)
 
 
-class _Squares(_Rows):
-    """What spaces of squared Euclidean distances share: how distances follow from these."""
+class _SquaredSpace(_RowSpace):
+    """The base class of spaces whose values are squared Euclidean distances of points.
+
+    Values are lower than the squared distances by the constant ``_shift``, which saves a pass over the values.
+    """
 
     def __init__(self, X: Any, metric: str) -> None:
         super().__init__(X)
         self._metric = metric
         self._angular = metric in ("cosine", "correlation")
-        self.rounds, self.single, self._shift = True, not issparse(X), 0.0
+        self.rounds, self.faster_in_float32, self._shift = True, not issparse(X), 0.0
 
     def _pairs(self, points: Any, indices: NDArray[np.int32], workers: Workers) -> NDArray[np.float64]:
+        """Return the Euclidean distances from points to the points ``indices`` of the fit, by differences."""
         raise NotImplementedError
 
-    def _lengths(self, points: Any) -> NDArray[np.float64]:
+    def _squares_of(self, points: Any) -> NDArray[np.float64]:
+        """Return the squared lengths of points, as the products use them."""
         raise NotImplementedError
 
-    def _known_lengths(self, points: Any) -> NDArray[np.float64]:
-        return self.squares if points is self.points else self._lengths(points)
+    def _known_squares(self, points: Any) -> NDArray[np.float64]:
+        """Return the squared lengths of points, which are cached for the points of the fit."""
+        return self.squares if points is self.points else self._squares_of(points)
 
     @cached_property
     def squares(self) -> NDArray[np.float64]:
-        """The squared lengths of the points of the fit, as they go into the products."""
-        return self._lengths(self.points)
+        """The squared lengths of the points of the fit, as the products use them."""
+        return self._squares_of(self.points)
 
     @cached_property
-    def _directed(self) -> NDArray[np.bool_]:
+    def _has_direction(self) -> NDArray[np.bool_]:
+        """Whether each point of the fit is not 0, and so has an angle to other points."""
         return _squared_lengths(self.points) > 0.0
 
-    def exactly(self, points: Any, indices: NDArray[np.int32], workers: Workers) -> NDArray[np.float64]:
-        """Return distances, by differences; see `Space`."""
+    def exact_distances(self, points: Any, indices: NDArray[np.int32], workers: Workers) -> NDArray[np.float64]:
+        """Return distances, computed by differences of coordinates; see `Space`."""
         distances = self._pairs(points, indices, workers)
         if self._angular or self._metric == "sqeuclidean":
             np.square(distances, out=distances)
-        if self._angular:  # 1 − cos = |x − y|² / 2, but 1 for a row without a direction
+        if self._angular:  # a row of zeros has no direction, and its distance from every row is defined as 1
             distances /= 2.0
-            if not self._directed.all():
-                distances[~self._directed[indices]] = 1.0
+            if not self._has_direction.all():
+                distances[~self._has_direction[indices]] = 1.0
             distances[_squared_lengths(points) == 0.0] = 1.0
         return distances
 
-    def squared(self, distances: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return what distances are in the measure of `rounding`."""
+    def to_squared(self, distances: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return distances in the measure of `rounding`: squared distances, or 1 − cos for angular metrics."""
         return distances if self._angular or self._metric == "sqeuclidean" else distances**2
 
     def squared_values(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the squares that values in float64 stand for, in the measure of `rounding`."""
+        """Change float64 values to the measure of `rounding`, in place, and return them."""
         values += self._shift
         return np.divide(values, 2.0, out=values) if self._angular else values
 
     def distances(
         self, values: NDArray[np.floating], points: Any, indices: NDArray[np.int32], workers: Workers
     ) -> NDArray[np.float64]:
-        """Return distances: from the values, or by differences where the values have too few digits."""
+        """Return distances, computed from the values, or by differences where the values have lost too many digits."""
         if values.dtype == np.float32:
-            return self.exactly(points, indices, workers)
+            return self.exact_distances(points, indices, workers)
         distances: NDArray[np.float64] = np.maximum(values + self._shift, 0.0)
-        near = distances <= CANCELLATION * (self._known_lengths(points)[:, None] + self.squares[indices])
+        near = distances <= CANCELLATION * (self._known_squares(points)[:, None] + self.squares[indices])
         if self._angular:
             distances /= 2.0
         elif self._metric != "sqeuclidean":
             np.sqrt(distances, out=distances)
         own, place = np.nonzero(near)
-        step = max(1, NUMBERS_AT_ONCE // self.terms)
+        step = max(1, NUMBERS_AT_ONCE // self.pair_cost)
         for first in range(0, len(own), step):
             i, j = own[first : first + step], place[first : first + step]
-            distances[i, j] = self.exactly(points[i], indices[i, j][:, None], workers)[:, 0]
+            distances[i, j] = self.exact_distances(points[i], indices[i, j][:, None], workers)[:, 0]
         return distances
 
     @cached_property
     def _unit(self) -> float:
-        """A power of two by which lengths are divided, because float32 has a short range."""
+        """A power of two by which coordinates are divided, because squares of large ones would overflow in float32."""
         scaled = not self._angular and self._longest > 0.0
         return float(np.ldexp(1.0, np.frexp(self._longest)[1])) if scaled else 1.0
 
     @cached_property
     def _longest(self) -> float:
+        """The length of the longest point of the fit."""
         return math.sqrt(self.squares.max())
 
     def rounding(
         self, points: Any, dtype: Any = np.float64, within: NDArray[np.float64] | None = None
     ) -> NDArray[np.float64]:
-        """Return a bound on the rounding of squares by products of rows, whose terms are summed in parts."""
-        bound, lengths = float(np.finfo(dtype).eps) * (8.0 + self.n_columns / 8.0), np.sqrt(self._known_lengths(points))
-        others = self._longest if within is None else np.minimum(self._longest, lengths + np.sqrt(self.squared(within)))
+        """Return a bound on the rounding error of squared distances; see `Space`.
+
+        The bound on the sum of n_columns products assumes that libraries sum the products in several partial sums.
+        """
+        bound, lengths = float(np.finfo(dtype).eps) * (8.0 + self.n_columns / 8.0), np.sqrt(self._known_squares(points))
+        others = (
+            self._longest if within is None else np.minimum(self._longest, lengths + np.sqrt(self.to_squared(within)))
+        )
         squared: NDArray[np.float64] = bound * (lengths + others) ** 2 + float(np.finfo(dtype).tiny) * self._unit**2
         return squared / 2.0 if self._angular else squared
 
 
-class EuclideanSpace(_Squares):
-    """Rows whose distances are Euclidean after a map.
+class EuclideanSpace(_SquaredSpace):
+    """Dense rows under a metric that is Euclidean for points f(x), or a function of that Euclidean distance.
 
     Parameters
     ----------
     X : ndarray of shape (n, n_features)
         The rows of the fit.
     metric : str
-        One of the Euclidean metrics.
+        A metric whose `Traits.euclidean` is True.
     root : ndarray of shape (n_features,) or (n_features, n_features), default=None
-        What centered rows are multiplied by, for "seuclidean" and "mahalanobis".
+        The factor for "seuclidean" and "mahalanobis": f(x) is ``(x - center) * root`` or ``(x - center) @ root``.
     """
 
     def __init__(self, X: NDArray[np.floating], metric: str, root: NDArray[np.float64] | None = None) -> None:
@@ -250,7 +283,7 @@ class EuclideanSpace(_Squares):
         self._middle = _center(X) if root is not None else None
 
     def points_of(self, rows: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Return rows after the map; see `Space`."""
+        """Return points; see `Space`."""
         if self._angular:
             return self._directions(rows)
         if self._root is None or self._middle is None:
@@ -259,7 +292,8 @@ class EuclideanSpace(_Squares):
         if self._root.ndim == 1:
             return rows * self._root
         points = np.empty((len(rows), self._root.shape[1]))
-        for row, point in zip(rows, points, strict=True):  # a product of many rows would round each differently
+        # Row by row, because in a product of many rows the rounding of a row depends on the other rows.
+        for row, point in zip(rows, points, strict=True):
             np.matmul(row, self._root, out=point)
         if not np.isfinite(points).all():
             row = int(np.argmin(np.isfinite(points).all(axis=1)))
@@ -267,15 +301,16 @@ class EuclideanSpace(_Squares):
         return points
 
     def _directions(self, rows: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return the rows, centered for "correlation", divided by their lengths; rows of zeros stay 0."""
         points = np.empty(rows.shape)
         step = max(1, NUMBERS_AT_ONCE // rows.shape[1])
         for first in range(0, len(rows), step):
             part = rows[first : first + step].astype(np.float64)
             largest = np.abs(part).max(axis=1, keepdims=True)
-            part /= np.where(largest > 0.0, largest, 1.0)  # no square vanishes, and parallel rows become equal
+            part /= np.where(largest > 0.0, largest, 1.0)  # so that no square underflows and parallel rows become equal
             if self._metric == "correlation":
                 constant = np.flatnonzero((part == part[:, :1]).all(axis=1))
-                if len(constant):  # has no correlation with anything
+                if len(constant):  # the correlation with a constant row is not defined
                     row = first + int(constant[0])
                     raise_without_distances(row, self.n)
                 part -= part.mean(axis=1, keepdims=True)
@@ -285,11 +320,11 @@ class EuclideanSpace(_Squares):
 
     @cached_property
     def _origin(self) -> NDArray[np.float64]:
-        """What is subtracted before products, so that a large common offset does not swamp the differences."""
-        # Rows without a direction have the same distance from all: directions stay as long as they are.
+        """The point subtracted from all points before products, because a large common offset would cost digits."""
+        # Directions are not shifted, because the products for angular metrics rely on their length 1.
         return np.zeros(self.points.shape[1]) if self._angular else _center(self.points)
 
-    def _lengths(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
+    def _squares_of(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
         if self._angular:
             return np.ones(len(points))
         step = max(1, NUMBERS_AT_ONCE // points.shape[1])
@@ -300,12 +335,15 @@ class EuclideanSpace(_Squares):
         return pair_distances(points, self.points, indices, workers)
 
     def coordinates(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return the points around the origin, of about unit size."""
+        """Return the points relative to the origin, scaled so that the largest is of about unit length."""
         centered: NDArray[np.float64] = (points - self._origin) / self._unit
-        return np.clip(centered, -FARTHEST, FARTHEST, out=centered)
+        return np.clip(centered, -MAX_COORDINATE, MAX_COORDINATE, out=centered)
 
     def operand(self, points: NDArray[np.floating], left: bool = True, dtype: Any = np.float64) -> NDArray[np.floating]:
-        """Return points with two columns more, so that one product gives |x|² + |y|² − 2x·y."""
+        """Return points with two more columns, so that one product gives |x|² + |y|² − 2x·y.
+
+        A left operand has the rows (−2x, |x|², 1), a right operand the rows (y, 1, |y|²).
+        """
         n, p = points.shape
         operand = np.empty((n, p + 2), dtype=dtype)
         step = max(1, NUMBERS_AT_ONCE // p)
@@ -318,18 +356,18 @@ class EuclideanSpace(_Squares):
         return operand
 
     def values(self, a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Return the squared distances, of coordinates where they are in float32; see `Space`."""
+        """Return squared distances of points, or in float32 of their scaled `coordinates`; see `Space`."""
         return a @ b.T
 
 
 def _center(X: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return the median of some rows, which one that is far from all others does not draw away from these."""
-    median: NDArray[np.float64] = np.median(X[:: max(1, len(X) // ROWS_OF_MEDIAN)].astype(np.float64), axis=0)
+    """Return the median of about `MEDIAN_ROWS` rows, which a single outlier does not shift as it would shift a mean."""
+    median: NDArray[np.float64] = np.median(X[:: max(1, len(X) // MEDIAN_ROWS)].astype(np.float64), axis=0)
     return median
 
 
 class _Sparse(NamedTuple):
-    """Sparse rows with numbers of their own."""
+    """An operand of `SparseSpace`: the points, their squared lengths, and their means as `_means` scales them."""
 
     rows: Any
     squares: NDArray[np.float64]
@@ -339,47 +377,49 @@ class _Sparse(NamedTuple):
         return _Sparse(self.rows[index], self.squares[index], self.means[index])
 
 
-class SparseSpace(_Squares):
-    """Sparse rows whose distances are Euclidean after a map that keeps zeros.
+class SparseSpace(_SquaredSpace):
+    """Sparse rows under a Euclidean metric, with points that are as sparse as the rows.
 
-    Rows for "correlation" are not centered, but divided by the lengths that they would have then; their means count
-    in the products.
+    For "correlation" the rows are not centered, because centered rows would be dense. Each row is divided by the length
+    that it would have after centering. The product of two centered rows is the product of the rows minus n_columns
+    times the product of their means.
 
     Parameters
     ----------
     X : csr_array of shape (n, n_features)
         The rows of the fit.
     metric : str
-        One of the Euclidean metrics that sparse rows may have.
+        "euclidean", "sqeuclidean", "cosine" or "correlation".
     """
 
     def __init__(self, X: Any, metric: str) -> None:
         super().__init__(X, metric)
-        self._shift = 2.0 if self._angular else 0.0  # |x|² + |y|², which no pass over the values has to add
+        self._shift = 2.0 if self._angular else 0.0  # |x|² + |y|² of two directions
 
     def points_of(self, rows: Any) -> Any:
-        """Return rows after the map; see `Space`."""
+        """Return points; see `Space`."""
         rows = csr_array(rows, dtype=np.float64)
         if not self._angular:
             return rows
         largest = abs(rows).max(axis=1).toarray().ravel()
-        rows = _divided(rows, largest)
+        rows = _divide_rows(rows, largest)
         squares = _squared_lengths(rows)
         if self._metric == "correlation":
             sums, p = rows.sum(axis=1), rows.shape[1]
             constant = (rows.max(axis=1).toarray() == rows.min(axis=1).toarray()).ravel()
-            if constant.any():  # has no correlation with anything
+            if constant.any():  # the correlation with a constant row is not defined
                 row = int(np.argmax(constant))
                 raise_without_distances(row, self.n)
             squares -= sums**2 / p
-        return _divided(rows, np.sqrt(squares))
+        return _divide_rows(rows, np.sqrt(squares))
 
     def _means(self, points: Any) -> NDArray[np.float64]:
+        """Return the mean of each point times √n_columns, for products of centered rows; zeros for other metrics."""
         if self._metric != "correlation":
             return np.zeros(points.shape[0])
         return np.asarray(points.sum(axis=1)).ravel() / math.sqrt(points.shape[1])
 
-    def _lengths(self, points: Any) -> NDArray[np.float64]:
+    def _squares_of(self, points: Any) -> NDArray[np.float64]:
         return np.ones(points.shape[0]) if self._angular else _squared_lengths(points)
 
     def _pairs(self, points: Any, indices: NDArray[np.int32], workers: Workers) -> NDArray[np.float64]:
@@ -395,15 +435,15 @@ class SparseSpace(_Squares):
         return np.sqrt(squared)
 
     def coordinates(self, points: Any) -> Any:
-        """Return the points."""
+        """Return the scaled points; see `Space`."""
         return points / self._unit
 
     def operand(self, points: Any, left: bool = True, dtype: Any = np.float64) -> _Sparse:
-        """Return points with their squares and means; see `Space`."""
-        return _Sparse(-2.0 * points if left else points, self._lengths(points), self._means(points))
+        """Return points with their squared lengths and means; see `Space`."""
+        return _Sparse(-2.0 * points if left else points, self._squares_of(points), self._means(points))
 
     def values(self, a: _Sparse, b: _Sparse) -> NDArray[np.floating]:
-        """Return the squared distances, less `_shift`; see `Space`."""
+        """Return the squared distances minus ``_shift``; see `Space`."""
         values: NDArray[np.float64] = (a.rows @ b.rows.T).toarray()
         if self._metric == "correlation":
             values += np.outer(2.0 * a.means, b.means)
@@ -413,15 +453,15 @@ class SparseSpace(_Squares):
         return values
 
 
-def _divided(rows: Any, numbers: Any) -> Any:
-    """Return sparse rows divided by a number each, where that is not 0."""
+def _divide_rows(rows: Any, numbers: Any) -> Any:
+    """Return sparse rows, each divided by its number, or unchanged where the number is not positive."""
     numbers = np.asarray(numbers).ravel()
     divisors = np.where(numbers > 0.0, numbers, 1.0)
     return csr_array((rows.data / np.repeat(divisors, np.diff(rows.indptr)), rows.indices, rows.indptr), rows.shape)
 
 
 class _Counted(NamedTuple):
-    """Rows that are true and false, as numbers, with the numbers of what is true."""
+    """An operand of `CountSpace`: rows of true and false as numbers, and how many columns of each row are true."""
 
     rows: Any
     counts: NDArray[np.float64]
@@ -434,17 +474,19 @@ Count = NDArray[np.float64]
 
 
 def _ratio(a: Count, b: Count) -> Count:
-    """Return a / b, and 0 where both are: of two rows of which nothing is true, none differs from the other."""
+    """Return a / b, and 0 where b is 0, as for two rows without any true column, which do not differ."""
     return np.divide(a, b, out=np.zeros_like(a), where=b != 0.0)
 
 
 def _yule(different: Count, s: Count, a: Count, b: Count, p: int) -> Count:
+    """Return the Yule dissimilarity 2RS / (TU + RS), with R = a − s, S = b − s, T = s and U = p − a − b + s."""
     half = (a - s) * (b - s)
     return _ratio(2.0 * half, s * (p - a - b + s) + half)
 
 
-# Each from the number of coordinates in which two rows differ, s, a, b, and the number of columns p.
-COUNTED: dict[str, Callable[[Count, Count, Count, Count, int], Count]] = {
+# The metrics of rows of true and false. Each function returns distances from the number of columns in which two rows
+# differ, which is a + b − 2s, from s, a and b as in the head of this module, and from the number p of columns.
+COUNT_METRICS: dict[str, Callable[[Count, Count, Count, Count, int], Count]] = {
     "jaccard": lambda different, s, a, b, p: _ratio(different, different + s),
     "dice": lambda different, s, a, b, p: _ratio(different, a + b),
     "hamming": lambda different, s, a, b, p: different / p,
@@ -456,15 +498,19 @@ COUNTED: dict[str, Callable[[Count, Count, Count, Count, int], Count]] = {
 }
 
 
-class CountSpace(_Rows):
-    """Rows that are true and false, whose distances follow from counts: exact, whatever else is in a block.
+class CountSpace(_RowSpace):
+    """Rows of true and false under a metric that is a function of counts.
+
+    Counts are integers, or halves for "hamming", which products in float32 add without rounding. Therefore the distance
+    of a pair does not depend on the block that the pair is in.
 
     Parameters
     ----------
     X : {ndarray, csr_array} of shape (n, n_features)
-        The rows of the fit; what is not 0 is true. For "hamming" they are 0 and 1, and new rows may be anything.
+        The rows of the fit. Numbers other than 0 are true. For "hamming" all numbers must be 0 or 1; new rows may have
+        other numbers.
     metric : str
-        One of `COUNTED`.
+        A key of `COUNT_METRICS`.
     """
 
     def __init__(self, X: Any, metric: str) -> None:
@@ -472,7 +518,7 @@ class CountSpace(_Rows):
         self._metric = metric
 
     def points_of(self, rows: Any) -> Any:
-        """Return rows as numbers; see `Space`."""
+        """Return points: sparse rows of ones, dense rows of booleans, or for "hamming" of numbers; see `Space`."""
         if issparse(rows):
             rows = csr_array(rows, copy=True)
             rows.sum_duplicates()
@@ -480,11 +526,12 @@ class CountSpace(_Rows):
             return csr_array((np.ones(rows.nnz, dtype=np.float32), rows.indices, rows.indptr), shape=rows.shape)
         if self._metric != "hamming":
             return rows != 0.0
-        # What is neither 0 nor 1 differs from both: a half adds a half to the number of differences with either.
+        # A number of a new row that is neither 0 nor 1 differs from both, so its column must add 1 to a + b − 2s. The
+        # point has ½ in this column: `operand` counts the column as 1 in a, and the product adds b/2 to s.
         return np.where((rows == 0.0) | (rows == 1.0), rows, 0.5).astype(np.float32)
 
     def coordinates(self, points: Any) -> Any:
-        """Return the points as numbers."""
+        """Return the points as float32; see `Space`."""
         return points.astype(np.float32)
 
     def operand(self, points: Any, left: bool = True, dtype: Any = np.float64) -> _Counted:
@@ -496,14 +543,14 @@ class CountSpace(_Rows):
 
     def values(self, a: _Counted, b: _Counted) -> NDArray[np.floating]:
         """Return the distances; see `Space`."""
-        products = a.rows.astype(np.float32) @ b.rows.astype(np.float32).T  # exact up to 2**24 columns
+        products = a.rows.astype(np.float32) @ b.rows.astype(np.float32).T  # no rounding up to 2**24 columns
         s = (products.toarray() if issparse(products) else products).astype(np.float64)
         x, y = a.counts[:, None], b.counts
-        return COUNTED[self._metric](x + y - 2.0 * s, s, x, y, self.n_columns)
+        return COUNT_METRICS[self._metric](x + y - 2.0 * s, s, x, y, self.n_columns)
 
 
-class DirectSpace(_Rows):
-    """Rows under any metric that scikit-learn has; also exact, whatever else is in a block.
+class DirectSpace(_RowSpace):
+    """Rows under any metric of scikit-learn, or under a function of the user's, computed pair by pair.
 
     Parameters
     ----------
@@ -512,43 +559,45 @@ class DirectSpace(_Rows):
     metric : str or callable
         The metric, as `resolve` returns it.
     params : dict
-        Its parameters.
+        The parameters of the metric, as `resolve` returns them.
     """
 
     def __init__(self, X: Any, metric: Metric, params: dict[str, Any]) -> None:
         super().__init__(X)
         self.metric, self.params = metric, params
-        self.direct, self.calls = True, callable(metric)
+        self.direct, self.calls_python = True, callable(metric)
 
     @cached_property
-    def terms(self) -> int:
-        """The terms of a pair, which take longer where they are powers."""
-        return super().terms * (TERMS_OF_A_POWER if self.metric == "minkowski" and not self.calls else 1)
+    def pair_cost(self) -> int:
+        """The cost of a pair; see `Space`."""
+        return super().pair_cost * (POWER_COST if self.metric == "minkowski" and not self.calls_python else 1)
 
     @cached_property
-    def _frame(self) -> tuple[NDArray[np.float64] | None, float]:
+    def _center_and_unit(self) -> tuple[NDArray[np.float64] | None, float]:
+        """The center of the points, None for sparse points, and a power of two above the largest coordinate."""
         center = None if issparse(self.points) else _center(self.points)
-        largest = max(float(abs(self._around(self.points, center)).max()), np.finfo(np.float64).tiny)
+        largest = max(float(abs(self._centered(self.points, center)).max()), np.finfo(np.float64).tiny)
         return center, float(np.ldexp(1.0, np.frexp(largest)[1]))
 
     @staticmethod
-    def _around(points: Any, center: NDArray[np.float64] | None) -> Any:
+    def _centered(points: Any, center: NDArray[np.float64] | None) -> Any:
+        """Return points relative to the center, or the points themselves without a center."""
         return points if center is None else points - center
 
     def points_of(self, rows: Any) -> Any:
-        """Return rows, as booleans if the metric is of such; see `Space`."""
+        """Return rows, as booleans if the metric is for booleans; see `Space`."""
         if traits_of(self.metric).boolean:
             return rows != 0.0
         return rows if issparse(rows) else rows.astype(np.float64, copy=False)
 
     def coordinates(self, points: Any) -> Any:
-        """Return the points around their center, or sparse ones around 0, of about unit size."""
-        center, unit = self._frame
-        coordinates = self._around(points, center) / unit
+        """Return points relative to their center, or to 0 for sparse points, scaled to about unit size; see `Space`."""
+        center, unit = self._center_and_unit
+        coordinates = self._centered(points, center) / unit
         if issparse(coordinates):
-            coordinates.data = np.clip(coordinates.data, -FARTHEST, FARTHEST)
+            coordinates.data = np.clip(coordinates.data, -MAX_COORDINATE, MAX_COORDINATE)
             return coordinates
-        return np.clip(coordinates, -FARTHEST, FARTHEST)
+        return np.clip(coordinates, -MAX_COORDINATE, MAX_COORDINATE)
 
     def operand(self, points: Any, left: bool = True, dtype: Any = np.float64) -> Any:
         """Return the points; see `Space`."""
@@ -556,17 +605,21 @@ class DirectSpace(_Rows):
 
     def values(self, a: Any, b: Any) -> NDArray[np.floating]:
         """Return the distances; see `Space`."""
-        if isinstance(self.metric, str) and self.metric in BY_SCIPY and not issparse(a):
-            # What scikit-learn calls, whose checks take longer than many a block.
-            return np.asarray(cdist(a, b, BY_SCIPY[self.metric], **self.params))
-        if isinstance(self.metric, str) and self.metric == "nan_euclidean":  # products, rounded as the batch is long
+        if isinstance(self.metric, str) and self.metric in SCIPY_NAMES and not issparse(a):
+            # scikit-learn would call cdist too, but its checks take longer than a small block.
+            return np.asarray(cdist(a, b, SCIPY_NAMES[self.metric], **self.params))
+        if isinstance(self.metric, str) and self.metric == "nan_euclidean":
+            # Row by row, because scikit-learn uses products, whose rounding depends on the other rows of a batch.
             rows = [pairwise_distances(a[i : i + 1], b, metric=self.metric, **self.params) for i in range(len(a))]
             return np.concatenate(rows, dtype=np.float64)
         return np.ascontiguousarray(pairwise_distances(a, b, metric=self.metric, **self.params), dtype=np.float64)
 
 
 def space_of(X: Any, metric: Metric, params: dict[str, Any]) -> Any:
-    """Return the space of the rows under a metric and parameters as `resolve` returns them."""
+    """Return the space of rows under a metric and parameters as `resolve` returns them.
+
+    Matrix products are used wherever the metric allows; see the head of this module.
+    """
     traits = traits_of(metric)
     standardized = metric in ("seuclidean", "mahalanobis") and isinstance(metric, str)
     if not isinstance(metric, str) or (params and not standardized):
@@ -586,7 +639,10 @@ def space_of(X: Any, metric: Metric, params: dict[str, Any]) -> Any:
 
 
 def direct_space_of(X: Any, metric: Metric, params: dict[str, Any]) -> Any:
-    """Return the space of the rows that takes differences of dense rows, so that all distances keep their digits."""
+    """Return the space of rows without products for dense Euclidean metrics, so that no distance loses digits.
+
+    `space_of` returns a faster space whose small distances would have to be computed again.
+    """
     space = space_of(X, metric, params)
     if not isinstance(space, EuclideanSpace):
         return space
@@ -594,7 +650,10 @@ def direct_space_of(X: Any, metric: Metric, params: dict[str, Any]) -> Any:
 
 
 def _root(n_columns: int, metric: str, V: Any = None, VI: Any = None, **others: Any) -> NDArray[np.float64] | None:
-    """Return what rows are multiplied by to make the metric Euclidean; None where it is not, or not defined."""
+    """Return the factor for rows that makes "seuclidean" or "mahalanobis" Euclidean; see `EuclideanSpace`.
+
+    None is returned where there is no such factor, or the parameters of the metric are not valid.
+    """
     weights = np.asarray(V if metric == "seuclidean" else VI, dtype=np.float64)
     fits = weights.shape == ((n_columns,) if metric == "seuclidean" else (n_columns, n_columns))
     if others or not fits or not np.isfinite(weights).all():
@@ -603,6 +662,6 @@ def _root(n_columns: int, metric: str, V: Any = None, VI: Any = None, **others: 
         return 1.0 / np.sqrt(weights) if weights.min() > 0.0 else None
     values, vectors = np.linalg.eigh((weights + weights.T) / 2.0)
     if values[0] < -1e-12 * max(values[-1], 0.0) or values[-1] <= 0.0:
-        return None  # squares of some distances are negative
+        return None  # the matrix has a negative eigenvalue, so some squared distances would be negative
     root: NDArray[np.float64] = vectors * np.sqrt(np.maximum(values, 0.0))
     return root

@@ -1,7 +1,7 @@
-"""Pictures of maps: displays in the manner of scikit-learn's, and frames of a fit.
+"""Pictures of maps: displays like those of scikit-learn, pages for a browser, and animations of a fit.
 
-matplotlib is an optional extra, imported when something is drawn: ``pip install "sktsne[plot]"``. So is Bokeh, which
-draws maps for a browser: ``pip install "sktsne[interactive]"``.
+matplotlib draws the pictures: ``pip install "sktsne[plot]"``. Bokeh draws the pages for a browser:
+``pip install "sktsne[interactive]"``. Both are optional, and imported only when something is drawn.
 """
 
 from .embedding import EmbeddingDisplay, plot_perplexities

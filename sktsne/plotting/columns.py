@@ -1,4 +1,4 @@
-"""Columns of values in any container and of any type: which values are the same, their order and their names."""
+"""Columns of values, in any container and of any type: their distinct values, the order of these, and their names."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-MISSING, EMPTY = "(missing)", "(empty)"  # the names of values without one
-FIXED = "biufMm"  # kinds of dtype whose values NumPy compares as they are: numbers and times
+MISSING, EMPTY = "(missing)", "(empty)"  # the names of missing values and of empty texts
+FIXED = "biufMm"  # kinds of dtype whose values NumPy compares directly: numbers and times
 # Units of durations, and NumPy's codes for them.
 UNITS: dict[str, Any] = {
     "d": "D",
@@ -27,7 +27,7 @@ UNITS: dict[str, Any] = {
     "µs": "us",
     "ns": "ns",
 }
-# Dates as they are written by ISO 8601, in Germany, in the United States and in other countries, also with a time.
+# Dates, with or without a time, as they are written by ISO 8601, in Germany, in the United States and elsewhere.
 DATES = tuple(
     re.compile(rf"{date}([T ](?P<hour>\d\d?)(?P<rest>:\d\d(:\d\d([.]\d{{1,9}})?)?)( ?(Z|[+-]\d\d:?\d\d))?)?", re.ASCII)
     for date in (
@@ -41,7 +41,7 @@ NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 class Distinct(NamedTuple):
-    """A column as its distinct values in their order, and for each row the index of its value, -1 if it is missing."""
+    """A column: its distinct values in their order, and for each row the index of its value, or -1 if it is missing."""
 
     codes: NDArray[np.intp]
     values: NDArray[Any]
@@ -52,15 +52,15 @@ class Distinct(NamedTuple):
         return not (self.codes < 0).any()
 
     def rows(self, of_values: NDArray[Any], missing: Any) -> NDArray[Any]:
-        """Return for each row what is given for its value, or ``missing``."""
+        """Return the item of ``of_values`` for each row's value, or ``missing`` for a row whose value is missing."""
         return np.append(of_values, np.array([missing], dtype=of_values.dtype))[self.codes]
 
 
 def as_array(column: Any) -> NDArray[Any]:
-    """Return the values as they were given: an array of numbers or times, or else of objects.
+    """Return the values of a column unchanged: as an array of numbers or times if possible, otherwise of objects.
 
-    A conversion by NumPy alone would merge 1 and "1" in a list, round large integers beside a missing value, and make
-    texts of None and NaN.
+    NumPy alone would merge 1 and "1" in a list, round large integers beside a missing value, and convert None and NaN
+    to texts.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def as_array(column: Any) -> NDArray[Any]:
     Returns
     -------
     array : ndarray
-        Of the column's shape.
+        The values, in the shape of the column.
     """
     if isinstance(column, np.ma.MaskedArray):
         return _without(np.ma.getdata(column), np.ma.getmaskarray(column))
@@ -89,7 +89,7 @@ def as_array(column: Any) -> NDArray[Any]:
 
 
 def _without(values: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[Any]:
-    """Return values of which some are missing."""
+    """Return an array of values in which the masked ones are missing: None, NaN or NaT."""
     array = np.array(as_array(values) if values.ndim == 1 else values)
     if array.dtype.kind not in "fMm":
         array = array.astype(object)
@@ -103,18 +103,21 @@ def _is_array(kind: type) -> bool:
 
 
 def column_of(frame: Any) -> Any:
-    """Return the column of a frame with only one, and everything else as it is."""
+    """Return the column of a data frame with a single column, and everything else unchanged."""
     columns: Any = frame.columns if hasattr(type(frame), "columns") else ()
     if len(columns) != 1:
         return frame
-    return columns[0] if hasattr(columns[0], "to_pylist") else frame[columns[0]]  # pyarrow has the columns themselves
+    return columns[0] if hasattr(columns[0], "to_pylist") else frame[columns[0]]  # columns of pyarrow, not names
 
 
 def _to_list(column: Any) -> list[Any] | None:
-    """Return the values of a column whose dtype NumPy does not have, unless they are times, which NumPy reads right."""
+    """Return the values of a column whose dtype NumPy lacks, or None for other columns and for times without a zone.
+
+    NumPy reads these columns correctly.
+    """
     dtype = getattr(column, "dtype", None)
     dtype = getattr(column, "type", None) if dtype is None else dtype
-    if hasattr(dtype, "na_value"):  # of a series or an extension array of pandas
+    if hasattr(dtype, "na_value"):  # the column is a series or an extension array of pandas
         method = column.tolist
     else:
         method = getattr(column, "to_pylist", getattr(column, "to_list", None))
@@ -128,7 +131,7 @@ def _to_list(column: Any) -> list[Any] | None:
 
 
 def _narrowed(items: Sequence[Any]) -> NDArray[Any]:
-    """Return an array of numbers or times if all items have one such type, else of objects."""
+    """Return an array of numbers or times if all items have one such type, otherwise an array of objects."""
     kinds = set(map(type, items))
     if len(kinds) == 1:
         (kind,) = kinds
@@ -145,22 +148,22 @@ def _objects(items: Sequence[Any]) -> NDArray[Any]:
 
 
 def _plain(item: Any) -> Any:
-    """Return texts and booleans of NumPy as those of Python, so that all of a column have one type."""
+    """Return a text or boolean of NumPy as one of Python, so that all items of a column have one type."""
     return item.item() if isinstance(item, np.str_ | np.bytes_ | np.bool_) else item
 
 
 def read_column(column: Any, array: NDArray[Any] | None = None) -> Distinct:
     """Return the distinct values of a column in their order.
 
-    Numbers, times and whatever else Python can sort are in this order, categories in their own, and texts in the order
-    of the numbers in them. None, NaN, NaT, pandas.NA and masked values are all missing.
+    Categories have their own order, and texts the order of the numbers in them. All other values are sorted, if Python
+    can sort them. None, NaN, NaT, pandas.NA and masked values are missing values.
 
     Parameters
     ----------
     column : array-like of shape (n,)
         The column.
     array : ndarray of shape (n,), default=None
-        The column's values, as `as_array` returns them.
+        The values of the column, as `as_array` returns them.
     """
     array = as_array(column) if array is None else array
     if array.dtype.kind in FIXED:
@@ -177,11 +180,11 @@ def read_column(column: Any, array: NDArray[Any] | None = None) -> Distinct:
 
 
 def _factorize(items: list[Any]) -> tuple[NDArray[np.intp], list[Any]]:
-    """Return for each item the place of its value in the list of distinct values, in the order of appearance."""
+    """Return the index of each item's value, -1 if missing, and the list of distinct values in order of appearance."""
     keys: list[Any] = items
     kinds = set(map(type, items))
     if len(kinds) > 1 and bool in kinds:
-        keys = [(isinstance(item, bool), item) for item in items]  # True is not 1
+        keys = [(isinstance(item, bool), item) for item in items]  # True and 1 are different values
     places: dict[Any, int] = {}
     found: list[Any] = []
     codes = np.empty(len(items), dtype=np.intp)
@@ -206,12 +209,12 @@ def _is_missing(value: Any) -> bool:
         return value.is_nan()
     try:
         return bool(value != value)
-    except (TypeError, ValueError):  # of an array in a column of objects
+    except (TypeError, ValueError):  # the value is an array, in a column of objects
         return False
 
 
 def categories_of(column: Any) -> list[Any] | None:
-    """Return the categories of a column if they have an order: of pandas, of a polars Enum, or of pyarrow."""
+    """Return the ordered categories of a column of pandas, of a polars Enum or of pyarrow, or None if it has none."""
     dtype = getattr(column, "dtype", None)
     categories: Any = getattr(dtype, "categories", None)
     if hasattr(categories, "__len__"):
@@ -235,15 +238,16 @@ def _order(values: list[Any], categories: list[Any] | None) -> list[int]:
         keys = _keys_of_texts(values)
     try:
         return sorted(range(len(values)), key=keys.__getitem__)
-    except (TypeError, ValueError):  # values of different types
+    except (TypeError, ValueError):  # Python cannot compare values of different types
         keys = [_natural(str(value)) for value in values]
         return sorted(range(len(values)), key=keys.__getitem__)
 
 
 def _keys_of_texts(texts: list[str]) -> list[Any]:
-    """Return keys that sort texts: by their number if all are decimal numbers, else by the numbers in them.
+    """Return keys that sort texts: by their values if all texts are decimal numbers, otherwise by the numbers in them.
 
-    "3.9" and "3.10" are versions, because the decimal number would be "3.1", or "3.90" would have two decimals, too.
+    Texts such as "3.9" and "3.10" count as versions, not as decimal numbers: these would be written "3.9" and "3.1", or
+    with two decimals each.
     """
     if all(NUMBER.fullmatch(text) for text in texts):
         numbers = list(map(float, texts))
@@ -255,9 +259,10 @@ def _keys_of_texts(texts: list[str]) -> list[Any]:
 
 
 def as_typed(texts: NDArray[Any], most: int) -> NDArray[Any]:
-    """Return the texts of a file as numbers or dates, if all are such and more different ones than ``most``.
+    """Return the texts of a file as numbers or dates if all are numbers or all dates, and more than ``most`` differ.
 
-    A file of text does not tell whether 1.5 is a number or a name. Empty texts are missing values.
+    Otherwise the texts are returned unchanged, because a text file does not tell whether 1.5 is a number or a name.
+    Empty texts are missing values.
     """
     distinct = set(texts.tolist()) - {""}
     if texts.dtype.kind != "U" or len(distinct) <= most:
@@ -271,7 +276,7 @@ def as_typed(texts: NDArray[Any], most: int) -> NDArray[Any]:
 
 
 def _read_times(order: re.Pattern[str], texts: set[str]) -> dict[str, Any] | None:
-    """Return the points in time that texts tell, as the clocks of their time zones show them, if all do."""
+    """Return the points in time that texts state, by the clocks of their time zones, or None if a text states none."""
     times = {}
     for text in texts:
         found = order.fullmatch(text)
@@ -280,7 +285,7 @@ def _read_times(order: re.Pattern[str], texts: set[str]) -> dict[str, Any] | Non
         year, month, day, hour, rest = found.group("year", "month", "day", "hour", "rest")
         try:
             times[text] = datetime.fromisoformat(f"{year}-{month:0>2}-{day:0>2}T{hour or '':0>2}{rest or ':00'}")
-        except ValueError:  # of a month or day that does not exist
+        except ValueError:  # the month or the day does not exist
             return None
     return times
 
@@ -295,15 +300,15 @@ def _natural(text: str) -> tuple[Any, ...]:
 
 
 def as_numbers(values: NDArray[Any]) -> tuple[NDArray[np.float64], str] | None:
-    """Return distinct values as numbers with their unit, if they can be a scale.
+    """Return distinct values as numbers with a unit, or None if the values cannot form a scale.
 
     Returns
     -------
     numbers : ndarray of float64
-        The numbers: days since 1970 for points in time, or their years.
+        The numbers. For points in time, they are days since 1970, or years; see ``unit``.
     unit : str
-        "date" for points in time, or "year" if some lie beyond the years 1 to 9999 of the calendars of Python and
-        matplotlib; a unit of time for durations; else "".
+        "date" for points in time as days since 1970. "year" for points in time of which some lie beyond the years 1 to
+        9999, which the calendars of Python and matplotlib have. A unit of time for durations, and "" for numbers.
     """
     times = as_times(values)
     if times is not None:
@@ -335,13 +340,13 @@ def _as_float(value: Any) -> float:
 
 
 def as_times(values: NDArray[Any]) -> NDArray[Any] | None:
-    """Return distinct values as points in time, as the clocks of their time zones show them, or as durations."""
+    """Return values as points in time, by the clocks of their time zones, or as durations; None if they are neither."""
     if values.dtype.kind in "Mm":
         has_seconds = values.dtype.kind == "M" or np.datetime_data(values.dtype)[0] not in ("Y", "M", "generic")
         return values if has_seconds else None
     if values.dtype != object or len(values) == 0:
         return None
-    starts = [getattr(value, "start_time", value) for value in values]  # of a period of pandas
+    starts = [getattr(value, "start_time", value) for value in values]  # a period of pandas has a start
     for kind, code in ((date, "M8"), (timedelta, "m8"), (np.datetime64, "M8"), (np.timedelta64, "m8")):
         if all(isinstance(start, kind) for start in starts):
             return np.array(list(map(_as_numpy, starts)), dtype=None if issubclass(kind, np.generic) else code)
@@ -349,7 +354,7 @@ def as_times(values: NDArray[Any]) -> NDArray[Any] | None:
 
 
 def _as_numpy(time: Any) -> Any:
-    """Return a point in time or a duration of Python or pandas as one of NumPy."""
+    """Return a point in time or a duration of Python or pandas as a value of NumPy, without its time zone."""
     if isinstance(time, datetime):
         time = time.replace(tzinfo=None)
     for method in ("to_datetime64", "to_timedelta64"):
@@ -359,7 +364,7 @@ def _as_numpy(time: Any) -> Any:
 
 
 def names_of(values: NDArray[Any]) -> list[str]:
-    """Return a name for each of some distinct values, no two the same."""
+    """Return a name for each of the distinct values; all names differ."""
     times = as_times(values)
     names = [_name(value) for value in values] if times is None else _names_of_times(values, times)
     if len(set(names)) < len(names):
@@ -371,7 +376,7 @@ def names_of(values: NDArray[Any]) -> list[str]:
 
 
 def _name(value: Any, exact: bool = False) -> str:
-    """Return the name of a value; a number has six digits and two decimals, or all of its digits if ``exact``."""
+    """Return the name of a value; a number is rounded to six digits, or two decimals if larger, unless ``exact``."""
     if isinstance(value, float | np.floating):
         number = float(value)
         if number.is_integer() and abs(number) < 1e16:
@@ -385,7 +390,7 @@ def _name(value: Any, exact: bool = False) -> str:
 
 
 def _names_of_times(values: NDArray[Any], times: NDArray[Any]) -> list[str]:
-    """Return times in the coarsest unit that is exact."""
+    """Return the names of points in time or durations, in the coarsest unit that shows all of them exactly."""
     if values.dtype == object and hasattr(values[0], "start_time"):
         return list(map(str, values))
     if times.dtype.kind == "M":

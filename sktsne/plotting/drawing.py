@@ -1,4 +1,4 @@
-"""Drawing points on axes of matplotlib: as marks, or as the density of many."""
+"""Functions that draw a map on axes of matplotlib: points as marks or as a density, legends, names and color bars."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from numpy.typing import NDArray
 
 from .labels import FEW_CLASSES, LONGEST, LONGEST_IN_MAP, PALETTES, UNKNOWN, Labels, shorten
 
-FEW_COLORS = 32  # a color map of at most FEW_COLORS colors is a list of colors for classes
-SCALE = ("cmap", "norm", "vmin", "vmax")  # what scales colors in matplotlib
+FEW_COLORS = 32  # a color map with at most FEW_COLORS colors is a list of colors for classes
+SCALE = ("cmap", "norm", "vmin", "vmax")  # the arguments by which matplotlib turns values into colors
 COLORS = ("c", "color", "facecolors", "facecolor", "fc")
 EDGE_COLORS = ("edgecolors", "edgecolor", "ec")
-EDGES = {*EDGE_COLORS, "linewidths", "linewidth", "lw"}  # what draws edges in matplotlib
+EDGES = {*EDGE_COLORS, "linewidths", "linewidth", "lw"}  # the arguments by which matplotlib draws edges
 
 
 def new_figure(size: tuple[float, float]) -> Any:
-    """Return a figure of pyplot, of a size in inches."""
+    """Return a new figure of pyplot, with its width and height in inches."""
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
-        raise ImportError(f'Pictures need matplotlib, pip install "sktsne[plot]" gets it ({error}).') from error
+        raise ImportError(f'Pictures need matplotlib: install it by pip install "sktsne[plot]" ({error}).') from error
     return plt.figure(figsize=size, layout="constrained")
 
 
@@ -33,7 +33,7 @@ def axes_for(d: int) -> Any:
 
 
 def prepare(ax: Any, d: int) -> None:
-    """Remove the ticks, lighten the frame, and make a unit equally long along every axis."""
+    """Prepare axes for a map with d components: remove ticks, lighten the frame, and make units equally long."""
     for axis in "xyz"[: max(2, d)]:
         ax.set(**{f"{axis}ticks": []})
     if d > 1:
@@ -41,7 +41,7 @@ def prepare(ax: Any, d: int) -> None:
     for spine in ax.spines.values():
         spine.set_color("0.8")
     if d == 3:
-        # A layout reserves room for a legend at the right edge of the axes, of which a cube fills only the middle.
+        # A layout reserves room for a legend at the right edge of the axes, but a cube fills only their middle.
         ax.set_anchor("E")
         for axis in (ax.xaxis, ax.yaxis, ax.zaxis):
             axis.line.set_color("0.8")
@@ -61,7 +61,7 @@ def draw_marks(ax: Any, Y: NDArray[Any], labels: Labels, kwargs: dict[str, Any])
     area = box.width * box.height * (72.0 / ax.figure.dpi) ** 2  # in square points, the unit of mark sizes
     size = float(np.clip(0.2 * area / n, 1.0, 30.0))
     style: dict[str, Any] = {"s": size, "alpha": float(np.clip(0.5 * area / (n * size), 0.3, 1.0))}
-    style["rasterized"] = n > 10_000  # a vector file with a mark for every point of a large map would be slow to show
+    style["rasterized"] = n > 10_000  # a vector file with one mark for each point of a large map is slow to show
     if not kwargs.keys() & set(COLORS):
         style.update(_colors(labels, kwargs))
         kwargs = {name: value for name, value in kwargs.items() if name not in SCALE}
@@ -81,7 +81,10 @@ def _marker(kwargs: dict[str, Any]) -> Any:
 
 
 def hollow(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Return arguments of ``scatter`` with an unfilled marker for faces without color: the edges have the colors."""
+    """Return the arguments of ``scatter`` with an unfilled marker in place of faces of the color "none".
+
+    The edges of an unfilled marker have the colors of the points.
+    """
     faces = [name for name in COLORS[2:] if isinstance(kwargs.get(name), str) and kwargs[name] == "none"]
     if not faces or kwargs.keys() & {"c", "color", *EDGE_COLORS}:
         return kwargs
@@ -97,31 +100,32 @@ def _colors(labels: Labels, kwargs: dict[str, Any]) -> dict[str, Any]:
         return {"c": class_colors(labels, kwargs.get("cmap"))[labels.codes]}
     if labels.values is None:
         return {"c": PALETTES[0][0]}
-    # An infinite value gets the color of the largest or least one, where matplotlib would take it for a missing one.
+    # An infinite value gets the color of the largest or least finite value; matplotlib would show it as missing.
     values = np.clip(labels.values, *labels.limits) + epoch(labels)
     scale = {name: kwargs.get(name) for name in SCALE} | {"cmap": _with_unknown(kwargs.get("cmap"))}
     return {"c": values, "plotnonfinite": True, **scale}
 
 
 def epoch(labels: Labels) -> float:
-    """Return how matplotlib counts the first day of 1970, if the values are dates."""
+    """Return the number by which matplotlib counts the first day of 1970 if the values are dates, otherwise 0."""
     if labels.unit != "date":
         return 0.0
     return float(_dates().date2num(np.datetime64("1970-01-01")))
 
 
 def _dates() -> Any:
-    """Return the module of matplotlib that has no types."""
+    """Return the module ``matplotlib.dates``, which has no types."""
     import matplotlib.dates
 
     return matplotlib.dates
 
 
 def class_colors(labels: Labels, scale: Any = None) -> NDArray[np.float64]:
-    """Return the colors of the classes, RGBA: of a color map if there is one, else the display's own.
+    """Return the RGBA colors of the classes: those of a color map if one is given, otherwise those of the display.
 
-    A color map of few colors, as "tab10", gives the first ones, in turn if they are too few; any other gives colors at
-    equal distances. Missing labels are gray. Black becomes white in a style with a dark background.
+    A color map with few colors, such as "tab10", gives its first colors, and begins again if there are more classes.
+    Any other color map gives colors at equal distances. Missing labels are gray. Black becomes white in a style with a
+    dark background.
     """
     from matplotlib import colormaps, rcParams
     from matplotlib.colors import to_rgba, to_rgba_array
@@ -146,7 +150,7 @@ def _with_unknown(scale: Any) -> Any:
 
 
 def draw_image(ax: Any, Y: NDArray[Any], labels: Labels, kwargs: dict[str, Any]) -> Any:
-    """Draw the density of a map with two components, or with one, as an image of one row."""
+    """Draw the density of a map as an image; the image of a map with one component has one row of pixels."""
     pixels = Pixels(Y)
     style: dict[str, Any] = {
         "extent": pixels.extent,
@@ -170,7 +174,7 @@ def draw_image(ax: Any, Y: NDArray[Any], labels: Labels, kwargs: dict[str, Any])
 
 
 def _image_of_classes(pixels: Pixels, labels: Labels, scale: Any) -> NDArray[np.float64]:
-    """Return the color of the majority in each pixel, deeper for more points, and transparent without any."""
+    """Return the color of each pixel's most frequent class, more opaque for more points, transparent for no points."""
     known = np.arange(len(labels.classes or ())) < labels.n_known
     image = class_colors(labels, scale)[pixels.majority(np.asarray(labels.codes), known)]
     depth = np.log1p(pixels.counts) / np.log1p(pixels.counts.max())
@@ -179,7 +183,7 @@ def _image_of_classes(pixels: Pixels, labels: Labels, scale: Any) -> NDArray[np.
 
 
 def _scale_of_counts(pixels: Pixels, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of ``imshow`` with a logarithmic scale, unless they have another."""
+    """Return the arguments of ``imshow`` with a logarithmic scale of colors, unless they already have a scale."""
     from matplotlib.colors import LogNorm
 
     kwargs = {"cmap": "viridis_r", **kwargs}  # fewer points are nearer to white
@@ -190,7 +194,7 @@ def _scale_of_counts(pixels: Pixels, kwargs: dict[str, Any]) -> dict[str, Any]:
 
 
 class Pixels:
-    """Counts of points in square pixels; more points get more and smaller pixels.
+    """Square pixels with counts of the points in them; a map with more points has more and smaller pixels.
 
     Parameters
     ----------
@@ -200,9 +204,9 @@ class Pixels:
     Attributes
     ----------
     counts : ndarray of shape (n_rows, n_columns)
-        Points in each pixel.
+        The number of points in each pixel.
     extent : tuple of float
-        Where the image lies: left, right, bottom, top.
+        The edges of the image: left, right, bottom, top.
     """
 
     def __init__(self, Y: NDArray[Any]) -> None:
@@ -225,22 +229,22 @@ class Pixels:
         return np.asarray(sums).reshape(self._shape)
 
     def majority(self, codes: NDArray[np.intp], known: NDArray[np.bool_]) -> NDArray[np.intp]:
-        """Return the most frequent class in each pixel, of the known ones if there are such."""
+        """Return the most frequent class in each pixel; known classes go before the class of missing labels."""
         n_classes = len(known)
         counts = np.bincount(self._place * n_classes + codes, minlength=self.counts.size * n_classes)
         counts = counts.reshape(*self._shape, n_classes)
-        counts[..., ~known] = counts[..., ~known] > 0  # the last class, which loses a tie
+        counts[..., ~known] = counts[..., ~known] > 0  # argmax takes the first of equals, and this class is the last
         return np.asarray(counts.argmax(axis=-1))
 
     def mean(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the mean of the finite values in each pixel, NaN in a pixel without any."""
+        """Return the mean of the finite values in each pixel, or NaN for a pixel without finite values."""
         known = np.isfinite(values)
         counts = self._sum(known.astype(np.float64))
         return np.asarray(self._sum(np.where(known, values, 0.0)) / np.where(counts > 0, counts, np.nan))
 
 
 def legend_marks(points: Any, labels: Labels, kwargs: dict[str, Any]) -> list[Any] | None:
-    """Return a mark for each class that looks as its points do, or None if points of one class differ in color."""
+    """Return a mark for each class that looks like its points, or None if points of one class differ in color."""
     from matplotlib.lines import Line2D
 
     kwargs = hollow(kwargs)
@@ -261,7 +265,7 @@ def legend_marks(points: Any, labels: Labels, kwargs: dict[str, Any]) -> list[An
 
 
 def _shown_colors(points: Any, labels: Labels, kwargs: dict[str, Any]) -> NDArray[np.float64] | None:
-    """Return the color of each class: that of its points, if ``scatter`` was given other colors than the display's."""
+    """Return the color of each class: the color of its points if the user has chosen it, otherwise the display's."""
     from matplotlib.colors import to_rgba_array
 
     given = next((kwargs[name] for name in COLORS if kwargs.get(name) is not None), None)
@@ -278,17 +282,18 @@ def _shown_colors(points: Any, labels: Labels, kwargs: dict[str, Any]) -> NDArra
 
 
 def draw_legend(ax: Any, labels: Labels, marks: list[Any], wide: bool) -> Any:
-    """Name the classes, at the right of the map; names are broken into lines and shortened, so that it keeps its room.
+    """Draw the legend of the classes at the right of the map, and return it.
 
-    A line has at most `LONGEST` characters, and unless the legend may be ``wide``, as many as fit a third of the map.
-    There is no legend, but None, where it would take more room than the map, which has the names of the classes, too.
+    Long names are broken into lines and shortened, so that the map keeps its room. A line has at most `LONGEST`
+    characters and, unless the legend may be ``wide``, at most as many as fit into a third of the map. No legend is
+    drawn, and None returned, if it would take more room than the map, and the map shows the names of the classes.
     """
     from matplotlib import rcParams
     from matplotlib.font_manager import FontProperties
 
     letter = FontProperties(size=rcParams["legend.fontsize"]).get_size_in_points() * ax.figure.dpi / 72.0
     box = ax.get_window_extent()
-    n_lines = max(1, int(box.height / (1.4 * letter)))  # a layout will make the axes larger, so this is few
+    n_lines = max(1, int(box.height / (1.4 * letter)))  # a lower bound, because a layout makes the axes larger later
     room = LONGEST if wide else int(np.clip(0.33 * box.width / (0.6 * letter), 16, LONGEST))
     names = [fit(name, room, max(1, n_lines // len(marks))) for name in labels.classes or ()]
     columns = math.ceil((sum(name.count("\n") for name in names) + len(names)) / n_lines)
@@ -311,7 +316,7 @@ def draw_legend(ax: Any, labels: Labels, marks: list[Any], wide: bool) -> Any:
 
 
 def draw_names(ax: Any, Y: NDArray[Any], labels: Labels) -> list[Any]:
-    """Write the names of many classes into the map."""
+    """Write the names of the classes into the map if there are many classes, and return the texts."""
     from matplotlib.patheffects import withStroke
 
     style = {"ha": "center", "va": "center", "fontsize": "x-small", "clip_on": True, "parse_math": False}
@@ -342,7 +347,7 @@ def draw_colorbar(ax: Any, points: Any, labels: Labels, name: str | None) -> Any
 
 
 def fit(text: str, room: int, n_lines: int) -> str:
-    """Return a text in lines of at most some characters, shortened if it needs too many lines."""
+    """Return a text in lines of at most ``room`` characters, shortened if it needs more than ``n_lines`` lines."""
     if len(text) <= room and text.isprintable():
         return text
     text = " ".join(text.split())
@@ -353,7 +358,7 @@ def fit(text: str, room: int, n_lines: int) -> str:
 
 
 def make_room(figure: Any, legend: Any, expected: float = 0.5) -> None:
-    """Widen a figure by what a legend takes more than is expected, in inches, so that the map keeps its size."""
+    """Widen a figure by the width of a legend beyond the ``expected`` inches, so that the map keeps its size."""
     wider = legend.get_window_extent().width / figure.dpi - expected
     if wider > 0.0:
         figure.set_figwidth(figure.get_figwidth() + wider)

@@ -1,4 +1,4 @@
-"""Displays of maps."""
+"""The display of a map, and maps at several perplexities side by side."""
 
 from __future__ import annotations
 
@@ -34,35 +34,36 @@ from .drawing import (
 from .interactive import Column, make_page
 from .labels import FEW_CLASSES, Labels, read_labels
 
-# Above this number of points, marks hide each other however small they are.
+# More than MAX_MARKS points hide one another, even with very small marks.
 MAX_MARKS = 200_000
 
 
 class EmbeddingDisplay:
-    """A map, drawn as points or as their density.
+    """A picture of a map, drawn by matplotlib as points or as their density.
 
-    `from_estimator` and `from_embedding` make a display and draw it.
+    Use `from_estimator` or `from_embedding` to make a display and draw it.
 
-    Up to 50 different labels are classes, each with its own color; up to ten colors are safe for the color-blind. The
-    names of more than 20 classes also stand in the map, each at the middle of its class. More than 20 numbers, dates or
-    durations are values on a color scale, unless they are categories of pandas, polars or pyarrow. Labels that differ
-    are different classes, whatever numbers they look like; texts are in the order of the numbers in them, and
-    categories in theirs. Missing labels (None, NaN, NaT, ``pandas.NA``, masked) are gray, and last in the legend.
+    Up to 50 different labels are classes, and each class has its own color; up to ten colors are safe for readers with
+    color blindness. The names of more than 20 classes are also written into the map, each in the middle of its class.
+    More than 20 different numbers, dates or durations are values on a color scale, unless they are categories of
+    pandas, polars or pyarrow. Different labels are different classes, even if they look like the same number. The
+    legend has texts in the order of the numbers in them, and categories in their own order. Missing labels (None, NaN,
+    NaT, ``pandas.NA`` or masked) are gray, and come last in the legend.
 
-    Marks get smaller and more transparent with the number of points. A map of more than 200,000 points with one or two
-    components is drawn as an image: a pixel shows the mean value of its points; or their most frequent class, deeper
-    for more points; or, without labels, their number on a logarithmic scale.
+    Marks get smaller and more transparent as the number of points grows. A map of more than 200,000 points with one or
+    two components is drawn as an image. Each of its pixels shows the mean of the values of its points; or the most
+    frequent class, in a deeper color for more points; or, without labels, the number of points on a logarithmic scale.
 
     Parameters
     ----------
     embedding : array-like of shape (n_samples, n_components)
-        The positions. One component is drawn as a strip, with the points scattered across it; of more than three
-        components, the first two are drawn.
+        The positions of the points. A map with one component is drawn as a strip, across which the points are
+        scattered. If there are more than three components, the first two are drawn.
     y : array-like of shape (n_samples,), default=None
-        Labels or values that give the colors: a list, an array, or a column of pandas, polars or pyarrow. Missing ones
-        are left out of majorities and mean values.
+        Labels or values that give the colors: a list, an array, or a column of pandas, polars or pyarrow. Majorities
+        and means of pixels leave out missing ones.
     label_name : str, default=None
-        The name of the labels; by default that of ``y``, if ``y`` is a pandas Series.
+        The name of the labels; by default the name of ``y``, if ``y`` is a pandas Series.
 
     Attributes
     ----------
@@ -73,17 +74,17 @@ class EmbeddingDisplay:
     points_ : matplotlib PathCollection or AxesImage
         The points, or their density.
     legend_ : matplotlib Legend or None
-        The classes, at the right of the map. Long names are broken into lines and shortened. There is no legend of
-        more than 20 classes beside axes of your own with less room than it needs.
+        The legend of the classes, at the right of the map. Long names are broken into lines and shortened. Beside axes
+        that were passed as ``ax``, a legend of more than 20 classes is left out if it needs more room than there is.
     colorbar_ : matplotlib Colorbar or None
-        The scale of values or counts.
+        The color scale of values or of numbers of points.
     names_ : list of matplotlib Text
-        The names in the map, of more than 20 classes. Long names are shortened.
+        The names in the map, if there are more than 20 classes. Long names are shortened.
 
     See Also
     --------
-    sktsne.plotting.plot_perplexities : Maps at several perplexities.
-    sktsne.plotting.RNXDisplay : How well a map keeps neighborhoods of all sizes.
+    sktsne.plotting.plot_perplexities : Maps at several perplexities, side by side.
+    sktsne.plotting.RNXDisplay : A plot of how well a map keeps neighborhoods of all sizes.
 
     Examples
     --------
@@ -102,7 +103,7 @@ class EmbeddingDisplay:
     legend_: Any
     colorbar_: Any
     names_: list[Any]
-    # Whether the map is one of several in a figure, which has room for one legend, and none for names in the maps.
+    # Whether the map is one of several in a figure, which has room for one legend, but not for names in the maps.
     _in_panel: bool = False
 
     def __init__(self, embedding: ArrayLike, y: Any = None, *, label_name: str | None = None) -> None:
@@ -128,20 +129,22 @@ class EmbeddingDisplay:
         Parameters
         ----------
         estimator : estimator, Pipeline or search
-            A fitted estimator, a pipeline with one, or a search over its parameters.
+            A fitted estimator with the attribute ``embedding_``, a pipeline that contains one, or a search over its
+            parameters.
         X : {array-like, sparse matrix} of shape (n_samples, n_features), default=None
-            Rows to place by ``transform``; ``None`` draws the rows of the fit, at ``embedding_``.
+            Rows to place by ``transform`` and draw. ``None`` draws the rows of the fit at their positions in
+            ``embedding_``.
         y : array-like of shape (n_samples,), default=None
             Labels or values that give the colors.
         label_name : str, default=None
-            The name of the labels; by default that of ``y``, if ``y`` is a pandas Series.
+            The name of the labels; by default the name of ``y``, if ``y`` is a pandas Series.
         ax, density, legend, **kwargs
             As for `plot`.
 
         Returns
         -------
         display : EmbeddingDisplay
-            The drawn map.
+            The display with the drawn map.
 
         Examples
         --------
@@ -168,23 +171,23 @@ class EmbeddingDisplay:
         legend: bool = True,
         **kwargs: Any,
     ) -> EmbeddingDisplay:
-        """Draw a map made by any method.
+        """Draw a map from any method.
 
         Parameters
         ----------
         embedding : array-like of shape (n_samples, n_components)
-            The positions.
+            The positions of the points.
         y : array-like of shape (n_samples,), default=None
             Labels or values that give the colors.
         label_name : str, default=None
-            The name of the labels; by default that of ``y``, if ``y`` is a pandas Series.
+            The name of the labels; by default the name of ``y``, if ``y`` is a pandas Series.
         ax, density, legend, **kwargs
             As for `plot`.
 
         Returns
         -------
         display : EmbeddingDisplay
-            The drawn map.
+            The display with the drawn map.
 
         Examples
         --------
@@ -204,17 +207,20 @@ class EmbeddingDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            The axes to draw on, for three components with ``projection="3d"``; by default in a new figure.
+            The axes to draw on; ``None`` makes a new figure. For three components, the axes must have
+            ``projection="3d"``.
         density : bool or "auto", default="auto"
-            Whether to draw an image of the density; "auto" does for more than 200,000 points. With three components
-            there is no such image, and "auto" draws a random sample of 200,000 points and warns.
+            Whether to draw an image of the density in place of the points. "auto" draws an image for more than 200,000
+            points. With three components there is no such image; for more than 200,000 points, "auto" then draws a
+            random sample of 200,000 points, with a warning.
         legend : bool, default=True
-            Whether to draw the legend, with the names in the map, or the color bar.
+            Whether to draw the legend and the names in the map, or the color bar.
         **kwargs
-            Arguments for matplotlib's ``scatter``, or ``imshow`` for a density, which override those of the display:
-            ``s``, ``marker``, ``alpha``, ``cmap``, ``vmin``, ``vmax`` or ``norm``, for example. Classes have the first
-            colors of a ``cmap`` that lists few, as "tab10", or colors at equal distances of any other. With ``c``, the
-            legend has the colors of the points, and there is none where points of one class differ in color.
+            Arguments of matplotlib's ``scatter``, or of ``imshow`` for a density, that override those of the display:
+            for example ``s``, ``marker``, ``alpha``, ``cmap``, ``vmin``, ``vmax`` or ``norm``. A ``cmap`` with few
+            colors, such as "tab10", gives classes its first colors; any other ``cmap`` gives them colors at equal
+            distances. With ``c``, the legend shows the colors of the points, and is left out if points of one class
+            differ in color.
 
         Returns
         -------
@@ -226,12 +232,13 @@ class EmbeddingDisplay:
         ImportError
             If matplotlib is not installed.
         ValueError
-            If ``ax`` is not for the number of components, or a density is asked for with three.
+            If the projection of ``ax`` does not fit the number of components, or ``density`` is True for a map with
+            three components.
 
         Warns
         -----
         UserWarning
-            If the picture leaves out components, classes, or points.
+            If the picture leaves out components, classes or points.
         """
         if not isinstance(density, bool | np.bool_):
             check_choice("density", density, ("auto",), " or a bool")
@@ -240,7 +247,7 @@ class EmbeddingDisplay:
         if density is True and d == 3:
             raise ValueError("density == True, must be False or 'auto' for a map with 3 components.")
         if not (ax is None or hasattr(ax, "scatter")):
-            raise TypeError(f"ax is a {type(ax).__name__}, must be one of matplotlib's Axes, as of plt.subplots.")
+            raise TypeError(f"ax is a {type(ax).__name__}, must be matplotlib Axes, as plt.subplots returns them.")
         self.ax_ = axes_for(d) if ax is None else ax
         self.figure_ = self.ax_.figure
         if (self.ax_.name == "3d") != (d == 3):
@@ -262,36 +269,38 @@ class EmbeddingDisplay:
     def to_html(
         self, path: str | os.PathLike[str], *, names: Any = None, features: Any = None, title: str | None = None
     ) -> None:
-        """Write a map with two components as a page for a browser: to hover over, zoom and search.
+        """Write a map with two components to a page for a browser, on which readers hover, zoom and search.
 
-        The page is one file, which needs no network. Tooltips show a point's row, label and features. A label or
-        the name of a row, typed into the fields above the map, fades all other points; so does a click on a class in
-        the legend. Bokeh draws the page: ``EmbeddingDisplay(embedding, y).to_html(path)`` needs no matplotlib.
+        The page is one file, which needs no network. Tooltips show the row, the label and the features of a point. A
+        label or the name of a row that is typed into the fields above the map fades all other points; so does a click
+        on a class in the legend. Bokeh draws the page, so that ``EmbeddingDisplay(embedding, y).to_html(path)`` does
+        not need matplotlib.
 
         Parameters
         ----------
         path : str or path-like
-            The file.
+            The file to write.
         names : array-like of shape (n_samples,), default=None
-            Names of the rows, shown with all digits if they are numbers; by default the numbers of the rows, from 0.
+            The names of the rows; names that are numbers are shown with all digits. By default, the names are the
+            numbers of the rows, counted from 0.
         features : DataFrame, pyarrow.Table or dict of str to array-like of shape (n_samples,), default=None
-            Columns for the tooltips. Integers are shown with all digits; other numbers are shown with six digits, or
-            with two decimals if they are larger.
+            Columns whose values the tooltips show. Integers are shown with all digits, other numbers with six digits,
+            or with two decimals if they have more than four digits before the decimal point.
         title : str, default=None
-            A heading.
+            The heading of the page.
 
         Raises
         ------
         ImportError
             If Bokeh is not installed.
         ValueError
-            If the map has one or three components. Of more, the first two are shown.
+            If the map has one or three components. If it has more than three, the page shows the first two.
 
         Warns
         -----
         UserWarning
-            If the page leaves out components, the colors of more than 50 classes, or points: of more than 200,000
-            points it shows a random sample of 200,000.
+            If the page leaves out components, the colors of more than 50 classes, or points: if there are more than
+            200,000 points, the page shows a random sample of 200,000.
 
         Examples
         --------
@@ -322,7 +331,7 @@ class EmbeddingDisplay:
         """Return the components to draw, and the labels."""
         Y = check_array(as_input("embedding", self.embedding), dtype=[np.float64, np.float32], input_name="embedding")
         if Y.shape[1] > 3:
-            message = f"of {Y.shape[1]} components, the plot shows the first two"
+            message = f"the plot shows only the first two of {Y.shape[1]} components"
             warnings.warn(message, UserWarning, stacklevel=3)
             Y = Y[:, :2]
         if self.y is None:
@@ -332,7 +341,7 @@ class EmbeddingDisplay:
         return Y, labels
 
     def _add_legend(self, labels: Labels, kwargs: dict[str, Any], wanted: bool, wide: bool) -> None:
-        """Add the legend of classes, if the colors of the points are theirs, or the color bar."""
+        """Add the legend, if the colors of the points are those of the classes, or the color bar."""
         self.legend_ = self.colorbar_ = None
         marks = legend_marks(self.points_, labels, kwargs) if wanted and labels.classes else None
         if marks is not None:
@@ -344,13 +353,13 @@ class EmbeddingDisplay:
 
 
 def _sample(n: int) -> NDArray[np.intp]:
-    """Return the numbers of ``MAX_MARKS`` of n rows, drawn at random, and warn."""
-    warnings.warn(f"of {n} points, the plot shows a random sample of {MAX_MARKS}", UserWarning, stacklevel=3)
+    """Return the numbers of ``MAX_MARKS`` rows, drawn at random from n rows, and warn."""
+    warnings.warn(f"the plot shows a random sample of {MAX_MARKS} of the {n} points", UserWarning, stacklevel=3)
     return np.sort(np.random.default_rng(0).choice(n, MAX_MARKS, replace=False))
 
 
 def _columns_of(features: Any) -> list[tuple[Any, Any]]:
-    """Return the names and columns of a data frame, a table of pyarrow or a dict."""
+    """Return the names and the columns of a data frame, a table of pyarrow or a dict; none of ``None``."""
     if features is None:
         return []
     check_counted("features", features)
@@ -361,7 +370,7 @@ def _columns_of(features: Any) -> list[tuple[Any, Any]]:
 
 
 def _column(heading: str, values: Any, n: int, name: str, *, exact: bool = False) -> Column:
-    """Return a column of tooltips, with a value for each of n rows."""
+    """Return a column for the tooltips; raise a ValueError unless it has a value for each of n rows."""
     array = as_array(values)
     if array.shape != (n,):
         raise ValueError(f"{name} has the shape {array.shape}, must have {(n,)}, a value for each point.")
@@ -383,24 +392,32 @@ def plot_perplexities(
     Parameters
     ----------
     estimator : TSNE, SNE or Pipeline
-        Clones of it are fitted. In a pipeline, the perplexity of its last step with this parameter is set.
+        The estimator, of which a clone is fitted for each perplexity. In a pipeline, the perplexity of the last step
+        with this parameter is set.
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        The rows.
+        The rows to embed.
     perplexities : iterable of float
-        The perplexities.
+        The perplexities, at least one.
     y : array-like of shape (n_samples,), default=None
         Labels or values that give the colors.
     n_columns : int, default=3
-        Maps in a row of the figure.
+        The number of maps in each row of the figure.
     label_name : str, default=None
         The name of the labels.
     **kwargs
-        Arguments for :meth:`sktsne.EmbeddingDisplay.plot`.
+        Arguments of :meth:`sktsne.EmbeddingDisplay.plot`.
 
     Returns
     -------
     displays : list of EmbeddingDisplay
-        The maps, in one figure.
+        The displays of the maps, all in one figure.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    ValueError
+        If ``estimator`` has no parameter ``perplexity``, or there are no perplexities.
 
     Examples
     --------
@@ -414,10 +431,10 @@ def plot_perplexities(
     """
     names = [name for name in estimator.get_params() if name.split("__")[-1] == "perplexity"]
     if not names:
-        raise ValueError(f"estimator == {estimator!r}, must have the parameter perplexity, or a step that does.")
+        raise ValueError(f"estimator == {estimator!r}, must have the parameter perplexity, or a step with it.")
     values = list(perplexities)
     if not values:
-        raise ValueError("perplexities == [], must hold at least one.")
+        raise ValueError("perplexities == [], must hold at least one perplexity.")
     check_number("n_columns", n_columns, Integral, 1)
     n_columns, legend = min(n_columns, len(values)), kwargs.pop("legend", True)
     figure = new_figure((3.2 * n_columns + 1.0, 3.4 * math.ceil(len(values) / n_columns)))
@@ -437,23 +454,24 @@ def plot_perplexities(
 
 
 def draw(path: Path, embedding: NDArray[Any], labels: NDArray[Any] | None = None, label_name: str = "label") -> None:
-    """Write a picture of a map to a file, without the figures and windows of pyplot.
+    """Write a picture of a map to a file, without a figure or window of pyplot.
 
     Parameters
     ----------
     path : Path
-        The file; its extension is the format, one of matplotlib's.
+        The file to write; its extension names one of matplotlib's formats.
     embedding : ndarray of shape (n, d)
-        The positions.
+        The positions of the points.
     labels : ndarray of shape (n,), default=None
-        Labels or values that give the colors; more than 20 different texts are values if all are numbers or all dates.
+        Labels or values that give the colors. More than 20 different texts are values if all of them are numbers, or
+        all are dates.
     label_name : str, default="label"
         The name of the labels.
 
     Warns
     -----
     UserWarning
-        If the picture leaves something out; see `EmbeddingDisplay.plot`.
+        If the picture leaves out components, classes or points; see `EmbeddingDisplay.plot`.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -468,7 +486,7 @@ def draw(path: Path, embedding: NDArray[Any], labels: NDArray[Any] | None = None
 
 
 def embedding_of(estimator: Any, X: Any = None) -> Any:
-    """Return the map of an estimator or pipeline, or the positions of the rows ``X`` in the map."""
+    """Return the map of an estimator, a pipeline or a search, or the positions of the rows ``X`` in this map."""
     if X is None:
         return embedder_of(estimator).embedding_
     estimator = getattr(estimator, "best_estimator_", estimator)
@@ -478,5 +496,5 @@ def embedding_of(estimator: Any, X: Any = None) -> Any:
         return estimator.transform(X)
     except (TypeError, ValueError) as error:
         if np.ndim(X) == 1:
-            raise ValueError(f"X has one dimension, must be rows to place; labels go to y ({error}).") from error
+            raise ValueError(f"X has one dimension, must be rows to place; pass labels as y ({error}).") from error
         raise

@@ -1,4 +1,4 @@
-"""Frames of a fit, for an animation."""
+"""A callback that records the map during a fit, for an animation."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from .embedding import EmbeddingDisplay
 
 
 class FrameRecorder:
-    """Record the map while it is fitted, for an animation: a ``callback`` for the estimators.
+    """Record the map during a fit, for an animation: a ``callback`` of the estimators.
 
-    A frame is recorded every ``callback_every`` iterations of the estimator, and at the end of the fit. A second fit
-    starts a new recording; a fit that continues another (``warm_start``, ``checkpoint``) continues its recording.
-    Cloning an estimator, as searches do, copies its recorder.
+    The recorder keeps a copy of the map, called a frame, every ``callback_every`` iterations and at the end of the fit.
+    Another fit starts a new recording. A fit that continues an earlier fit (``warm_start``, ``checkpoint``) continues
+    the recording. Cloning an estimator, as grid searches do, copies its recorder.
 
     Attributes
     ----------
     iterations : list of int
-        The iterations done at each frame.
+        The number of iterations that were done at each frame.
     costs : list of float
         The cost at each frame.
     maps : list of ndarray of shape (n_samples, n_components)
-        The maps, in float32.
+        The map at each frame, in float32.
 
     Examples
     --------
@@ -53,14 +53,14 @@ class FrameRecorder:
 
     @contextmanager
     def stage(self, name: str, estimator: Any) -> Iterator[None]:
-        """Start a new recording unless a fit may continue another, and record the end of the fit.
+        """Start a new recording, unless the fit may continue another fit, and record the end of the fit.
 
         Parameters
         ----------
         name : str
-            The stage, as in ``timings_``.
+            The name of the stage, as in ``timings_``.
         estimator : TSNE or SNE
-            The estimator that is fitted.
+            The estimator that is being fitted.
 
         Returns
         -------
@@ -80,10 +80,10 @@ class FrameRecorder:
         Parameters
         ----------
         iteration : int
-            Iterations done. A number below that of the last frame starts a new recording, an equal number
-            replaces the frame.
+            The number of iterations done. If it is smaller than at the last frame, a new recording starts; if it is
+            the same, the new frame replaces the last one.
         cost : float
-            The cost.
+            The cost of the map.
         embedding : ndarray of shape (n_samples, n_components)
             The map.
         """
@@ -96,21 +96,21 @@ class FrameRecorder:
         self.maps.append(np.array(embedding, dtype=np.float32))
 
     def animation(self, y: Any = None, *, interval: float = 100.0, ax: Any = None, **kwargs: Any) -> Any:
-        """Return the animation.
+        """Return an animation of the recorded frames.
 
-        Every frame is rotated and mirrored to fit the next one, and scaled to fill the picture, because a map begins a
-        thousand times smaller than it ends.
+        Each frame is rotated or mirrored to fit the next frame, and scaled to fill the picture, because a map is much
+        smaller at the start of a fit than at its end.
 
         Parameters
         ----------
         y : array-like of shape (n_samples,), default=None
             Labels or values that give the colors.
         interval : float, default=100.0
-            Milliseconds from frame to frame.
+            The time from one frame to the next, in milliseconds.
         ax : matplotlib Axes, default=None
-            The axes to draw on; by default in a new figure.
+            The axes to draw on; ``None`` makes a new figure.
         **kwargs
-            Arguments for matplotlib's ``scatter``.
+            Arguments of matplotlib's ``scatter``.
 
         Returns
         -------
@@ -119,11 +119,13 @@ class FrameRecorder:
 
         Raises
         ------
+        ImportError
+            If matplotlib is not installed.
         ValueError
             If nothing was recorded.
         """
         if not self.maps:
-            raise ValueError("There are no frames: pass the recorder as callback of an estimator, and fit that.")
+            raise ValueError("There are no frames: fit an estimator with the recorder as its callback.")
         frames = _aligned(self.maps)
         display = EmbeddingDisplay(frames[-1], y).plot(ax, density=False, **kwargs)
         for name in display.names_:
@@ -146,7 +148,7 @@ class FrameRecorder:
 
 
 def _aligned(maps: list[NDArray[np.float32]]) -> list[NDArray[np.float64]]:
-    """Center the maps, turn each to fit the next, and scale it to reach from -1 to 1."""
+    """Return the maps, each centered, rotated to fit the next one, and scaled to the range from -1 to 1."""
     frames = [Y - Y.mean(axis=0, dtype=np.float64) for Y in maps]
     frames = [Y / (np.abs(Y).max() or 1.0) for Y in frames]
     for place in reversed(range(len(frames) - 1)):

@@ -1,6 +1,6 @@
-"""A map as a page for a browser, to hover over, zoom and search: one file, which needs no network.
+"""Pages that show a map in a browser, on which readers hover, zoom and search: each is one file and needs no network.
 
-Bokeh is an optional extra, imported when a page is made: ``pip install "sktsne[interactive]"``.
+Bokeh makes the pages: ``pip install "sktsne[interactive]"``. It is optional, and imported when a page is made.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from .columns import MISSING, Distinct, as_numbers, names_of
 from .labels import LONGEST, LONGEST_IN_MAP, PALETTES, UNKNOWN, Labels, shorten
 
 INK, FADED = "#222222", "#e8e8e8"
-DATES = {  # how the ticks of a color bar show dates
+DATES = {  # the formats of dates at the ticks of a color bar
     "days": "%Y-%m-%d",
     "months": "%Y-%m",
     "hours": "%m-%d %H:%M",
     "hourmin": "%H:%M",
     "minutes": "%H:%M",
 }
-TALLEST = 26  # entries in a column of the legend, which a window of 800 pixels has room for
-MOVING = 20_000  # points drawn while the map is dragged or zoomed
+TALLEST = 26  # the most entries in a column of the legend; a window with a height of 800 pixels has room for them
+MOVING = 20_000  # the most points that are drawn while the map is dragged or zoomed
 
-# How tooltips show a number: an integer with all digits, another with six, or two decimals.
+# Tooltips show an integer with all digits, and any other number with six digits, or two decimals if it is larger.
 NUMBER = """
 if (Number.isInteger(value))
     return String(value)
 const digits = Math.floor(Math.log10(Math.abs(value))) + 3  // of two decimals
 return String(Number(value.toPrecision(Math.min(17, Math.max(6, digits)))))
 """
-# A name matches a text that equals it or, if no name equals the text, a text that it contains. Rows without names are
-# found by their numbers.
+# A search finds the names that equal the text or, if there is no such name, the names that contain it. Rows without
+# names are found by their numbers.
 SEARCH = (
     f"const shown = (value) => {{{NUMBER}}}"
     + """
@@ -67,12 +67,12 @@ const format = (count) => count.toLocaleString("en-US")
 counter.text = all ? `${format(n)} points` : `${format(indices.length)} of ${format(n)} points`
 """
 )
-# A click on a class searches for the class, a second click ends the search.
+# A click on a class searches for the class, and a second click ends the search.
 CLICK = """
 const name = names[legend.items.indexOf(cb_obj.item)]
 box.value = box.value_input = box.value_input === name ? "" : name
 """
-# A unit stays equally long along both axes when the window changes its shape.
+# A unit has the same length along both axes, also after the window has changed its shape.
 FIT = """
 const {x_range, y_range, inner_width, inner_height} = figure
 const area = (x_range.end - x_range.start) * (y_range.end - y_range.start)
@@ -82,7 +82,7 @@ for (const [range, pixels] of [[x_range, inner_width], [y_range, inner_height]])
     range.setv({start: middle - unit * pixels / 2, end: middle + unit * pixels / 2})
 }
 """
-# Marks grow with the square root of the zoom, so that points come apart and are easier to hit.
+# Marks grow with the square root of the zoom, so that points separate and are easier to hit.
 GROW = """
 const {start, end} = figure.x_range
 const zoom = Math.sqrt(span / (end - start))
@@ -92,7 +92,7 @@ NAME = "return names[value]"
 
 
 class Column(NamedTuple):
-    """What a point's tooltip shows under one heading: numbers, or indices into a list of names."""
+    """A column of the tooltips: its heading, and for each point a number or an index into a list of names."""
 
     heading: str
     values: NDArray[Any]
@@ -100,9 +100,9 @@ class Column(NamedTuple):
 
     @classmethod
     def of(cls, heading: str, column: Distinct, *, exact: bool = False) -> Column:
-        """Return a column that takes little memory: numbers if they say all there is to show, else names.
+        """Return a column that takes little memory: numbers if they show the values completely, otherwise names.
 
-        With ``exact``, numbers that would be rounded are names, too.
+        With ``exact``, numbers that tooltips would round become names, too.
         """
         numbers = _numbers(column.values)
         if numbers is not None and not (exact and (numbers != np.round(numbers)).any()):
@@ -113,7 +113,7 @@ class Column(NamedTuple):
 
 
 def _numbers(values: NDArray[Any]) -> NDArray[np.float64] | None:
-    """Return integers and floating-point numbers as the float64 of JavaScript, or None if some would be rounded."""
+    """Return integers and floating-point numbers as float64, which JavaScript has, or None if one would be rounded."""
     scale = as_numbers(values)
     if scale is None or scale[1] or len(values) == 0:
         return None
@@ -123,7 +123,7 @@ def _numbers(values: NDArray[Any]) -> NDArray[np.float64] | None:
 
 
 def _narrowed(numbers: NDArray[np.float64]) -> NDArray[Any]:
-    """Return numbers in 32 bits, if they show what is to be shown."""
+    """Return numbers in 32 bits, if these hold all digits that tooltips show."""
     sizes = np.abs(numbers[np.isfinite(numbers) & (numbers != 0.0)])
     if np.isfinite(numbers).all() and (numbers == np.round(numbers)).all() and sizes.max(initial=0.0) < 2**31:
         return numbers.astype(np.int32)
@@ -137,13 +137,13 @@ def make_page(Y: NDArray[Any], labels: Labels, columns: dict[str, Column], title
     Parameters
     ----------
     Y : ndarray of shape (n, 2)
-        The positions.
+        The positions of the points.
     labels : Labels
-        The colors.
+        The labels, which give the colors.
     columns : dict of str to Column
-        What the tooltips show: "row", "label" if there are labels, and others.
+        The columns of the tooltips: "row", "label" if there are labels, and others.
     title : str or None
-        The heading.
+        The heading of the page.
     """
     try:
         from bokeh.embed import file_html
@@ -151,7 +151,7 @@ def make_page(Y: NDArray[Any], labels: Labels, columns: dict[str, Column], title
         from bokeh.models import ColumnDataSource, CustomJS, Div, TextInput
         from bokeh.resources import INLINE
     except ImportError as error:
-        message = f'Interactive maps need Bokeh, pip install "sktsne[interactive]" gets it ({error}).'
+        message = f'Interactive maps need Bokeh: install it by pip install "sktsne[interactive]" ({error}).'
         raise ImportError(message) from error
     data = {key: column.values for key, column in columns.items()}
     source = ColumnDataSource({"x": Y[:, 0].astype(np.float32), "y": Y[:, 1].astype(np.float32), **data})
@@ -180,7 +180,7 @@ def _draw(source: Any, labels: Labels) -> tuple[Any, Any]:
     from bokeh.models import CustomJS
 
     n = len(source.data["x"])
-    area = 500_000  # square pixels of a usual window
+    area = 500_000  # the area of a usual window, in square pixels
     size = float(np.clip(np.sqrt(0.3 * area / n), 2.5, 9.0))
     alpha = float(np.clip(0.8 * area / (n * size**2), 0.3, 1.0))
     figure = _figure(n)
@@ -196,11 +196,11 @@ def _draw(source: Any, labels: Labels) -> tuple[Any, Any]:
 
 
 def _figure(n: int) -> Any:
-    """Return a figure without axes, to move and zoom n points in."""
+    """Return a figure without visible axes, in which readers move and zoom n points."""
     from bokeh.models import BoxZoomTool, WheelZoomTool
     from bokeh.plotting import figure as new_figure
 
-    # A canvas, because WebGL is too slow without a graphics processor.
+    # The figure draws on a canvas, because WebGL is too slow without a graphics processor.
     figure = new_figure(
         sizing_mode="stretch_both",
         match_aspect=True,
@@ -220,7 +220,7 @@ def _figure(n: int) -> Any:
 
 
 def _fill(figure: Any, source: Any, labels: Labels) -> Any:
-    """Return the color of the points; values get a color bar beside the figure."""
+    """Return the color of the points, and add a color bar beside the figure if the labels are values."""
     from bokeh.models import LinearColorMapper
 
     if labels.classes is not None:
@@ -235,12 +235,12 @@ def _fill(figure: Any, source: Any, labels: Labels) -> Any:
 
 
 def _factor(labels: Labels) -> float:
-    """Return by what values are multiplied for Bokeh, which counts dates in milliseconds."""
+    """Return the factor on the values for Bokeh, which counts dates in milliseconds."""
     return 86.4e6 if labels.unit == "date" else 1.0
 
 
 def _color_bar(mapper: Any, labels: Labels) -> Any:
-    """Return the scale of values."""
+    """Return the color bar of the values."""
     from bokeh.models import ColorBar, CustomJSTickFormatter, DatetimeTicker, DatetimeTickFormatter
 
     style: dict[str, Any] = {"title": shorten(labels.name or "", LONGEST) or None, "title_text_color": INK}
@@ -252,7 +252,7 @@ def _color_bar(mapper: Any, labels: Labels) -> Any:
 
 
 def _scatter(figure: Any, source: Any, color: Any, **style: Any) -> Any:
-    """Draw the points, in their colors or faded."""
+    """Draw the points in their colors, and in a pale gray when a search does not find them."""
     for state, fill in (("", color), ("selection_", color), ("nonselection_", FADED), ("muted_", FADED)):
         style |= {f"{state}fill_color": fill, f"{state}line_color": None}
         style.setdefault(f"{state}alpha", 1.0)
@@ -260,7 +260,7 @@ def _scatter(figure: Any, source: Any, color: Any, **style: Any) -> Any:
 
 
 def _tooltips(points: Any, columns: dict[str, Column]) -> Any:
-    """Return the tool that shows what the columns hold for the points below the pointer."""
+    """Return the tool that shows the columns of the points below the pointer."""
     from bokeh.models import CustomJSHover, HoverTool
 
     lines, formatters = [], {}
@@ -277,7 +277,7 @@ def _tooltips(points: Any, columns: dict[str, Column]) -> Any:
 
 
 def _write_names(figure: Any, Y: NDArray[Any], labels: Labels) -> None:
-    """Write the names of many classes into the map."""
+    """Write the names of the classes into the map if there are many classes."""
     from bokeh.models import ColumnDataSource
 
     names = labels.names_in_map(Y)
@@ -296,7 +296,7 @@ def _write_names(figure: Any, Y: NDArray[Any], labels: Labels) -> None:
 
 
 def _legend(points: Any, labels: Labels, box: Any) -> Any:
-    """Name the classes; each has the color of one of its points, and a click writes its name into the field."""
+    """Return the legend of the classes; a click on a class writes its name into the search field."""
     from bokeh.models import CustomJS, Legend, LegendItem
 
     classes, codes = labels.classes or [], labels.codes

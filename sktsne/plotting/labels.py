@@ -12,18 +12,20 @@ from sklearn.utils import column_or_1d
 from .._checks import check_counted
 from .columns import MISSING, as_array, as_numbers, categories_of, column_of, names_of, read_column
 
-# More than FEW_CLASSES numbers are values, and more than FEW_CLASSES names stand in the map, too, because the eye does
-# not find so many colors again in a legend. The colors of more than MAX_CLASSES classes could not be told apart.
+# More than FEW_CLASSES different numbers are values on a color scale. The names of more than FEW_CLASSES classes are
+# also written into the map, because readers cannot find a color among so many in a legend. More than MAX_CLASSES colors
+# could not be told apart.
 FEW_CLASSES, MAX_CLASSES = 20, 50
-LONGEST = 30  # characters of a name in a line of the legend or above a search field
-LONGEST_IN_MAP = 16  # characters of a name in the map
-UNKNOWN = "#cccccc"  # missing labels and values
-# The first two palettes stay apart in the common forms of color blindness: that of M. Okabe and K. Ito (2008), the
-# palest color last, and the scheme "muted" of P. Tol ("Colour Schemes", SRON/EPS/TN/09-002, issue 3.2, 2021), with
-# black as the tenth color, because he leaves gray to missing data. No twenty colors stay apart; the third palette is
-# matplotlib's tab20, strong colors before pale ones, with black and a green of tab20b in place of its grays. The fourth
-# palette begins with the first. Each further color is the farthest by CIEDE2000 from all colors before it, from white
-# and from the color of missing labels, among colors with a chroma above 18 and a lightness from 22 to 80 in CIELAB.
+LONGEST = 30  # the most characters of a name in a line of the legend or above a search field
+LONGEST_IN_MAP = 16  # the most characters of a name in the map
+UNKNOWN = "#cccccc"  # the color of missing labels and values
+# Readers with the common forms of color blindness can tell the colors of the first two palettes apart. The first one is
+# that of M. Okabe and K. Ito (2008), with the palest color last. The second one is the scheme "muted" of P. Tol
+# ("Colour Schemes", SRON/EPS/TN/09-002, issue 3.2, 2021), with black as the tenth color, because Tol keeps gray for
+# missing data. No twenty colors can be told apart in this way. The third palette is matplotlib's tab20, strong colors
+# before pale ones, and with black and a green of tab20b in place of its grays. The fourth palette begins with the
+# first. Each further color is the farthest one by CIEDE2000 from all colors before it, from white and from the color of
+# missing labels, among the colors with a chroma above 18 and a lightness from 22 to 80 in CIELAB.
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#F0E442")
 PALETTES = (
     OKABE_ITO,
@@ -46,10 +48,10 @@ PALETTES = (
 
 
 class Labels(NamedTuple):
-    """Labels that give the colors: classes, as codes and names, or values, or neither.
+    """Labels that give points their colors: classes, as codes and names, or values on a scale, or neither.
 
-    Missing labels are the last class, named `MISSING`; missing values are NaN. ``unit`` is that of the values: "date"
-    for days since 1970, "year" for dates far from today, a unit of time, or "".
+    Missing labels form the last class, which is named `MISSING`; missing values are NaN. ``unit`` is the unit of the
+    values: "date" for days since 1970, "year" for years of dates, a unit of time for durations, or "".
     """
 
     name: str | None
@@ -74,16 +76,16 @@ class Labels(NamedTuple):
         return (*colors[: self.n_known], UNKNOWN)[: len(self.classes or ())]
 
     def names_in_map(self, Y: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """Return the names that stand in the map with points ``Y``, and where: none if colors tell the classes.
+        """Return the names that are written into the map with points ``Y``, and their positions.
 
-        A name stands at the point of its class that is nearest to the median of the class, because the median itself
-        may lie in another class.
+        Few classes have no names in the map, because their colors tell them apart. The position of a name is the point
+        of its class that is nearest to the median of the class, because the median itself may lie in another class.
         """
         places: dict[str, NDArray[Any]] = {}
         if self.n_known > FEW_CLASSES and Y.shape[1] > 1:  # a strip has no room for names
             for k, name in enumerate((self.classes or [])[: self.n_known]):
                 points = Y[self.codes == k]
-                if len(points):  # a sample may have none
+                if len(points):  # a sample may have no points of the class
                     distances = np.abs(points - np.median(points, axis=0)).sum(axis=1)
                     places[name] = points[distances.argmin()]
         return places
@@ -104,7 +106,7 @@ def read_labels(y: Any, name: str | None) -> Labels:
     y : array-like of shape (n,)
         The labels, in any container.
     name : str or None
-        Their name; by default that of the column.
+        The name of the labels; by default the name of the column.
     """
     check_counted("y", y)
     y = column_of(y)
@@ -126,9 +128,9 @@ def read_labels(y: Any, name: str | None) -> Labels:
 
 
 def shorten(text: str, room: int) -> str:
-    """Return a text that fits into a number of characters, without some of its middle if need be.
+    """Return a text of at most ``room`` characters; a longer text loses a part of its middle.
 
-    Names that begin alike often differ at their end.
+    The end is kept, because names that begin alike often differ at their end.
     """
     if len(text) <= room:
         return text

@@ -14,14 +14,15 @@ from .labels import PALETTES
 
 
 class RNXDisplay:
-    """How well a map keeps neighborhoods of all sizes: the curve R_NX(k) over the logarithm of k.
+    """A plot of how well a map keeps neighborhoods of all sizes: the curve R_NX(k) over the logarithm of k.
 
-    `from_estimator` and `from_embedding` make a display and draw it. Pass ``ax=display.ax_`` to compare another map.
+    Use `from_estimator` or `from_embedding` to make a display and draw it. To compare another map in the same plot,
+    pass ``ax=display.ax_``.
 
     Parameters
     ----------
     curve : array-like of shape (n_samples - 2,)
-        R_NX(k) for k = 1, 2, …, as :func:`sktsne.metrics.rnx_curve` returns it.
+        The values of R_NX(k) for k = 1, 2, …, as :func:`sktsne.metrics.rnx_curve` returns them.
     name : str, default=None
         The name of the map in the legend, before the area under its curve.
 
@@ -36,7 +37,7 @@ class RNXDisplay:
 
     See Also
     --------
-    sktsne.metrics.rnx_curve : How to read the curve.
+    sktsne.metrics.rnx_curve : The values of the curve, and how to read them.
     sktsne.metrics.rnx_auc : The area under the curve.
 
     Examples
@@ -79,22 +80,23 @@ class RNXDisplay:
         Parameters
         ----------
         estimator : estimator, Pipeline or search
-            A fitted estimator, a pipeline with one, or a search over its parameters.
+            A fitted estimator with the attribute ``embedding_``, a pipeline that contains one, or a search over its
+            parameters.
         X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples, n_samples)
-            The rows of the fit, as they enter the pipeline if there is one.
+            The rows of the fit, as they enter the estimator or the pipeline.
         name : str, default=None
-            The name of the map; by default the class of the estimator that embeds.
+            The name of the map in the legend; by default the class of the estimator with the attribute ``embedding_``.
         ax, **kwargs
             As for `plot`.
         metric : str or callable, default=None
-            The distance between rows; by default that of the estimator.
+            The distance between rows; by default the metric of the estimator, or "euclidean" if it has none.
         sample_size, random_state, n_jobs
             As for :func:`sktsne.metrics.rnx_curve`.
 
         Returns
         -------
         display : RNXDisplay
-            The drawn curve.
+            The display with the drawn curve.
         """
         estimator = embedder_of(estimator)
         settings = {"sample_size": sample_size, "random_state": random_state, "n_jobs": n_jobs}
@@ -116,16 +118,16 @@ class RNXDisplay:
         n_jobs: int | None = None,
         **kwargs: Any,
     ) -> RNXDisplay:
-        """Draw the curve of a map made by any method.
+        """Draw the curve of a map from any method.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features) or (n_samples, n_samples)
-            The rows that were embedded, or with ``metric="precomputed"`` all of their distances.
+            The rows that were embedded. With ``metric="precomputed"``, a dense matrix of all distances between them.
         embedding : array-like of shape (n_samples, n_components)
-            Their positions.
+            The positions of the rows.
         name : str, default=None
-            The name of the map.
+            The name of the map in the legend.
         ax, **kwargs
             As for `plot`.
         metric, sample_size, random_state, n_jobs
@@ -134,7 +136,7 @@ class RNXDisplay:
         Returns
         -------
         display : RNXDisplay
-            The drawn curve.
+            The display with the drawn curve.
         """
         curve = rnx_curve(
             X, embedding, metric=metric, sample_size=sample_size, random_state=random_state, n_jobs=n_jobs
@@ -147,14 +149,19 @@ class RNXDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            The axes to draw on; by default in a new figure.
+            The axes to draw on; ``None`` makes a new figure.
         **kwargs
-            Arguments for matplotlib's ``plot``.
+            Arguments of matplotlib's ``Axes.plot``, such as ``color``.
 
         Returns
         -------
         self : RNXDisplay
             The display, with its attributes set.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
         """
         curve = np.asarray(self.curve, dtype=np.float64)
         k = np.arange(1, len(curve) + 1)
