@@ -53,7 +53,7 @@ def test_phases_run_in_order_and_only_the_last_ends_early(quadratic):
 
 @pytest.mark.parametrize("until", [0, 1, 3, 4, 7, 50])
 def test_stops_before_an_iteration_and_goes_on(until, quadratic, rng):
-    Y = rng.normal(size=(30, 2))
+    Y = rng.normal(size=(20, 2))
     phases = [Phase(3, 2.0, 0.5, 0.1), Phase(4, 1.0, 0.8, 0.1)]
     state = State.at(Y)
     first = minimize(quadratic, state, phases, until=until)
