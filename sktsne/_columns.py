@@ -109,11 +109,13 @@ class Columns(NamedTuple):
             found = [column for column in columns if column not in left_out]
             if found and (options.index is None or (columns is empty and "none" not in options.index)):
                 titles = ", ".join(title(names, column) for column in found)
-                warnings.warn(f"{path}: left out as {kind}: {titles} (--index none embeds all)", stacklevel=2)
+                warnings.warn(
+                    f"{path}: left out as {kind}: {titles}; use --index none to embed all columns", stacklevel=2
+                )
                 left_out.update(found)
         features = [column for column in range(len(names)) if column not in left_out]
         if not features:
-            raise UsageError(f"{path}: has no columns but the labels" + " and the index" * has_index)
+            raise UsageError(f"{path}: has no columns to embed besides the labels" + " and the index" * has_index)
         return cls(names, features, label)
 
     @property
@@ -129,7 +131,7 @@ def find(path: Path, names: list[str], option: str, wanted: str) -> int:
         return named[0]
     if named:
         numbers = ", ".join(str(column + 1) for column in named)
-        raise UsageError(f"{path}: columns {numbers} are all named {wanted!r}; {option} also takes a number")
+        raise UsageError(f"{path}: columns {numbers} are all named {wanted!r}; give {option} one of these numbers")
     if wanted.isdecimal() and 1 <= int(wanted) <= len(names):
         return int(wanted) - 1
     there_are = listing(names) if any(names) else f"columns 1 to {len(names)}"

@@ -25,7 +25,7 @@ class SNE(BaseEmbedding):
     Parameters
     ----------
     n_components : int, default=2
-        Dimension of the embedding: 2 for a picture, up to 3 with "barnes_hut", any with "exact".
+        Dimension of the embedding, 2 for a picture. ``method`` says which dimensions each method takes.
 
     perplexity : float or sequence of float, default=30.0
         The effective number of neighbors of each row, at least 1; 5 to 50 is usual. A small perplexity shows local
@@ -83,9 +83,9 @@ class SNE(BaseEmbedding):
     method : {"auto", "exact", "fft", "barnes_hut"} or callable, default="auto"
         How the repulsion, a sum over all pairs of points, is computed; see :doc:`/guide/kernels`.
 
-        - "exact" sums all pairs and, with ``affinities="perplexity"``, uses a dense matrix of the affinities of all
-          pairs of rows. All other methods use the affinities of the ``min(n_samples - 1, int(3 * perplexity + 1))``
-          nearest neighbors of each row.
+        - "exact" sums all pairs, for any number of components. With ``affinities="perplexity"``, it uses a dense matrix
+          of the affinities of all pairs of rows. All other methods use the affinities of the
+          ``min(n_samples - 1, int(3 * perplexity + 1))`` nearest neighbors of each row.
         - "fft" interpolates on a mesh, for one or two components, in a time nearly proportional to n_samples. Its
           forces have a relative error of about 1 %.
         - "barnes_hut" combines distant points into cells of a tree, for up to three components.

@@ -149,7 +149,9 @@ def look(path: Path, options: Options) -> Layout:
     are_decimals = [DECIMAL_COMMA.fullmatch(line) is not None for line in lines[n_before:] if line.strip()]
     one_or_two = not is_told and set(are_decimals[1:]) == {True}
     if one_or_two and are_decimals[0] and not options.header:
-        message = f"{path}: each line is read as two numbers (--decimal , reads one number, --sep , reads two)"
+        message = (
+            f'{path}: each line is read as two numbers; use --decimal "," to read one number, or --sep "," for two'
+        )
         warnings.warn(message, stacklevel=2)
     layout = _with_header(path, layout, rows, options, one_or_two)
     return layout._replace(names=layout.names + [""] * n_empty, n_empty=n_empty)
@@ -214,10 +216,10 @@ def _rows(path: Path, layout: Layout, lines: Iterable[str]) -> Iterator[tuple[in
             if found := UNDECODED.search("".join(row)):
                 utf_16 = "utf-16-le" if found.start() else "utf-16-be"
                 other = utf_16 if found[0] == "\0" else "cp1252"
-                raise UsageError(f"{path}: is not {encoding} text in line {line}; see --encoding {other}")
+                raise UsageError(f"{path}: is not {encoding} text in line {line}; try --encoding {other}")
             yield line, [] if row == [""] else row
     except csv.Error as error:
-        hint = "; see --sep" if "expected after" in str(error) else ""
+        hint = "; try another --sep" if "expected after" in str(error) else ""
         raise UsageError(f"{path}: line {layout.n_before + reader.line_num}: {error}{hint}") from error
 
 
@@ -232,7 +234,7 @@ def _check_lines(path: Path, layout: Layout, columns: Columns) -> None:
             if len(cells) != n_columns:
                 counted = f"{len(cells)} cell" + "s" * (len(cells) != 1)
                 is_one_number = max(len(cells), n_columns) == 2 and _number(layout.sep.join(cells), ",") is not None
-                hint = "; see --decimal ," if layout.sep == "," and is_one_number else ""
+                hint = '; try --decimal ","' if layout.sep == "," and is_one_number else ""
                 raise UsageError(f"{path}: line {line} has {counted}, the first has {n_columns}{hint}")
             for column in columns.features:
                 if problem := _problem(cells[column], layout.decimal, n_columns):
@@ -253,14 +255,14 @@ def _hint(cell: str, decimal: str, n_columns: int) -> str:
     is_grouped = GROUPED.fullmatch(cell) is not None
     sep = BETWEEN_NUMBERS.search(cell)
     if _number(cell, other) is not None:
-        return f"see --decimal {other}" + "; separators of thousands are not read" * is_grouped
+        return f'try --decimal "{other}"' + "; separators of thousands are not accepted" * is_grouped
     if sep and (n_columns == 1 or (len(parts) > 1 and not is_grouped and all(map(_looks_like_number, parts)))):
-        return "see --sep " + ("tab" if sep[1] == "\t" else f'"{sep[1]}"')
+        return "try --sep " + ("tab" if sep[1] == "\t" else f'"{sep[1]}"')
     if is_grouped:
-        return "separators of thousands are not read"
+        return "separators of thousands are not accepted"
     if cell.strip().lower() in MISSING_WORDS:
-        return "missing values are not filled in; --index leaves out a column"
-    return "--labels or --index names a column of text"
+        return "missing values are not accepted: fill them in, or leave out the column by --index"
+    return "use --labels or --index for a column of text"
 
 
 # Looking
@@ -346,12 +348,14 @@ def _has_header(path: Path, first: list[str], others: list[list[str]], decimal: 
             or any(_text_names_column(first[column], [row[column] for row in others], may_be_names) for column in aside)
         )
         if not header and is_unlike:
-            message = f"{path}: the first row is unlike the others, and is embedded (--header takes it for names)"
+            message = (
+                f"{path}: the first row is unlike the other rows, but is embedded; use --header to read it as names"
+            )
             warnings.warn(message, stacklevel=2)
     else:
         header = any(not number and cell.lower() not in DATA_WORDS for number, cell in zip(numbers, cells, strict=True))
     if header and any(numbers):
-        message = f"{path}: the first row holds numbers, and is taken for a header (--no-header embeds it)"
+        message = f"{path}: the first row holds numbers, but is read as a header; use --no-header to embed it"
         warnings.warn(message, stacklevel=2)
     return header
 

@@ -15,11 +15,11 @@ from .progress import Callback
 class TSNE(BaseEmbedding):
     """t-distributed stochastic neighbor embedding (t-SNE).
 
-    t-SNE shows high-dimensional rows as a map: a point for each row, placed so that similar rows become
-    neighboring points. It turns the distances between rows into joint probabilities, compares them with the
-    joint probabilities of the points, whose similarity has the heavy tail of a Student-t distribution, and minimizes
-    the Kullback-Leibler divergence of the two by gradient descent [1]_. Use it to see groups of similar rows;
-    :doc:`/guide/reading` tells what a map does not show.
+    t-SNE shows high-dimensional rows as a map: a point for each row, placed so that similar rows become neighboring
+    points. It turns the distances between rows into joint probabilities, compares them with the joint probabilities of
+    the points, whose similarity has the heavy tail of a Student-t distribution, and minimizes the Kullback-Leibler
+    divergence of the two by gradient descent [1]_. Use it to see groups of similar rows; :doc:`/guide/reading` tells
+    what a map does not show.
 
     The parameters up to ``n_jobs`` have the names, the order and the meaning of those of
     :class:`sklearn.manifold.TSNE`; :doc:`/from_scikit_learn` lists the differences.
@@ -27,7 +27,7 @@ class TSNE(BaseEmbedding):
     Parameters
     ----------
     n_components : int, default=2
-        Dimension of the embedding: 2 for a picture, up to 3 with "barnes_hut", any with "exact".
+        Dimension of the embedding, 2 for a picture. ``method`` says which dimensions each method takes.
 
     perplexity : float or sequence of float, default=30.0
         The effective number of neighbors of each row, at least 1; 5 to 50 is usual. A small perplexity shows local
@@ -85,9 +85,9 @@ class TSNE(BaseEmbedding):
     method : {"auto", "exact", "fft", "barnes_hut"} or callable, default="auto"
         How the repulsion, a sum over all pairs of points, is computed; see :doc:`/guide/kernels`.
 
-        - "exact" sums all pairs and, with ``affinities="perplexity"``, uses a dense matrix of the affinities of all
-          pairs of rows. All other methods use the affinities of the ``min(n_samples - 1, int(3 * perplexity + 1))``
-          nearest neighbors of each row.
+        - "exact" sums all pairs, for any number of components. With ``affinities="perplexity"``, it uses a dense matrix
+          of the affinities of all pairs of rows. All other methods use the affinities of the
+          ``min(n_samples - 1, int(3 * perplexity + 1))`` nearest neighbors of each row.
         - "fft" interpolates on a mesh, for one or two components, in a time nearly proportional to n_samples. Its
           forces have a relative error of about 1 %, and of 2 to 3 % for a ``dof`` of ½ or less.
         - "barnes_hut" combines distant points into cells of a tree, for up to three components.

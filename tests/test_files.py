@@ -161,14 +161,14 @@ def test_one_column_of_decimal_commas_in_tsv(read):
 def test_two_whole_numbers_may_be_one_with_a_decimal_comma(read):
     rows, err = read("in.csv", "1,5\n2,5e1\n-3,0\n")
     np.testing.assert_array_equal(rows, [[1, 5], [2, 50], [-3, 0]])
-    assert "in.csv: each line is read as two numbers (--decimal , reads one number, --sep , reads two)" in err
+    assert 'in.csv: each line is read as two numbers; use --decimal "," to read one number, or --sep "," for two' in err
 
 
 @pytest.mark.parametrize("first", ["0,1,2", "2019,2020,2021", "400.5,401.0,401.5", "7,3,5", "2020_01,2020_02,2020_03"])
 def test_header_of_numbers(read, first):
     rows, err = read("in.csv", text(X, first=first))
     np.testing.assert_array_equal(rows, X)
-    assert ("in.csv: the first row holds numbers, and is taken for a header" in err) == ("_" not in first)
+    assert ("in.csv: the first row holds numbers, but is read as a header" in err) == ("_" not in first)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_index_without_name_is_left_out(read, names, index):
     frame = pd.DataFrame(X, columns=list(names), index=index)
     rows, err = read("in.csv", frame.to_csv())
     np.testing.assert_array_equal(rows, X)
-    assert "in.csv: left out as names of rows: column 1 (--index none embeds all)" in err
+    assert "in.csv: left out as names of rows: column 1; use --index none to embed all columns" in err
     frame.to_csv("in.csv.gz")
     pd.testing.assert_frame_equal(pd.DataFrame(read("in.csv.gz", None)[0]), pd.DataFrame(X))
 
@@ -221,7 +221,7 @@ def test_index_beside_the_names_that_pandas_counts(read, n_columns):
 def test_names_of_rows_as_r_writes_them(read, content):
     rows, err = read("in.csv", content)
     np.testing.assert_array_equal(rows, [[1.5, 2], [3, 4]])
-    assert "left out as names of rows: column 1 (--index none embeds all)" in err
+    assert "left out as names of rows: column 1; use --index none to embed all columns" in err
     np.testing.assert_array_equal(read("in.csv", None, "--index", "1")[0], rows)
 
 
@@ -237,7 +237,7 @@ def test_names_of_rows_as_r_writes_them(read, content):
 def test_empty_columns_at_the_end_are_left_out(read, content, titles):
     rows, err = read("in.csv", content)
     np.testing.assert_array_equal(rows, [[1.5, 2], [3, 4]])
-    assert f"in.csv: left out as empty columns: {titles} (--index none embeds all)" in err
+    assert f"in.csv: left out as empty columns: {titles}; use --index none to embed all columns" in err
     np.testing.assert_array_equal(read("in.csv", None, "--index", "1")[0], [[2], [4]])
     rows, err = read("in.csv", None, "--index", "none")
     assert rows is None
@@ -276,7 +276,7 @@ def test_names_of_rows_beside_one_column(read):
 def test_header_of_fractions_beside_names_of_rows(read, names, n_rows):
     rows, err = read("in.csv", f",100.5,101.2\n{names[0]},3,0\n{names[1]},5,2\n")
     assert (None if rows is None else rows.tolist()) == (n_rows and [[3, 0], [5, 2]])
-    assert ("is taken for a header" in err) == bool(n_rows)
+    assert ("is read as a header" in err) == bool(n_rows)
 
 
 @pytest.mark.parametrize(
@@ -308,13 +308,13 @@ def test_counted_names_above_small_numbers(read, n_columns, scale):
     values = np.array([[1, 2, 3], [4, 0, 4], [2, 2, 2]])[:, :n_columns] / scale
     rows, err = read("in.csv", pd.DataFrame(values).to_csv(index=False))
     np.testing.assert_array_equal(rows, values)
-    assert "the first row holds numbers, and is taken for a header (--no-header embeds it)" in err
+    assert "the first row holds numbers, but is read as a header; use --no-header to embed it" in err
 
 
 def test_counted_names_above_fractions_that_rise(read):
     rows, err = read("in.csv", "0,1\n0.5,0.7\n0.1,0.2\n")
     np.testing.assert_array_equal(rows, [[0.5, 0.7], [0.1, 0.2]])
-    assert "taken for a header" in err
+    assert "read as a header" in err
     assert len(read("in.csv", "0\n0.1\n0.2\n0.3\n")[0]) == 4
 
 
@@ -326,8 +326,8 @@ def test_fractions_above_whole_numbers(read, first, n_rows, is_header):
     values = [[3, 0, 5][: first.count(",") + 1]] * n_rows
     rows, err = read("in.csv", text(values, first=first))
     assert rows.tolist() == [[float(cell) for cell in first.split(",")]] * (not is_header) + values
-    assert ("taken for a header (--no-header embeds it)" in err) == is_header
-    message = "in.csv: the first row is unlike the others, and is embedded (--header takes it for names)"
+    assert ("read as a header; use --no-header to embed it" in err) == is_header
+    message = "in.csv: the first row is unlike the other rows, but is embedded; use --header to read it as names"
     assert (message in err) == (not is_header)
 
 
@@ -367,10 +367,10 @@ def test_quoted_labels_of_csv(labels_of):
         ("NA,1\n1,2\n", "line 1, column 1: 'NA' is not a number"),
         (",1,2\n3,4,5\n", "line 1, column 1: '' is not a number"),
         ("1.234,56;2\n3;4\n", "line 1, column 1: '1.234,56' is not a number"),
-        ("1,5;2\n3;1.234\n", "line 1, column 1: '1,5' is not a number such as 1234.5; see --decimal ,"),
-        ("1,5;2\n3,5;1.234\n", "line 2, column 2: '1.234' is not a number such as 1234,5; see --decimal ."),
+        ("1,5;2\n3;1.234\n", "line 1, column 1: '1,5' is not a number such as 1234.5; try --decimal \",\""),
+        ("1,5;2\n3,5;1.234\n", "line 2, column 2: '1.234' is not a number such as 1234,5; try --decimal \".\""),
         ('a,b\n"1,234.5",2\n', "line 2, column 1 (a): '1,234.5' is not a number"),
-        ("1;2,5\n" * 99 + "1;2.5\n", "line 100, column 2: '2.5' is not a number such as 1234,5; see --decimal ."),
+        ("1;2,5\n" * 99 + "1;2.5\n", "line 100, column 2: '2.5' is not a number such as 1234,5; try --decimal \".\""),
         ("a,b\n1,1e400\n", "line 2, column 2 (b): inf is not finite"),
         ("a,b\n1,2,\n3,4,\n", "line 2 has 3 cells, the first has 2"),
         ("a;b\n1;2\n3\n", "line 3 has 1 cell, the first has 2"),
@@ -378,28 +378,28 @@ def test_quoted_labels_of_csv(labels_of):
         ("a,b\n1,2\n# c\n3,4\n", "line 3 has 1 cell"),
         ("a,b\n1,2\n\ufeff3,4\n", "line 3, column 1 (a): '\\ufeff3' is not a number"),
         ("a\n\u0661\n", "line 2, column 1 (a): '\u0661' is not a number"),  # an Arabic digit
-        ("a;b\n1;2\n\n\né;3\n".encode("latin-1"), "is not UTF-8 text in line 5; see --encoding"),
+        ("a;b\n1;2\n\n\né;3\n".encode("latin-1"), "is not UTF-8 text in line 5; try --encoding"),
         ("é;b\n1;2\n".encode("latin-1"), "is not UTF-8 text in line 1"),
         ("a,b\n\n\n", "has no rows"),
         ("sep=;\n", "is empty"),
         ('""\n', "is empty"),
         ("x\n\n1.5\n2\n3.5\n", "line 2, column 1 (x): '' is not a number"),
-        ("x\n1,5e3\n2,5\n", "line 2 has 2 cells, the first has 1; see --decimal ,"),
-        ("x\n1,5\n2,5\n", "line 2 has 2 cells, the first has 1; see --decimal ,"),
-        ("2\n1,5\n", "line 2 has 2 cells, the first has 1; see --decimal ,"),
-        ("1,5\n2\n", "line 2 has 1 cell, the first has 2; see --decimal ,"),
-        ("1 2\n3 4\n", "line 2, column 1 (1 2): '3 4' is not a number such as 1234.5; see --sep \" \""),
-        ("a:b\n1:2\n", "line 2, column 1 (a:b): '1:2' is not a number such as 1234.5; see --sep \":\""),
-        ("1,5 2,5\n3,5 4,5\n", "line 2, column 2 (5 2): '5 4' is not a number such as 1234.5; see --sep \" \""),
-        ('"a" "b"\n"1" 1.5 2\n', "line 1: ',' expected after '\"'; see --sep"),
-        ('a,b\n"1,234",2\n', "line 2, column 1 (a): '1,234' is not a number such as 1234.5; see --decimal ,; separ"),
+        ("x\n1,5e3\n2,5\n", "line 2 has 2 cells, the first has 1; try --decimal \",\""),
+        ("x\n1,5\n2,5\n", "line 2 has 2 cells, the first has 1; try --decimal \",\""),
+        ("2\n1,5\n", "line 2 has 2 cells, the first has 1; try --decimal \",\""),
+        ("1,5\n2\n", "line 2 has 1 cell, the first has 2; try --decimal \",\""),
+        ("1 2\n3 4\n", "line 2, column 1 (1 2): '3 4' is not a number such as 1234.5; try --sep \" \""),
+        ("a:b\n1:2\n", "line 2, column 1 (a:b): '1:2' is not a number such as 1234.5; try --sep \":\""),
+        ("1,5 2,5\n3,5 4,5\n", "line 2, column 2 (5 2): '5 4' is not a number such as 1234.5; try --sep \" \""),
+        ('"a" "b"\n"1" 1.5 2\n', "line 1: ',' expected after '\"'; try another --sep"),
+        ('a,b\n"1,234",2\n', "line 2, column 1 (a): '1,234' is not a number such as 1234.5; try --decimal \",\"; sep"),
         ("a;b\n1\u202f234,5;2\n", "line 2, column 1 (a): '1\\u202f234,5' is not a number such as 1234.5; separators"),
-        ("a,b\n.,2\n", "line 2, column 1 (a): '.' is not a number such as 1234.5; missing values are not filled in"),
-        ("x|y\n0\t1|2\n", "line 2, column 1 (x): '0\\t1' is not a number such as 1234.5; see --sep tab"),
-        ("x\n0 1:0.2\n", "line 2, column 1 (x): '0 1:0.2' is not a number such as 1234.5; see --sep \" \""),
-        ("x\n$1\n", "line 2, column 1 (x): '$1' is not a number such as 1234.5; --labels or --index"),
-        ("a,b\n1,2\n".encode("utf-16-le"), "is not UTF-8 text in line 1; see --encoding utf-16-le"),
-        ("a,b\n1,2\n".encode("utf-16-be"), "is not UTF-8 text in line 1; see --encoding utf-16-be"),
+        ("a,b\n.,2\n", "line 2, column 1 (a): '.' is not a number such as 1234.5; missing values are not accepted"),
+        ("x|y\n0\t1|2\n", "line 2, column 1 (x): '0\\t1' is not a number such as 1234.5; try --sep tab"),
+        ("x\n0 1:0.2\n", "line 2, column 1 (x): '0 1:0.2' is not a number such as 1234.5; try --sep \" \""),
+        ("x\n$1\n", "line 2, column 1 (x): '$1' is not a number such as 1234.5; use --labels or --index"),
+        ("a,b\n1,2\n".encode("utf-16-le"), "is not UTF-8 text in line 1; try --encoding utf-16-le"),
+        ("a,b\n1,2\n".encode("utf-16-be"), "is not UTF-8 text in line 1; try --encoding utf-16-be"),
         (b"PK\3\4\0\0", "is compressed, not text; save a workbook of Excel as .csv"),
         (gzip.compress(b"a,b\n1,2\n"), "is compressed, not text; save a workbook of Excel as .csv"),
         ("a;b\n1 234,5;2\n", "line 2, column 1 (a): '1 234,5' is not a number such as 1234.5; separators of thousands"),
@@ -418,7 +418,7 @@ def test_errors_name_the_line(read, content, message):
         ('s,a\nx,1\n"l,2\nm,3\n', "line 4: unexpected end of data"),
         ("a,s\n1,x\n3\n", "line 3 has 1 cell, the first has 2"),
         ("a,s\nx,1,\ny,3,\n", "line 2 has 3 cells, the first has 2"),
-        ("a,s,s\n1,x,y\n", "columns 2, 3 are all named 's'; --labels also takes a number"),
+        ("a,s,s\n1,x,y\n", "columns 2, 3 are all named 's'; give --labels one of these numbers"),
         ("s,b,c\nx,1,2\ny,3,z\n", "line 3, column 3 (c): 'z' is not a number"),
     ],
 )

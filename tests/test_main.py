@@ -346,7 +346,7 @@ def test_bad_text(refused, content, message):
         ("a,b\n1,2\n", "c", "there is no column 'c' for --labels; there are a, b"),
         ("a,b\n1,2\n", "3", "there is no column '3' for --labels; there are a, b"),
         ("1,2\n3,4\n", "0", "there is no column '0' for --labels; there are columns 1 to 2"),
-        ("a\nx\n", "a", "has no columns but the labels"),
+        ("a\nx\n", "a", "has no columns to embed besides the labels"),
         ("s,a,b\nx,1,2\nx,nan,2\n", "s", "line 3, column 2 (a): nan"),
         ("s,a,b\nx,1,2\nx,3,y\n", "1", "line 3, column 3 (b): 'y' is not a number"),
         (",".join(f"f{i}" for i in range(25)) + "\n", "c", "f18, f19 and 5 more"),
