@@ -150,7 +150,7 @@ class TSNE(BaseEmbedding):
         Fraction of the last step that is added to the next step, at least 0 and below 1. ``learning_rate="auto"`` was
         chosen for the default.
 
-    max_step_norm : float or None, default=5.0
+    max_step_norm : float or None, default=1.0
         The largest distance that a point moves in one iteration, before the map is centered. ``None`` sets no limit.
 
     callback : callable, default=None
@@ -274,7 +274,7 @@ class TSNE(BaseEmbedding):
         exaggeration: float = 1.0,
         early_exaggeration_iter: int = 100,
         momentum: float = 0.9,
-        max_step_norm: float | None = 5.0,
+        max_step_norm: float | None = 1.0,
         callback: Callback | None = None,
         callback_every: int = 50,
         warm_start: bool = False,
