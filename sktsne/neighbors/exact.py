@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
-from sklearn.neighbors import NearestNeighbors
+from sklearn.neighbors import BallTree, KDTree
 
 from .._caching import Caching
 from .._checks import check_number, check_type
@@ -45,6 +45,8 @@ SPARE = 8
 # Up to this many columns a tree beats matrix products. For 20,000 rows the tree takes a fourth of their time with 3
 # columns, at most their time with 6, and two to four times as long with 10.
 TREE_FEATURES = 6
+# Rows in a leaf of a tree.
+LEAF_SIZE = 30
 # For so many rows and neighbors a tree is searched in one call, between two of which Ctrl-C is heard.
 ROWS_IN_TREE, NEIGHBORS_IN_TREE = 512, 2**19
 # Up to this many terms of all distances, a matrix of them costs nothing, and they are scikit-learn's to the last bit.
@@ -190,16 +192,12 @@ class ExactSearch(Searching):
         return few and traits_of(self._metric).tree and self._params.get("p", 2) >= 1  # below, no triangle inequality
 
     @cached_property
-    def _tree(self) -> NearestNeighbors:
-        params = dict(self._params)
-        search = NearestNeighbors(
-            algorithm="kd_tree" if self._metric == "euclidean" else "ball_tree",
-            metric=self._metric,
-            p=params.pop("p", 2),  # a separate argument of scikit-learn's
-            metric_params=params or None,
-            n_jobs=1,
-        )
-        return search.fit(np.asarray(self._X, dtype=np.float64))
+    def _tree(self) -> KDTree | BallTree:
+        # Not a NearestNeighbors: tools that record the fits of scikit-learn's estimators would record its fit.
+        X = np.asarray(self._X, dtype=np.float64)
+        if self._metric == "euclidean":
+            return KDTree(X, LEAF_SIZE)
+        return BallTree(X, LEAF_SIZE, metric=self._metric, **self._params)
 
     def _kneighbors(
         self, rows: Any, n_neighbors: int, workers: Workers
@@ -214,7 +212,7 @@ class ExactSearch(Searching):
 
         def block(start: int, stop: int) -> None:
             some = np.asarray(rows[start:stop], dtype=np.float64)
-            distances[start:stop], indices[start:stop] = tree.kneighbors(some, n_neighbors)
+            distances[start:stop], indices[start:stop] = tree.query(some, n_neighbors)
 
         workers.run_blocks(unchecked(block), n, max(1, min(ROWS_IN_TREE, NEIGHBORS_IN_TREE // n_neighbors)))
         in_order(distances, indices, no_numbers(n), self._X.shape[0], workers)
