@@ -221,9 +221,10 @@ import json, signal, sys, threading, time, traceback
 from pkgutil import resolve_name
 import numpy as np
 from scipy.sparse import diags
+from sklearn.preprocessing import FunctionTransformer
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has it ignored in what it runs in the background
 from sktsne import SNE, TSNE
-from sktsne.affinities import Perplexity
+from sktsne.affinities import Perplexity, Uniform
 rng = np.random.default_rng(0)
 def normal(n, n_columns):
     return rng.normal(size=(n, n_columns))
@@ -290,6 +291,12 @@ STAGES = {
     "affinities": (
         "sktsne._base.conditional_affinities",
         FIT.format("TSNE", "affinities=Perplexity([300.0] * 9)", 4000, 3),
+    ),
+    "principal components": (
+        "sktsne.initialization._principal_components",
+        "n = 100_000; ring = diags([1.0, 1.0], [1, n - 1], shape=(n, n), format='csr')\n"
+        "search = FunctionTransformer(lambda X: ring + ring.T)\n"
+        "interrupt(TSNE(affinities=Uniform(2), neighbors=search).fit, rng.random((n, 990), dtype=np.float32))",
     ),
     "spectral": (
         "sktsne._base.spectral_start",
