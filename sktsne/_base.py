@@ -33,7 +33,7 @@ from ._parameters import (
     precomputed,
     takes_all_pairs,
 )
-from ._reports import CallbackSupportMixin, Reports, Tasks, stage_of, with_callbacks
+from ._reports import CallbackSupportMixin, Reports, Tasks, stages_of, with_callbacks
 from ._row_errors import numbering
 from .affinities import (
     Perplexity,
@@ -392,6 +392,7 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
             workers=workers,
             report=reports,
             report_every=self.callback_every,
+            tick=reports.tick,
         )
         self.__dict__.update(reports.end(result))
         if self.checkpoint is not None:
@@ -439,7 +440,7 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
     def _stage(self, name: str, n_subtasks: int = 0) -> Iterator[None]:
         begin = time.perf_counter()
         self._tasks.begin(name, n_subtasks)
-        with stage_of(self.callback, name, self):
+        with stages_of(self.callback, name, self):
             yield
         self._tasks.end()
         self.timings_[name] = time.perf_counter() - begin

@@ -248,6 +248,7 @@ def minimize(
     workers: Workers | None = None,
     report: Callable[[Progress], bool | None] | None = None,
     report_every: int = CHECK_EVERY,
+    tick: Callable[[int], None] | None = None,
 ) -> Result:
     """Minimize an objective from ``start``, phase by phase.
 
@@ -279,6 +280,9 @@ def minimize(
         It may evaluate the objective.
     report_every : int, default=50
         Iterations between further calls of ``report``.
+    tick : callable, default=None
+        Called after every iteration with the number of iterations done. Unlike ``report`` it needs no cost, so that it
+        takes no time but its own.
 
     Returns
     -------
@@ -310,6 +314,8 @@ def minimize(
         raise TypeError(f"objective == {objective!r}, must be callable and have a gradient_scale, as an Objective has.")
     if report is not None and not callable(report):
         raise TypeError(f"report == {report!r}, must be callable or None.")
+    if tick is not None and not callable(tick):
+        raise TypeError(f"tick == {tick!r}, must be callable or None.")
     _check_phases(phases)
     for name, value in ("tol", tol), ("min_grad_norm", min_grad_norm), ("gradient_scale", objective.gradient_scale):
         check_number(name, value, Real, 0)
@@ -361,6 +367,8 @@ def minimize(
         if not np.isfinite(shift).all():
             raise _divergence(state.iteration, phase)
         state.iteration += 1
+        if tick is not None:
+            tick(state.iteration)
     with np.errstate(all="ignore"):
         centered = Y - Y.mean(axis=0)
         if not np.abs(centered).max() <= LARGEST:
