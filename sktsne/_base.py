@@ -22,6 +22,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._checkpoint import fingerprint, load, save
 from ._checks import are_single, as_input, dtypes_of, errors_that_name_columns, precision_of, without_rounding
+from ._documentation import LinksToDocumentation
 from ._memory import check_memory
 from ._native import warn_if_not_compiled
 from ._parameters import (
@@ -77,7 +78,9 @@ class InputKind:
     sparse: bool
 
 
-class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class BaseEmbedding(
+    LinksToDocumentation, CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
     """Template of an embedding estimator.
 
     A subclass has the parameters of `TSNE`, and states what it minimizes (`_objective`) and how fast

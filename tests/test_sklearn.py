@@ -1,7 +1,10 @@
 """The estimators inside scikit-learn: conformance, pipelines, grid searches."""
 
+import re
+
 import numpy as np
 import pytest
+import sklearn
 from numpy.testing import assert_array_equal
 from scipy.sparse import csr_array
 from sklearn.decomposition import PCA
@@ -10,12 +13,14 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsTransformer
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import all_estimators, estimator_checks
+from sklearn.utils import all_estimators, estimator_checks, estimator_html_repr
 from sklearn.utils.estimator_checks import check_estimator
+from sklearn.utils.fixes import parse_version
+from test_docs import PAGES, documented
 
 from sktsne import SNE, TSNE
 from sktsne._parameters import INITS
-from sktsne.affinities import Uniform
+from sktsne.affinities import FixedBandwidth, Uniform
 from sktsne.neighbors import SEARCHES
 
 ESTIMATORS = [TSNE, SNE]
@@ -176,3 +181,22 @@ def test_a_fit_fits_no_estimator_of_scikit_learn(estimator, n_columns, storage, 
     model.transform(storage(X[1050:]))
     model.fit_transform(storage(X))
     assert fits_within == []
+
+
+DOCUMENTED = [TSNE, SNE, Uniform, FixedBandwidth]
+
+
+@pytest.mark.parametrize("estimator", DOCUMENTED)
+def test_the_representation_links_to_the_page_of_the_class(estimator):
+    page = next(page for page in PAGES if documented(page) is estimator)
+    link = f"https://sktsne.readthedocs.io/en/stable/generated/{page}.html"
+    assert estimator()._get_doc_link() == link
+    assert f'href="{link}"' in estimator_html_repr(estimator())
+
+
+@pytest.mark.skipif(parse_version(sklearn.__version__) < parse_version("1.9"), reason="shows no descriptions")
+@pytest.mark.parametrize("estimator", DOCUMENTED)
+def test_the_representation_describes_each_parameter(estimator):
+    html = estimator_html_repr(estimator())
+    for name in estimator().get_params(deep=False):
+        assert re.search(rf'--doc-link-{name};">\s*{name}: .+?<br><br>\S.+?</span>', html, flags=re.DOTALL), name
