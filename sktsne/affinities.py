@@ -120,7 +120,7 @@ class Perplexity:
         self.perplexities = perplexities
 
     def __repr__(self) -> str:
-        return f"Perplexity({list(self.perplexities)})"
+        return f"Perplexity({np.asarray(self.perplexities).tolist()})"
 
     def __str__(self) -> str:
         return ", ".join(f"{perplexity:.4g}" for perplexity in self.perplexities)
