@@ -114,7 +114,9 @@ def _principal_components(X: Any, n_components: int, random_state: np.random.Ran
     """
     n_columns = X.shape[1]
     mean = np.asarray(X.mean(axis=0, dtype=np.float64)).ravel()
-    scatter = (_scatter_of_sparse if issparse(X) else _scatter_of_dense)(X, mean)
+    # A power of two, because LAPACK and ARPACK compare with absolute thresholds: the axes must not depend on the unit.
+    scale = float(np.ldexp(1.0, -int(np.frexp(max(X.max(), -X.min()))[1])))
+    scatter = (_scatter_of_sparse if issparse(X) else _scatter_of_dense)(X, mean, scale)
     if n_columns <= max(n_components, DENSE_SPECTRUM if issparse(X) else SCATTER_COLUMNS):
         first = n_columns - n_components
         axes = eigh(scatter(None), subset_by_index=[first, n_columns - 1], check_finite=False)[1][:, ::-1]
@@ -134,19 +136,19 @@ def _principal_components(X: Any, n_components: int, random_state: np.random.Ran
 Scatter = Callable[[NDArray[np.float64] | None], NDArray[np.float64]]
 
 
-def _scatter_of_sparse(X: Any, mean: NDArray[np.float64]) -> Scatter:
-    """Return a function that multiplies the scatter matrix by a vector, or returns the matrix where it gets None."""
+def _scatter_of_sparse(X: Any, mean: NDArray[np.float64], scale: float) -> Scatter:
+    """Return a function that multiplies the scatter matrix of ``scale * X`` by a vector, or returns it for None."""
     n = X.shape[0]
 
     def scatter(v: NDArray[np.float64] | None) -> NDArray[np.float64]:
         if v is None:
-            return np.asarray((X.T @ X).toarray() - n * np.outer(mean, mean))
-        return np.asarray(X.T @ (X @ v) - n * mean * (mean @ v.ravel()))
+            return np.asarray(((X.T @ X).toarray() - n * np.outer(mean, mean)) * scale**2)
+        return np.asarray((X.T @ (X @ v) - n * mean * (mean @ v.ravel())) * scale**2)
 
     return scatter
 
 
-def _scatter_of_dense(X: NDArray[np.floating], mean: NDArray[np.float64]) -> Scatter:
+def _scatter_of_dense(X: NDArray[np.floating], mean: NDArray[np.float64], scale: float) -> Scatter:
     """Return what `_scatter_of_sparse` does; blocks of rows are centered, which keeps the digits of small variances."""
     n, n_columns = X.shape
     center, size = mean.astype(X.dtype), max(1, NUMBERS_AT_ONCE // n_columns)
@@ -156,6 +158,7 @@ def _scatter_of_dense(X: NDArray[np.floating], mean: NDArray[np.float64]) -> Sca
         right = None if v is None else v.astype(X.dtype)
         for first in range(0, n, size):
             block = X[first : first + size] - center
+            block *= scale
             total += block.T @ (block if right is None else block @ right)
         return total
 

@@ -58,6 +58,21 @@ def test_pca_start_of_any_shape_is_the_principal_components(shape, dtype, rng, m
 
 
 @pytest.mark.parametrize("storage", [np.asarray, csr_array])
+@pytest.mark.parametrize("n_columns", [3, 130, 1100])
+def test_pca_start_does_not_depend_on_the_unit_to_the_last_bit(n_columns, storage, rng):
+    X = rng.normal(size=(40, n_columns))
+    start = pca_start(storage(X), 2, state())
+    for power in (-400, -90, -30, -2, 3, 60, 400):
+        assert_array_equal(pca_start(storage(np.ldexp(X, power)), 2, state()), start)
+
+
+def test_pca_start_of_single_precision_takes_rows_whose_squares_overflow(rng, monkeypatch):
+    monkeypatch.setattr("sktsne.initialization.DOUBLED", 0)
+    X = rng.normal(size=(40, 30)).astype(np.float32)
+    assert_allclose(pca_start(1e25 * X, 2, state()), pca_start(X, 2, state()), atol=1e-5 * 1e-4)
+
+
+@pytest.mark.parametrize("storage", [np.asarray, csr_array])
 @pytest.mark.parametrize("scale", [1e-60, 1.0, 1e60])
 def test_missing_directions_are_filled(storage, scale, rng):
     line = scale * rng.normal(size=(30, 1)) * np.ones((1, 4))
