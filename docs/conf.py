@@ -26,6 +26,8 @@ nitpicky = True
 # Their documentation would have to be asked over the network.
 nitpick_ignore_regex = [(".*", r"sklearn\..*"), (".*", r"functools\..*")]
 default_role = "py:obj"
+# The links of the estimators' HTML representations find a parameter by its type, in which quotes must stay straight.
+smartquotes = False
 
 autosummary_generate = True
 autodoc_default_options = {"members": True, "inherited-members": True, "special-members": "__call__"}

@@ -22,6 +22,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._checkpoint import fingerprint, load, save
 from ._checks import are_single, as_input, dtypes_of, errors_that_name_columns, precision_of, without_rounding
+from ._documentation import LinksToDocumentation
 from ._memory import check_memory
 from ._native import warn_if_not_compiled
 from ._parameters import (
@@ -33,7 +34,7 @@ from ._parameters import (
     precomputed,
     takes_all_pairs,
 )
-from ._reports import CallbackSupportMixin, Reports, Tasks, stage_of, with_callbacks
+from ._reports import CallbackSupportMixin, Reports, Tasks, stages_of, with_callbacks
 from ._row_errors import numbering
 from .affinities import (
     Perplexity,
@@ -115,7 +116,9 @@ class Points:
         del self.objective  # frees the affinities in the old order before those in the new one take memory
 
 
-class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class BaseEmbedding(
+    LinksToDocumentation, CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
     """Base class of the embedding estimators.
 
     A subclass has the parameters of `TSNE`. Its class attributes state the cost that it minimizes (`_objective`), the
@@ -457,6 +460,7 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
             workers=workers,
             report=reports,
             report_every=self.callback_every,
+            tick=reports.tick,
         )
         # The map has few groups in place at first: it is arranged when early exaggeration has ended.
         settled = sum(phase.n_iter for phase in phases[:-1])
@@ -511,7 +515,7 @@ class BaseEmbedding(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Trans
     def _stage(self, name: str, n_subtasks: int = 0) -> Iterator[None]:
         begin = time.perf_counter()
         self._tasks.begin(name, n_subtasks)
-        with stage_of(self.callback, name, self):
+        with stages_of(self.callback, name, self):
             yield
         self._tasks.end()
         self.timings_[name] = time.perf_counter() - begin

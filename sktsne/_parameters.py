@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_array, check_random_state
 
 from ._checks import as_input, check_choice, check_dof, check_number, warn
+from ._reports import callbacks_by_name
 from .affinities import Affinities, Perplexity, Uniform
 from .kernels import KERNELS, fastest_kernel
 from .kernels.contract import KernelFactory, KernelWithOptions
@@ -107,13 +108,16 @@ def _check_optimization(estimator: Any) -> None:
 
 def _check_reports(estimator: Any) -> None:
     callback, warm_start, checkpoint = estimator.callback, estimator.warm_start, estimator.checkpoint
-    if callback is not None and not callable(callback):
-        raise TypeError(f"callback == {callback!r}, must be callable or None.")
-    if isinstance(callback, type):
-        raise TypeError(f"callback == {callback!r}, must be an instance, not the class.")
-    stage = getattr(callback, "stage", None)
-    if stage is not None and not callable(stage):
-        raise TypeError(f"callback == {callback!r} has the attribute stage == {stage!r}, must be a method or absent.")
+    for named, one in callbacks_by_name(callback).items():
+        if not callable(one):
+            others = ", a list of callables or None" if one is callback else ""
+            raise TypeError(f"{named}, must be callable{others}.")
+        if isinstance(one, type):
+            raise TypeError(f"{named}, must be an instance, not the class.")
+        for name in "stage", "tick":
+            method = getattr(one, name, None)
+            if method is not None and not callable(method):
+                raise TypeError(f"{named} has the attribute {name} == {method!r}, must be a method or absent.")
     if not isinstance(warm_start, (bool, np.bool_)):
         raise TypeError(f"warm_start == {warm_start!r}, must be True or False, not {type(warm_start).__name__}.")
     if checkpoint is not None and not isinstance(checkpoint, (str, PathLike)):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -26,20 +26,31 @@ except ImportError:  # scikit-learn before 1.9 has no callbacks
         return method
 
 
-__all__ = ["CallbackSupportMixin", "Reports", "Tasks", "stage_of", "with_callbacks"]
+__all__ = ["CallbackSupportMixin", "Callbacks", "Reports", "Tasks", "callbacks_by_name", "stages_of", "with_callbacks"]
+
+Callbacks = Callback | list[Callback] | tuple[Callback, ...] | None
 
 
-def stage_of(callback: Callback | None, name: str, estimator: Any) -> AbstractContextManager[Any]:
-    """Return the context manager of the user's callback in which a stage runs, or an empty one."""
-    stage = getattr(callback, "stage", None)
-    if stage is None:
-        return nullcontext()
-    context = stage(name, estimator)
-    if not isinstance(context, AbstractContextManager):
-        raise TypeError(
-            f"callback == {callback!r} has a method stage that returned {context!r}, must return a context manager."
-        )
-    return context
+def callbacks_by_name(callback: Callbacks) -> dict[str, Callback]:
+    """Return the callbacks that the parameter ``callback`` holds, each by what errors call it."""
+    if isinstance(callback, list | tuple):
+        return {f"callback[{place}] == {one!r}": one for place, one in enumerate(callback)}
+    return {} if callback is None else {f"callback == {callback!r}": callback}
+
+
+@contextmanager
+def stages_of(callback: Callbacks, name: str, estimator: Any) -> Iterator[None]:
+    """Run a stage in the context managers of the user's callbacks, that of the first callback outermost."""
+    with ExitStack() as stages:
+        for named, one in callbacks_by_name(callback).items():
+            stage = getattr(one, "stage", None)
+            if stage is None:
+                continue
+            context = stage(name, estimator)
+            if not isinstance(context, AbstractContextManager):
+                raise TypeError(f"{named} has a method stage that returned {context!r}, must return a context manager.")
+            stages.enter_context(context)
+        yield
 
 
 class Tasks:
@@ -86,10 +97,10 @@ class Reports:
         Prints a message: ``log(message, level=2)``.
     save : callable
         ``save()`` keeps the state for a later fit.
-    callback : Callback or None
+    callback : Callback, sequence of Callback or None
         The user's.
     callback_every : int
-        Number of iterations from one call of the callback to the next.
+        Number of iterations from one call of the callbacks to the next.
     n_early : int
         Number of iterations with early exaggeration.
     """
@@ -102,14 +113,16 @@ class Reports:
         tasks: Tasks,
         log: Callable[..., None],
         save: Callable[[], None],
-        callback: Callback | None,
+        callback: Callbacks,
         callback_every: int,
         n_early: int,
     ) -> None:
         self._n_early = n_early
         self._points, self._fitted = points, fitted
         self._tasks, self._log, self._save = tasks, log, save
-        self._callback, self._callback_every = callback, callback_every
+        self._callbacks, self._callback_every = callbacks_by_name(callback), callback_every
+        ticks = [getattr(one, "tick", None) for one in self._callbacks.values()]
+        self._ticks = [tick for tick in ticks if tick is not None]
         self._checked = self._reported = points.state.iteration
         self._time = time.perf_counter()
         tasks.begin("iterations")
@@ -133,10 +146,14 @@ class Reports:
             stop = self._tasks.end(lambda: self._fitted(iteration, cost, self._embedding()))
             self._tasks.begin("iterations")
             self._reported = iteration
-        if self._callback is not None:
-            returned = self._callback(iteration, cost, self._embedding())
-            stop |= check_stop(f"callback == {self._callback!r}", returned)
+        for named, callback in self._callbacks.items():
+            stop |= check_stop(named, callback(iteration, cost, self._embedding()))
         return stop
+
+    def tick(self, iteration: int) -> None:
+        """Tell the callbacks with a method ``tick`` how many iterations are done."""
+        for tick in self._ticks:
+            tick(iteration)
 
     def end(self, result: Result) -> dict[str, Any]:
         """Report the end, and return the attributes of the fit."""

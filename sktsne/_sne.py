@@ -8,9 +8,9 @@ from os import PathLike
 from typing import Any
 
 from ._base import BaseEmbedding
+from ._reports import Callbacks
 from .kernels.contract import KernelFactory
 from .objectives import ConditionalKL
-from .progress import Callback
 
 
 class SNE(BaseEmbedding):
@@ -150,12 +150,13 @@ class SNE(BaseEmbedding):
     max_step_norm : float or None, default=1.0
         The largest distance that a point moves in one iteration, before the map is centered. ``None`` sets no limit.
 
-    callback : callable, default=None
+    callback : callable or list of callable, default=None
         Called as ``callback(iteration, cost, embedding)`` every ``callback_every`` iterations, with the cost without
         exaggeration and a copy of the map, shape (n_samples, n_components). The fit ends when ``callback`` returns
-        True; an exception in ``callback`` leaves the estimator as it was before the fit. Two callbacks are
-        :class:`sktsne.progress.ProgressBar` and :class:`sktsne.plotting.FrameRecorder`. If ``callback`` has a method
-        ``stage``, each stage of the fit (see ``timings_``) runs in the context manager ``stage(name, estimator)``.
+        True; an exception in ``callback`` leaves the estimator as it was before the fit. The callables of a list are
+        called one after the other, and the fit ends when any of them returns True. Two callbacks are
+        :class:`sktsne.progress.ProgressBar` and :class:`sktsne.plotting.FrameRecorder`. A callback may also follow
+        the stages of the fit and every iteration, see :class:`sktsne.progress.Callback`.
 
     callback_every : int, default=50
         Number of iterations from one call of ``callback`` to the next. Also the length of each task "iterations" that
@@ -264,7 +265,7 @@ class SNE(BaseEmbedding):
         early_exaggeration_iter: int = 100,
         momentum: float = 0.9,
         max_step_norm: float | None = 1.0,
-        callback: Callback | None = None,
+        callback: Callbacks = None,
         callback_every: int = 50,
         warm_start: bool = False,
         checkpoint: str | PathLike[str] | None = None,

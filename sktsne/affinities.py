@@ -37,6 +37,7 @@ from ._checks import (
     precision_of,
     without_rounding,
 )
+from ._documentation import LinksToDocumentation
 from ._row_errors import RowError
 from .neighbors import NeighborGraph
 from .parallel import Workers
@@ -127,6 +128,9 @@ class Perplexity:
             check_number("perplexity", perplexity, Real, 1)
         self.perplexities = perplexities
 
+    def __repr__(self) -> str:
+        return f"Perplexity({np.asarray(self.perplexities).tolist()})"
+
     def __str__(self) -> str:
         return ", ".join(f"{perplexity:.4g}" for perplexity in self.perplexities)
 
@@ -143,7 +147,7 @@ class Perplexity:
         return total
 
 
-class Uniform(BaseEstimator):
+class Uniform(LinksToDocumentation, BaseEstimator):
     """Equal affinities for the k nearest neighbors of each row.
 
     Parameters
@@ -176,7 +180,7 @@ class Uniform(BaseEstimator):
         return probabilities
 
 
-class FixedBandwidth(BaseEstimator):
+class FixedBandwidth(LinksToDocumentation, BaseEstimator):
     """Gaussian affinities of the same bandwidth for all rows, p_{j|i} proportional to exp(-δ² / 2σ²).
 
     Parameters

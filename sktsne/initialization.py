@@ -5,16 +5,17 @@ A start is small, so that early exaggeration can rearrange it; see `START_SCALE`
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from inspect import signature
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
+from scipy.linalg import eigh
 from scipy.sparse import csr_array, issparse
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
-from sklearn.decomposition import PCA
 from sklearn.utils import check_random_state
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
@@ -29,8 +30,12 @@ START_SCALE = 1e-4
 # Up to this many numbers, rows of float32 get the start that the same rows in float64 have. A copy of many would take
 # more memory and time than the start itself.
 DOUBLED = 2**24
-# Up to this many rows of a matrix, all of its eigenvectors are computed.
+# Up to this many rows of a sparse matrix, all of its eigenvectors are computed.
 DENSE_SPECTRUM = 100
+# Up to this many columns of dense rows, the scatter matrix is computed; with more columns, only its products are.
+SCATTER_COLUMNS = 1000
+# Numbers in a block of dense rows that is centered at a time. Ctrl-C is heard between two blocks.
+NUMBERS_AT_ONCE = 2**20
 EIGENVALUE_TOLERANCE = 1e-4
 
 
@@ -91,16 +96,10 @@ def pca_start(X: Any, n_components: int, random_state: np.random.RandomState) ->
         X = X.astype(np.float64, copy=False)
     start = random_start(X.shape[0], n_components, random_state)
     available = min(n_components, *X.shape)
-    if issparse(X):
-        available = min(available, min(X.shape) - 1)  # ARPACK's limit
-    if available == 0 or not _varies(X):
+    if not _varies(X):
         return start
-    with one_blas_thread(), np.errstate(invalid="ignore"):
-        if issparse(X):
-            components = _components_of_sparse(X, available, random_state)
-        else:
-            pca = PCA(available, random_state=random_state).set_output(transform="default")
-            components = pca.fit_transform(X)
+    with one_blas_thread():
+        components = _principal_components(X, available, random_state)
     deviations = components.std(axis=0)
     if not deviations[0] > 0.0:  # the rows differ by less than rounding
         return start
@@ -109,22 +108,64 @@ def pca_start(X: Any, n_components: int, random_state: np.random.RandomState) ->
     return start
 
 
-def _components_of_sparse(X: Any, n_components: int, random_state: np.random.RandomState) -> NDArray[np.float64]:
-    """Return principal components. scikit-learn's differ from call to call: its ARPACK gets no seed."""
-    n, p = X.shape
-    mean = np.asarray(X.mean(axis=0)).ravel()
-    if p <= DENSE_SPECTRUM:
-        scatter = (X.T @ X).toarray() - n * np.outer(mean, mean)
-        axes = np.linalg.eigh(scatter)[1][:, ::-1][:, :n_components]
+def _principal_components(X: Any, n_components: int, random_state: np.random.RandomState) -> NDArray[np.float64]:
+    """Return the first principal components of rows, shape (n_samples, n_components).
+
+    The axes are eigenvectors of the scatter matrix Σ (x - mean)(x - mean)ᵀ. The largest entry of each axis is positive,
+    as in scikit-learn. No PCA of scikit-learn is fitted here, because tools that record the fits of scikit-learn's
+    estimators would record its fit.
+    """
+    n_columns = X.shape[1]
+    mean = np.asarray(X.mean(axis=0, dtype=np.float64)).ravel()
+    # A power of two, because LAPACK and ARPACK compare with absolute thresholds: the axes must not depend on the unit.
+    scale = float(np.ldexp(1.0, -int(np.frexp(max(X.max(), -X.min()))[1])))
+    scatter = (_scatter_of_sparse if issparse(X) else _scatter_of_dense)(X, mean, scale)
+    if n_columns <= max(n_components, DENSE_SPECTRUM if issparse(X) else SCATTER_COLUMNS):
+        first = n_columns - n_components
+        axes = eigh(scatter(None), subset_by_index=[first, n_columns - 1], check_finite=False)[1][:, ::-1]
     else:
-        scatter = LinearOperator((p, p), lambda v: X.T @ (X @ v) - n * mean * (mean @ v.ravel()), dtype=np.float64)
+        operator = LinearOperator((n_columns, n_columns), scatter, dtype=np.float64)
+        # The products of float32 are not exact enough for the default tolerance, which is the rounding of float64.
+        tolerance = 0.0 if issparse(X) else EIGENVALUE_TOLERANCE
         try:
-            axes = _largest_eigenvectors(scatter, n_components, random_state)
+            axes = _largest_eigenvectors(operator, n_components, random_state, tolerance)
         except ArpackError:  # a product vanishes if all columns but one are tiny
-            return np.zeros((n, n_components))
+            return np.zeros((X.shape[0], n_components))
     axes *= np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(n_components)])
-    components: NDArray[np.float64] = X @ axes - mean @ axes
+    components: NDArray[np.float64] = X @ axes.astype(X.dtype, copy=False) - mean @ axes
     return components
+
+
+Scatter = Callable[[NDArray[np.float64] | None], NDArray[np.float64]]
+
+
+def _scatter_of_sparse(X: Any, mean: NDArray[np.float64], scale: float) -> Scatter:
+    """Return a function that multiplies the scatter matrix of ``scale * X`` by a vector, or returns it for None."""
+    n = X.shape[0]
+
+    def scatter(v: NDArray[np.float64] | None) -> NDArray[np.float64]:
+        if v is None:
+            return np.asarray(((X.T @ X).toarray() - n * np.outer(mean, mean)) * scale**2)
+        return np.asarray((X.T @ (X @ v) - n * mean * (mean @ v.ravel())) * scale**2)
+
+    return scatter
+
+
+def _scatter_of_dense(X: NDArray[np.floating], mean: NDArray[np.float64], scale: float) -> Scatter:
+    """Return what `_scatter_of_sparse` does; blocks of rows are centered, which keeps the digits of small variances."""
+    n, n_columns = X.shape
+    center, size = mean.astype(X.dtype), max(1, NUMBERS_AT_ONCE // n_columns)
+
+    def scatter(v: NDArray[np.float64] | None) -> NDArray[np.float64]:
+        total = np.zeros((n_columns, n_columns) if v is None else v.shape)
+        right = None if v is None else v.astype(X.dtype)
+        for first in range(0, n, size):
+            block = X[first : first + size] - center
+            block *= scale
+            total += block.T @ (block if right is None else block @ right)
+        return total
+
+    return scatter
 
 
 def _largest_eigenvectors(A: Any, k: int, random_state: np.random.RandomState, tol: float = 0.0) -> NDArray[np.float64]:

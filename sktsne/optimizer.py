@@ -302,6 +302,7 @@ def minimize(
     workers: Workers | None = None,
     report: Callable[[Progress], bool | None] | None = None,
     report_every: int = CHECK_EVERY,
+    tick: Callable[[int], None] | None = None,
     until: int | None = None,
 ) -> Result:
     """Minimize an objective by gradient descent from ``start``, phase by phase.
@@ -336,6 +337,9 @@ def minimize(
         optimization ends if the function returns True. The function may evaluate the objective.
     report_every : int, default=50
         The number of iterations between additional calls of ``report``.
+    tick : callable, default=None
+        A function that is called after every iteration with the number of iterations done. The cost is not computed for
+        this call, unlike for ``report``.
     until : int, default=None
         The number of the iteration before which the optimization stops, if the phases have more iterations. A later
         call continues from the state.
@@ -370,6 +374,8 @@ def minimize(
         raise TypeError(f"objective == {objective!r}, must be callable and have a gradient_scale, as an Objective has.")
     if report is not None and not callable(report):
         raise TypeError(f"report == {report!r}, must be callable or None.")
+    if tick is not None and not callable(tick):
+        raise TypeError(f"tick == {tick!r}, must be callable or None.")
     _check_phases(phases)
     for name, value in ("tol", tol), ("min_grad_norm", min_grad_norm), ("gradient_scale", objective.gradient_scale):
         check_number(name, value, Real, 0)
@@ -423,6 +429,8 @@ def minimize(
         if not np.isfinite(shift).all():
             raise _divergence(state.iteration, phase)
         state.iteration += 1
+        if tick is not None:
+            tick(state.iteration)
     with np.errstate(all="ignore"):
         centered = Y - Y.mean(axis=0)
         if not np.abs(centered).max() <= LARGEST:

@@ -5,6 +5,8 @@ The bar needs tqdm, an optional extra that is imported when a fit begins: ``pip 
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -14,10 +16,14 @@ from numpy.typing import NDArray
 
 
 class Callback(Protocol):
-    """The type of the parameter ``callback``: a function, or an object that is called like a function.
+    """The type of the parameter ``callback``: a function, an object that is called like a function, or a list of these.
 
-    A callback may have a method ``stage(name, estimator)`` that returns a context manager. Each stage of the fit, named
-    as in ``timings_``, runs in that context.
+    A callback may have two methods:
+
+    - ``stage(name, estimator)`` returns a context manager, in which a stage of the fit runs. The stages are named as in
+      ``timings_``. With several callbacks, the context of the first callback is the outermost.
+    - ``tick(iteration)`` is called after every iteration with the number of iterations done. The cost is not computed
+      for this call, and what ``tick`` returns has no effect.
 
     Examples
     --------
@@ -56,8 +62,10 @@ class ProgressBar:
     """Show how far a fit is, in a terminal or a notebook: a ``callback`` for the estimators.
 
     The bar shows the stage and, during the optimization, how many of ``max_iter`` iterations are done, the time so far
-    and the time left if ``max_iter`` is reached, the cost, and whether early exaggeration lasts. It moves every
-    ``callback_every`` iterations. No bar appears where standard error is a file or a pipe; ``verbose=2`` prints lines.
+    and the time left if ``max_iter`` is reached, the cost, and whether early exaggeration lasts. The bar moves after
+    every iteration, at most ten times a second; the cost is that of the last of every ``callback_every`` iterations. A
+    notebook without ipywidgets shows the bar as text. No bar appears where standard error is a file or a pipe;
+    ``verbose=2`` prints lines there.
 
     See Also
     --------
@@ -74,6 +82,9 @@ class ProgressBar:
 
     def __init__(self) -> None:
         self._bar: Any = None
+
+    def __repr__(self) -> str:
+        return "ProgressBar()"
 
     @contextmanager
     def stage(self, name: str, estimator: Any) -> Iterator[None]:
@@ -97,9 +108,15 @@ class ProgressBar:
             If tqdm is not installed.
         """
         try:
-            from tqdm.auto import tqdm
+            from tqdm import TqdmWarning
+
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", TqdmWarning)  # that ipywidgets is missing: the bar is text then
+                from tqdm.auto import tqdm
         except ImportError as error:
             raise ImportError('ProgressBar needs tqdm, which pip install "sktsne[progress]" gets.') from error
+        # Standard error of a notebook shows a bar although it is no terminal.
+        in_notebook = type(sys.stderr).__module__.startswith("ipykernel")
         last = name == "optimization"
         with tqdm(
             desc=estimator._label,
@@ -109,19 +126,21 @@ class ProgressBar:
             else "{desc}: " + name,
             leave=last,
             dynamic_ncols=True,
-            disable=None,  # no bar unless standard error is a terminal
+            miniters=1,  # each iteration may move the bar
+            disable=False if in_notebook else None,  # None is no bar unless standard error is a terminal
         ) as self._bar:
             try:
-                self._early = estimator.early_exaggeration_iter
+                self._early, self._cost = estimator.early_exaggeration_iter, ""
                 yield
                 if last:  # a fit that has converged is complete, too
+                    self._cost = f", cost {estimator.kl_divergence_:.4f}"
                     done = estimator.n_iter_ + 1
-                    self._move(estimator.max_iter, done, done, estimator.kl_divergence_)
+                    self._move(estimator.max_iter, done, done)
             finally:
                 self._bar = None
 
     def __call__(self, iteration: int, cost: float, embedding: Any = None) -> None:
-        """Move the bar.
+        """Show the cost.
 
         Parameters
         ----------
@@ -132,10 +151,21 @@ class ProgressBar:
         embedding : ndarray of shape (n_samples, n_components), default=None
             Not used.
         """
-        self._move(iteration, iteration, self._bar.total, cost)
+        self._cost = f", cost {cost:.4f}"
+        self.tick(iteration)
 
-    def _move(self, place: int, iteration: int, n_iter: int, cost: float) -> None:
+    def tick(self, iteration: int) -> None:
+        """Move the bar.
+
+        Parameters
+        ----------
+        iteration : int
+            Iterations done.
+        """
+        self._move(iteration, iteration, self._bar.total)
+
+    def _move(self, place: int, iteration: int, n_iter: int) -> None:
         # The bar's text has the iterations, because a notebook's bar cannot change the number that it counts to.
         phase = ", early exaggeration" if iteration < self._early else ""
-        self._bar.set_postfix_str(f"{iteration}/{n_iter}, cost {cost:.4f}{phase}", refresh=False)
+        self._bar.set_postfix_str(f"{iteration}/{n_iter}{self._cost}{phase}", refresh=False)
         self._bar.update(place - self._bar.n)

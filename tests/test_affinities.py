@@ -6,6 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import coo_array, coo_matrix, csc_array, csr_array, csr_matrix, lil_array
 from sklearn.manifold import TSNE as SklearnTSNE  # noqa: N811
 
+from sktsne import TSNE
 from sktsne.affinities import (
     FixedBandwidth,
     Perplexity,
@@ -346,3 +347,8 @@ class TestGivenAffinities:
             ValueError, match="affinities='precomputed' X must hold affinities, and row 5 has no affinity"
         ):
             given_affinities(storage(A))
+
+
+@pytest.mark.parametrize("perplexities", [[5.0, 50.0], np.array([5.0, 50.0])])
+def test_the_representation_of_perplexities_is_short(perplexities):
+    assert repr(TSNE(affinities=Perplexity(perplexities))) == "TSNE(affinities=Perplexity([5.0, 50.0]))"

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.linalg import eigh
 from scipy.sparse import block_diag, csr_array
 from scipy.spatial.distance import pdist
+from threadpoolctl import threadpool_limits
 
 from sktsne.initialization import (
     pca_start,
@@ -34,6 +36,40 @@ def test_pca_start_is_the_scaled_principal_components(storage, rng):
     expected = 1e-4 * (U * s)[:, :2] / (U * s)[:, 0].std()
     assert_allclose(np.abs(start), np.abs(expected), rtol=1e-6)
     assert start[:, 0].std() == pytest.approx(1e-4)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(3000, 40), (30, 1100), (1300, 1100)])
+def test_pca_start_of_any_shape_is_the_principal_components(shape, dtype, rng, monkeypatch):
+    """Rows by blocks, of the scatter matrix and of its products."""
+    monkeypatch.setattr("sktsne.initialization.DOUBLED", 0)
+    monkeypatch.setattr("sktsne.initialization.NUMBERS_AT_ONCE", 2**16)
+    X = rng.normal(size=(shape[0], 3)) @ (rng.normal(size=(3, shape[1])) * [[3.0], [2.0], [1.0]])
+    X = (X + 0.5 * rng.normal(size=shape) + 100.0).astype(dtype)
+    start = pca_start(X, 2, state())
+    centered = X - X.mean(axis=0, dtype=np.float64)
+    n_columns = shape[1]
+    with threadpool_limits(1):  # several threads of BLAS wait for one another on a busy machine
+        axes = eigh(centered.T @ centered, subset_by_index=[n_columns - 2, n_columns - 1])[1][:, ::-1]
+    axes *= np.sign(axes[np.abs(axes).argmax(axis=0), [0, 1]])  # scikit-learn's signs
+    expected = centered @ axes
+    assert_allclose(start, 1e-4 * expected / expected[:, 0].std(), atol=2e-4 * 1e-4)
+    assert_array_equal(pca_start(X, 2, state()), start)
+
+
+@pytest.mark.parametrize("storage", [np.asarray, csr_array])
+@pytest.mark.parametrize("n_columns", [3, 130, 1100])
+def test_pca_start_does_not_depend_on_the_unit_to_the_last_bit(n_columns, storage, rng):
+    X = rng.normal(size=(40, n_columns))
+    start = pca_start(storage(X), 2, state())
+    for power in (-400, -90, -30, -2, 3, 60, 400):
+        assert_array_equal(pca_start(storage(np.ldexp(X, power)), 2, state()), start)
+
+
+def test_pca_start_of_single_precision_takes_rows_whose_squares_overflow(rng, monkeypatch):
+    monkeypatch.setattr("sktsne.initialization.DOUBLED", 0)
+    X = rng.normal(size=(40, 30)).astype(np.float32)
+    assert_allclose(pca_start(1e25 * X, 2, state()), pca_start(X, 2, state()), atol=1e-5 * 1e-4)
 
 
 @pytest.mark.parametrize("storage", [np.asarray, csr_array])
@@ -213,7 +249,7 @@ class TestSeparate:
         assert 5e-5 < start.std() < 2e-4
 
 
-@pytest.mark.parametrize("n_columns", [6, 150])
+@pytest.mark.parametrize("n_columns", [6, 150, 1200])
 @pytest.mark.parametrize(("different", "varying"), [(2, 150), (4, 1), (36, 1), (36, 150)])
 def test_principal_components_of_sparse_rows_repeat_and_are_those_of_dense_ones(n_columns, different, varying, rng):
     # Where the rows vary in fewer directions than components are wanted, ARPACK goes on at random.

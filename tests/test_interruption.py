@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import tracemalloc
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -117,6 +118,49 @@ def test_a_callback_ends_a_fit(X):
     model = TSNE(callback=lambda iteration, *_: iteration >= 60, callback_every=30, **LONG).fit(X)
     assert model.n_iter_ == 59
     assert_array_equal(model.embedding_, TSNE(max_iter=60, **LONG).fit(X).embedding_)
+
+
+class Watch:
+    """Notes what happens in a list that several callbacks share, and returns always the same."""
+
+    def __init__(self, name, events, returned=None):
+        self.name, self.events, self.returned = name, events, returned
+
+    @contextmanager
+    def stage(self, name, estimator):
+        self.events.append(f"{self.name} begins {name}")
+        yield
+        self.events.append(f"{self.name} ends {name}")
+
+    def __call__(self, iteration, cost, embedding):
+        assert np.isfinite(embedding).all()
+        embedding[...] = np.nan  # each callback has a copy
+        self.events.append(f"{self.name} sees {iteration}")
+        return self.returned
+
+
+@pytest.mark.parametrize("container", [list, tuple])
+def test_several_callbacks_are_called_in_their_order_and_their_stages_nest(container, X):
+    events, costs = [], []
+    callbacks = container([Watch("a", events), lambda i, cost, Y: costs.append(cost), Watch("b", events)])
+    model = TSNE(init=X[:, :2], max_iter=50, callback=callbacks, callback_every=20, **LONG).fit(X)
+    assert events == [
+        *("a begins neighbors", "b begins neighbors", "b ends neighbors", "a ends neighbors"),
+        *("a begins affinities", "b begins affinities", "b ends affinities", "a ends affinities"),
+        *("a begins optimization", "b begins optimization", "a sees 20", "b sees 20", "a sees 40", "b sees 40"),
+        *("b ends optimization", "a ends optimization"),
+    ]
+    assert len(costs) == 2
+    assert_array_equal(model.embedding_, TSNE(init=X[:, :2], max_iter=50, **LONG).fit(X).embedding_)
+    assert_array_equal(TSNE(max_iter=5, callback=[], **LONG).fit(X).n_iter_, 4)
+
+
+@pytest.mark.parametrize("returned", [(True, None), (False, True), (True, True)])
+def test_any_of_several_callbacks_ends_a_fit(returned, X):
+    events = []
+    callbacks = [Watch(name, events, stop) for name, stop in zip("ab", returned, strict=True)]
+    assert TSNE(callback=callbacks, callback_every=30, **LONG).fit(X).n_iter_ == 29
+    assert events[-4:] == ["a sees 30", "b sees 30", "b ends optimization", "a ends optimization"]
 
 
 class StopFit(Exception):  # noqa: N818
@@ -240,9 +284,10 @@ import json, signal, sys, threading, time, traceback
 from pkgutil import resolve_name
 import numpy as np
 from scipy.sparse import diags
+from sklearn.preprocessing import FunctionTransformer
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has it ignored in what it runs in the background
-from sktsne import SNE, TSNE, _base
-from sktsne.affinities import Perplexity
+from sktsne import SNE, TSNE
+from sktsne.affinities import Perplexity, Uniform
 rng = np.random.default_rng(0)
 def normal(n, n_columns):
     return rng.normal(size=(n, n_columns))
@@ -309,6 +354,12 @@ STAGES = {
     "affinities": (
         "sktsne._base.conditional_affinities",
         FIT.format("TSNE", "affinities=Perplexity([300.0] * 9)", 4000, 3),
+    ),
+    "principal components": (
+        "sktsne.initialization._principal_components",
+        "n = 100_000; ring = diags([1.0, 1.0], [1, n - 1], shape=(n, n), format='csr')\n"
+        "search = FunctionTransformer(lambda X: ring + ring.T)\n"
+        "interrupt(TSNE(affinities=Uniform(2), neighbors=search).fit, rng.random((n, 990), dtype=np.float32))",
     ),
     "spectral": (
         "sktsne._base.spectral_start",

@@ -110,6 +110,15 @@ def test_costs_are_computed_when_they_are_looked_at(quadratic, rng):
     assert quadratic.n_costs == 3
 
 
+def test_a_tick_comes_after_each_iteration_and_needs_no_cost(quadratic, rng):
+    ticks = []
+    minimize(
+        quadratic, rng.normal(size=(20, 2)), [Phase(40, 1.0, 0.0, 1e-4), Phase(30, 1.0, 0.0, 1e-4)], tick=ticks.append
+    )
+    assert ticks == list(range(1, 71))
+    assert quadratic.n_costs == 2  # at the check, and of the result
+
+
 def test_ends_when_there_is_no_progress(rng):
     class Flat(Quadratic):
         def __call__(self, Y, exaggeration=1.0, with_cost=False):
@@ -156,6 +165,8 @@ def test_an_objective_that_is_none_is_named(objective):
 
 def test_a_report_that_cannot_be_called_or_returns_no_bool_is_named(quadratic):
     start, phases = np.ones((20, 2)), [Phase(60, 1.0, 0.0, 1e-3)]
+    with pytest.raises(TypeError, match=r"^tick == 3, must be callable or None"):
+        minimize(quadratic, np.ones((3, 2)), [Phase(3, 1.0, 0.5, 0.1)], tick=3)
     with pytest.raises(TypeError, match=r"^report == 3, must be callable or None"):
         minimize(quadratic, start, phases, report=3)
     with pytest.raises(TypeError, match=r"^report == .*lambda.* of type ndarray, must return True, False or None"):

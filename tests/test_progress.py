@@ -3,6 +3,8 @@
 import io
 import re
 import sys
+import time
+import types
 from contextlib import redirect_stderr
 
 import numpy as np
@@ -13,6 +15,7 @@ from sklearn.model_selection import GridSearchCV
 
 from sktsne import SNE, TSNE
 from sktsne.metrics.scorers import trustworthiness_scorer
+from sktsne.plotting import FrameRecorder
 from sktsne.progress import ProgressBar
 
 pytest.importorskip("tqdm")
@@ -60,6 +63,45 @@ def test_a_bar_of_a_fit_that_converges_is_complete(terminal):
     assert f"100%|{'█'}" in terminal.lines()[0]
     done = model.n_iter_ + 1
     assert f", {done}/{done}, " in terminal.lines()[0]
+
+
+def test_a_bar_moves_between_two_calls_with_a_cost(terminal):
+    class Slow(ProgressBar):
+        def tick(self, iteration):
+            if iteration == 30:
+                time.sleep(0.2)  # a bar is drawn at most every tenth of a second
+            super().tick(iteration)
+
+    with redirect_stderr(terminal):
+        TSNE(callback=Slow(), **{**FAST, "callback_every": 1000}).fit(X)
+    assert " 25%|" in terminal.getvalue()
+    assert ", 30/120, early exaggeration" in terminal.getvalue()
+
+
+def test_a_bar_is_one_of_several_callbacks(terminal):
+    iterations = []
+    with redirect_stderr(terminal):
+        TSNE(callback=[lambda i, *_: iterations.append(i), ProgressBar()], **{**FAST, "callback_every": 60}).fit(X)
+    assert iterations == [60]
+    assert "100%|" in terminal.lines()[0]
+
+
+def test_a_notebook_without_ipywidgets_has_a_bar_of_text(monkeypatch):
+    stream = type("OutStream", (Terminal,), {"__module__": "ipykernel.iostream", "isatty": lambda self: False})()
+    shell = types.SimpleNamespace(config={"IPKernelApp": {}})
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)
+    for module in ("tqdm.auto", "tqdm.autonotebook", "tqdm.notebook"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    with redirect_stderr(stream):
+        TSNE(callback=ProgressBar(), **FAST).fit(X)  # a warning would be an error
+    assert re.search(r"t-SNE: 100%\|█+\|.*, 120/120, cost", stream.getvalue())
+    for module in ("tqdm.auto", "tqdm.autonotebook", "tqdm.notebook"):
+        sys.modules.pop(module, None)  # the next test imports them anew
+
+
+def test_the_representation_is_short():
+    assert repr(TSNE(callback=[ProgressBar(), FrameRecorder()])) == "TSNE(callback=[ProgressBar(), FrameRecorder()])"
 
 
 def test_early_exaggeration_is_told(terminal):

@@ -1,18 +1,27 @@
 """The estimators inside scikit-learn: conformance, pipelines, grid searches."""
 
+import re
+
 import numpy as np
 import pytest
+import sklearn
 from numpy.testing import assert_array_equal
+from scipy.sparse import csr_array
 from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsTransformer
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import estimator_checks
+from sklearn.utils import all_estimators, estimator_checks, estimator_html_repr
 from sklearn.utils.estimator_checks import check_estimator
+from sklearn.utils.fixes import parse_version
+from test_docs import PAGES, documented
 
 from sktsne import SNE, TSNE
+from sktsne._parameters import INITS
+from sktsne.affinities import FixedBandwidth, Uniform
+from sktsne.neighbors import SEARCHES
 
 ESTIMATORS = [TSNE, SNE]
 
@@ -122,3 +131,72 @@ def test_processes_and_one_process_agree(digits):
         return search.fit(digits[0][:200]).cv_results_["mean_test_score"]
 
     assert_array_equal(scores(1), scores(2))
+
+
+@pytest.fixture
+def fits_within(monkeypatch):
+    """Return a list that names each estimator of scikit-learn that is fitted, recorded as MLflow's autologging does."""
+    fitted = []
+
+    def recorded(function):
+        def record(self, *args, **kwargs):
+            fitted.append(type(self).__name__)
+            return function(self, *args, **kwargs)
+
+        return record
+
+    for _, estimator in all_estimators():
+        for method in ("fit", "fit_transform", "fit_predict"):
+            if hasattr(estimator, method):
+                monkeypatch.setattr(estimator, method, recorded(getattr(estimator, method)))
+    PCA(1).fit(np.eye(3))
+    assert "PCA" in fitted
+    fitted.clear()
+    return fitted
+
+
+@pytest.mark.parametrize(
+    ("n_columns", "storage", "params"),
+    [
+        (3, np.asarray, {}),
+        (30, np.asarray, {}),
+        (1100, np.asarray, {}),
+        (30, csr_array, {}),
+        (130, csr_array, {}),
+        *((30, np.asarray, {"init": init}) for init in INITS),
+        *((n_columns, np.asarray, {"metric": "manhattan"}) for n_columns in (3, 30)),
+        *((30, np.asarray, {"neighbors": neighbors, "metric": "cosine"}) for neighbors in SEARCHES),
+        (2, np.asarray, {"metric": "haversine"}),
+        (30, np.asarray, {"metric": "correlation"}),
+        (30, np.asarray, {"metric": "mahalanobis"}),
+        (30, np.asarray, {"method": "exact"}),
+        (30, np.asarray, {"affinities": Uniform(10)}),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_a_fit_fits_no_estimator_of_scikit_learn(estimator, n_columns, storage, params, rng, fits_within):
+    X = np.abs(rng.normal(size=(1100, n_columns)))
+    model = estimator(perplexity=5.0, max_iter=2, **params).fit(storage(X[:1050]))
+    model.transform(storage(X[1050:]))
+    model.fit_transform(storage(X))
+    assert fits_within == []
+
+
+DOCUMENTED = [TSNE, SNE, Uniform, FixedBandwidth]
+
+
+@pytest.mark.parametrize("estimator", DOCUMENTED)
+def test_the_representation_links_to_the_page_of_the_class(estimator):
+    page = next(page for page in PAGES if documented(page) is estimator)
+    link = f"https://sktsne.readthedocs.io/en/stable/generated/{page}.html"
+    assert estimator()._get_doc_link() == link
+    assert f'href="{link}"' in estimator_html_repr(estimator())
+
+
+@pytest.mark.skipif(parse_version(sklearn.__version__) < parse_version("1.9"), reason="shows no descriptions")
+@pytest.mark.parametrize("estimator", DOCUMENTED)
+def test_the_representation_describes_each_parameter(estimator):
+    html = estimator_html_repr(estimator())
+    for name in estimator().get_params(deep=False):
+        assert re.search(rf'--doc-link-{name};">\s*{name}: .+?<br><br>\S.+?</span>', html, flags=re.DOTALL), name

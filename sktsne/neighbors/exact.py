@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
-from sklearn.neighbors import NearestNeighbors
+from sklearn.neighbors import BallTree, KDTree
 
 from .._caching import Caching
 from .._checks import check_number, check_type
@@ -48,6 +48,7 @@ EXTRA_CANDIDATES = 8  # the number of candidates of a new row beyond the number 
 # Up to this many columns a tree is faster than matrix products. For 20,000 rows, the tree takes a fourth of the time of
 # products with 3 columns, at most their time with 6 columns, and two to four times their time with 10 columns.
 TREE_FEATURES = 6
+LEAF_SIZE = 30  # the largest number of rows in a leaf of a tree
 # The largest numbers of rows and of neighbors in one call of a tree. Ctrl-C takes effect between two calls.
 TREE_ROWS_AT_ONCE, TREE_NEIGHBORS_AT_ONCE = 512, 2**19
 # If n² · n_columns is at most this number, the matrix of all distances takes little time, and its distances equal those
@@ -198,16 +199,12 @@ class ExactSearch(RowSearch):
         return few and traits_of(self._metric).tree and self._params.get("p", 2) >= 1
 
     @cached_property
-    def _tree(self) -> NearestNeighbors:
-        params = dict(self._params)
-        search = NearestNeighbors(
-            algorithm="kd_tree" if self._metric == "euclidean" else "ball_tree",
-            metric=self._metric,
-            p=params.pop("p", 2),  # a separate argument of scikit-learn's
-            metric_params=params or None,
-            n_jobs=1,
-        )
-        return search.fit(np.asarray(self._X, dtype=np.float64))
+    def _tree(self) -> KDTree | BallTree:
+        # Not a NearestNeighbors: tools that record the fits of scikit-learn's estimators would record its fit.
+        X = np.asarray(self._X, dtype=np.float64)
+        if self._metric == "euclidean":
+            return KDTree(X, LEAF_SIZE)
+        return BallTree(X, LEAF_SIZE, metric=self._metric, **self._params)
 
     def _kneighbors(
         self, rows: Any, n_neighbors: int, workers: Workers
@@ -222,7 +219,7 @@ class ExactSearch(RowSearch):
 
         def block(start: int, stop: int) -> None:
             some = np.asarray(rows[start:stop], dtype=np.float64)
-            distances[start:stop], indices[start:stop] = tree.kneighbors(some, n_neighbors)
+            distances[start:stop], indices[start:stop] = tree.query(some, n_neighbors)
 
         workers.run_blocks(
             skip_sklearn_checks(block), n, max(1, min(TREE_ROWS_AT_ONCE, TREE_NEIGHBORS_AT_ONCE // n_neighbors))

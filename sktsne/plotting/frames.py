@@ -46,6 +46,9 @@ class FrameRecorder:
     def __init__(self) -> None:
         self._clear()
 
+    def __repr__(self) -> str:
+        return "FrameRecorder()"
+
     def _clear(self) -> None:
         self.iterations: list[int] = []
         self.costs: list[float] = []
