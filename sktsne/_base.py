@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -49,7 +49,7 @@ from .initialization import pca_start, random_start, separate, space_filling_ord
 from .kernels.contract import KernelFactory, make_kernel
 from .known_rows import KnownRows
 from .objectives import ConditionalKL, JointKL
-from .optimizer import Objective, Phase, State, minimize
+from .optimizer import Phase, State, minimize
 from .parallel import Workers, effective_n_threads
 from .placement import FrozenMap, exaggeration_in_balance
 from .similarities import similarity_of
@@ -58,6 +58,8 @@ from .similarities import similarity_of
 # distance to its farthest neighbor, because an earlier step of a pipeline may round the same row differently in a fit
 # and after it, as `PCA.fit_transform` and `PCA.transform` do.
 ROUNDINGS = 1000
+# From this many points on they do not fit into the cache of a core, and the order of the start is worth renewing.
+POINTS_TO_ARRANGE = 2**17
 
 
 @dataclass
@@ -77,6 +79,41 @@ class InputKind:
     distances: bool
     all_pairs: bool
     sparse: bool
+
+
+class Points:
+    """The points of an optimization, in an order in which neighbors are near to each other in memory.
+
+    The attraction gathers the neighbors of every point at each iteration. From some 100,000 points on, they do not fit
+    into a processor's cache, and gathering points that are far from each other in memory takes most of the time.
+
+    Parameters
+    ----------
+    state : State
+        The state of the optimization, whose arrays have a row for each point.
+    order : ndarray of shape (n,)
+        The rows of the data that the points stand for.
+    objective_of : callable
+        ``objective_of(order)`` returns the objective of points in an order.
+    """
+
+    def __init__(
+        self, state: State, order: NDArray[np.intp], objective_of: Callable[[NDArray[np.intp]], JointKL | ConditionalKL]
+    ) -> None:
+        self.state, self.order, self._objective_of = state, order, objective_of
+
+    @cached_property
+    def objective(self) -> JointKL | ConditionalKL:
+        """The objective of the points in their order."""
+        return self._objective_of(self.order)
+
+    def arrange(self) -> None:
+        """Order the points along a curve through the map as it is now."""
+        order = space_filling_order(self.state.Y)
+        for name in "Y", "velocity", "gain":
+            setattr(self.state, name, getattr(self.state, name)[order])
+        self.order = self.order[order]
+        del self.objective  # frees the affinities in the old order before those in the new one take memory
 
 
 class BaseEmbedding(
@@ -391,27 +428,31 @@ class BaseEmbedding(
         kernel = make_kernel(factory, similarity, workers)
         phases = self._phases()
         self.learning_rate_ = phases[-1].learning_rate
-        affinities, order = self.affinities_, np.arange(n_samples)
-        if issparse(affinities):
-            order = space_filling_order(start) if resumed is None else resumed[1]
-            affinities = reorder(affinities, order, kernel.dtype)
-        state = State.at(start[order]) if resumed is None else resumed[0]
-        objective = self._objective(affinities, similarity, kernel, workers)
+        sparse = issparse(self.affinities_)
+
+        def objective_of(order: NDArray[np.intp]) -> JointKL | ConditionalKL:
+            affinities = reorder(self.affinities_, order, kernel.dtype) if sparse else self.affinities_
+            return self._objective(affinities, similarity, kernel, workers)
+
+        if resumed is not None:
+            state, order = resumed
+        else:
+            order = space_filling_order(start) if sparse else np.arange(n_samples)
+            state = State.at(start[order])
+        points = Points(state, order, objective_of)
         reports = Reports(
-            order,
-            state,
-            partial(self._fitted, dtype, factory, phases, objective, order),
+            points,
+            partial(self._fitted, dtype, factory, phases, points),
             tasks=self._tasks,
             log=self._log,
-            save=partial(self._save, state, order),
+            save=partial(self._save, points),
             callback=self.callback,
             callback_every=self.callback_every,
             n_early=self.early_exaggeration_iter,
         )
-        result = minimize(
-            objective,
-            state,
-            phases,
+        run = partial(
+            minimize,
+            phases=phases,
             n_iter_without_progress=self.n_iter_without_progress,
             tol=self.tol,
             min_grad_norm=self.min_grad_norm,
@@ -421,11 +462,19 @@ class BaseEmbedding(
             report_every=self.callback_every,
             tick=reports.tick,
         )
+        # The map has few groups in place at first: it is arranged when early exaggeration has ended.
+        settled = sum(phase.n_iter for phase in phases[:-1])
+        result = None
+        if sparse and n_samples >= POINTS_TO_ARRANGE and state.iteration <= settled < self.max_iter:
+            result = run(points.objective, state, until=settled)
+            points.arrange()
+        if result is None or result.reason == "max_iter":
+            result = run(points.objective, state)
         self.__dict__.update(reports.end(result))
         if self.checkpoint is not None:
             Path(self.checkpoint).unlink(missing_ok=True)
         if self.warm_start:
-            self._resumable = state, order, self._known_rows.hashes
+            self._resumable = state, points.order, self._known_rows.hashes
         if result.reason == "n_iter_without_progress":
             self._log(
                 f"Iteration {result.n_iter}: did not make any progress during the last {self.n_iter_without_progress} "
@@ -435,20 +484,19 @@ class BaseEmbedding(
             self._log(f"Iteration {result.n_iter}: gradient norm {result.gradient_norm:f}. Finished.")
         self._log(f"KL divergence after {result.n_iter} iterations: {result.cost:f} (stopped by {result.reason})")
 
-    def _save(self, state: State, order: NDArray[np.intp]) -> None:
+    def _save(self, points: Points) -> None:
         """Save the state of the optimization, so that a later fit can continue from it."""
         if self.warm_start:
-            self._resumable = state.copy(), order, self._known_rows.hashes
+            self._resumable = points.state.copy(), points.order, self._known_rows.hashes
         if self.checkpoint is not None:
-            save(Path(self.checkpoint), state, order, fingerprint(self, self._known_rows.hashes))
+            save(Path(self.checkpoint), points.state, points.order, fingerprint(self, self._known_rows.hashes))
 
     def _fitted(
         self,
         dtype: Any,
         factory: KernelFactory,
         phases: list[Phase],
-        objective: Objective,
-        order: NDArray[np.intp],
+        points: Points,
         n_iter: int,
         cost: float,
         Y: NDArray[np.float64],
@@ -457,7 +505,7 @@ class BaseEmbedding(
         # In a map whose fit ended with exaggeration, new rows feel the same exaggeration, which holds the map together.
         ends = np.cumsum([phase.n_iter for phase in phases])
         last = phases[min(int(np.searchsorted(ends, n_iter)), len(phases) - 1)]
-        exaggeration = exaggeration_in_balance(objective, Y[order], last.exaggeration)
+        exaggeration = exaggeration_in_balance(points.objective, Y[points.order], last.exaggeration)
         Y = Y.astype(dtype, copy=False)
         frozen = FrozenMap(Y, self.dof, factory, exaggeration)
         # scikit-learn's n_iter_ is the number of the last iteration, counted from 0.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from inspect import signature
 from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
@@ -18,7 +19,7 @@ from sklearn.utils import check_array, check_random_state
 
 from ._checks import as_input, check_choice, check_dof, check_number, warn
 from ._reports import callbacks_by_name
-from .affinities import Affinities, Perplexity
+from .affinities import Affinities, Perplexity, Uniform
 from .kernels import KERNELS, fastest_kernel
 from .kernels.contract import KernelFactory, KernelWithOptions
 from .neighbors import METRICS, SEARCHES, AllPairs, GivenDistances, NeighborSearch, TransformerSearch, faster_search
@@ -168,7 +169,10 @@ def _perplexities(value: Any) -> list[Any]:
 
 
 def _check_affinities(estimator: Any) -> None:
-    value = estimator.affinities
+    value, n_neighbors = estimator.affinities, estimator.n_neighbors
+    if n_neighbors is not None:
+        check_number("n_neighbors", n_neighbors, Integral, 1)
+        _check_nothing_beside_n_neighbors(estimator)
     if hasattr(value, "count_neighbors") and hasattr(value, "probabilities") and not isinstance(value, type):
         value.count_neighbors(2)  # raises an error if a parameter of the object itself is not accepted
         return
@@ -186,6 +190,17 @@ def _check_affinities(estimator: Any) -> None:
         )
 
 
+def _check_nothing_beside_n_neighbors(estimator: Any) -> None:
+    """Raise a ValueError unless the other parameters that set the affinities have their defaults."""
+    for name in "perplexity", "affinities":
+        value, default = getattr(estimator, name), signature(type(estimator)).parameters[name].default
+        if not isinstance(value, type(default)) or value != default:
+            raise ValueError(
+                f"n_neighbors == {estimator.n_neighbors!r} and {name} == {value!r}: only one of them may be given. "
+                f"{name} must keep its default, {default!r}, or n_neighbors must be None."
+            )
+
+
 def precomputed(estimator: Any) -> str:
     """Return the parameter that makes X a square matrix, as the text "name == value", or "" if X holds rows."""
     for name in "affinities", "metric":
@@ -197,7 +212,8 @@ def precomputed(estimator: Any) -> str:
 
 def takes_all_pairs(estimator: Any) -> bool:
     """Return whether a fit uses the affinities of all pairs of rows, and not only those of nearest neighbors."""
-    return isinstance(estimator.method, str) and estimator.method == "exact" and isinstance(estimator.affinities, str)
+    of_neighbors = estimator.n_neighbors is not None or not isinstance(estimator.affinities, str)
+    return isinstance(estimator.method, str) and estimator.method == "exact" and not of_neighbors
 
 
 def _check_neighbors(estimator: Any) -> None:
@@ -242,6 +258,14 @@ def choose_search(estimator: Any, X: Any, n_neighbors: int) -> tuple[str, Neighb
 def choose_affinities(estimator: Any, n_samples: int) -> Affinities:
     """Return the rule that gives rows their affinities; warn if ``n_samples`` is too small for its parameters."""
     rule = estimator.affinities
+    if estimator.n_neighbors is not None:
+        used = min(estimator.n_neighbors, n_samples - 1)
+        if used < estimator.n_neighbors:
+            warn(
+                f"n_neighbors == {estimator.n_neighbors} needs at least {estimator.n_neighbors + 1} samples and X has "
+                f"{n_samples}: using n_neighbors={used}."
+            )
+        return Uniform(used)
     if not isinstance(rule, str):
         wanted = getattr(rule, "n_neighbors", 0)
         if wanted > n_samples - 1:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._checks import check_stop
-from .optimizer import CHECK_EVERY, Progress, Result, State
+from .optimizer import CHECK_EVERY, Progress, Result
 from .progress import Callback
 
 try:
@@ -87,10 +87,8 @@ class Reports:
 
     Parameters
     ----------
-    order : ndarray of shape (n,)
-        The row of each point of ``state``.
-    state : State
-        The state of the optimization, which changes while the optimization runs.
+    points : sktsne._base.Points
+        The points of the optimization, whose state and order change while it runs.
     fitted : callable
         ``fitted(n_iter, cost, embedding)`` returns the attributes of the estimator if the fit ended there.
     tasks : Tasks
@@ -109,8 +107,7 @@ class Reports:
 
     def __init__(
         self,
-        order: NDArray[np.intp],
-        state: State,
+        points: Any,
         fitted: Callable[[int, float, NDArray[np.float64]], dict[str, Any]],
         *,
         tasks: Tasks,
@@ -121,20 +118,21 @@ class Reports:
         n_early: int,
     ) -> None:
         self._n_early = n_early
-        self._order, self._state, self._fitted = order, state, fitted
+        self._points, self._fitted = points, fitted
         self._tasks, self._log, self._save = tasks, log, save
         self._callbacks, self._callback_every = callbacks_by_name(callback), callback_every
         ticks = [getattr(one, "tick", None) for one in self._callbacks.values()]
         self._ticks = [tick for tick in ticks if tick is not None]
-        self._checked = self._reported = state.iteration
+        self._checked = self._reported = points.state.iteration
         self._time = time.perf_counter()
         tasks.begin("iterations")
 
     def _embedding(self) -> NDArray[np.float64]:
         """Return the current map, centered, with its points in the order of the rows."""
-        Y = np.empty_like(self._state.Y)
-        Y[self._order] = self._state.Y - self._state.Y.mean(axis=0)
-        return Y
+        Y: NDArray[np.float64] = self._points.state.Y
+        embedding = np.empty_like(Y)
+        embedding[self._points.order] = Y - Y.mean(axis=0)
+        return embedding
 
     def __call__(self, progress: Progress) -> bool:
         """Report and save, and return whether the user wants the fit to stop."""

@@ -20,7 +20,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import repeat
+from itertools import chain, islice, repeat
 from numbers import Integral, Real
 from typing import Any, NamedTuple, Protocol
 
@@ -303,6 +303,7 @@ def minimize(
     report: Callable[[Progress], bool | None] | None = None,
     report_every: int = CHECK_EVERY,
     tick: Callable[[int], None] | None = None,
+    until: int | None = None,
 ) -> Result:
     """Minimize an objective by gradient descent from ``start``, phase by phase.
 
@@ -339,6 +340,9 @@ def minimize(
     tick : callable, default=None
         A function that is called after every iteration with the number of iterations done. The cost is not computed for
         this call, unlike for ``report``.
+    until : int, default=None
+        The number of the iteration before which the optimization stops, if the phases have more iterations. A later
+        call continues from the state.
 
     Returns
     -------
@@ -378,6 +382,8 @@ def minimize(
     check_number("n_iter_without_progress", n_iter_without_progress, Integral, -1)
     check_number("max_step_norm", max_step_norm, Real, 0, low_included=False, infinite=True)
     check_number("report_every", report_every, Integral, 1)
+    if until is not None:
+        check_number("until", until, Integral, 0)
     workers = Workers() if workers is None else workers
     check_type("workers", workers, Workers)
     descend = choose("descent", "descend", descend_reference)
@@ -386,7 +392,7 @@ def minimize(
     n, d = Y.shape
     early = sum(phase.n_iter for phase in phases[:-1])
     reason = "max_iter"
-    for phase in _iterations(phases, state.iteration):
+    for phase in _iterations(phases, state.iteration, until):
         check = state.iteration % CHECK_EVERY == 0 < state.iteration
         due = check or state.iteration % report_every == 0 < state.iteration
         last = state.iteration >= early
@@ -509,11 +515,10 @@ def _evaluate(objective: Objective, Y: NDArray[np.float64], exaggeration: float,
         raise TypeError(f"{name} must return costs that are numbers, got {costs!r}: {error}.") from error
 
 
-def _iterations(phases: Sequence[Phase], first: int) -> Iterator[Phase]:
-    """Yield the phase of each iteration, from number ``first`` on."""
-    for phase in phases:
-        yield from repeat(phase, max(0, phase.n_iter - first))
-        first = max(0, first - phase.n_iter)
+def _iterations(phases: Sequence[Phase], first: int, until: int | None = None) -> Iterator[Phase]:
+    """Yield the phase of each iteration from number ``first`` on, and before number ``until``."""
+    all_phases = chain.from_iterable(repeat(phase, phase.n_iter) for phase in phases)
+    return islice(all_phases, first, until)
 
 
 def _extent(Y: NDArray[np.float64]) -> float:

@@ -603,6 +603,7 @@ def short(value):
         "min_grad_norm": 0.0,
         "max_step_norm": 1.0,
         "report_every": 1,
+        "until": short(3),
         "workers": WORKERS,
     },
     lambda result, arguments: shape(result.Y) == shape(arguments["start"]),

@@ -26,7 +26,7 @@ def test_parameters_have_the_same_names_order_and_defaults():
 
 def test_sne_has_the_parameters_of_tsne():
     differing = {name for name, value in TSNE().get_params().items() if SNE().get_params()[name] != value}
-    assert differing == {"dof", "early_exaggeration", "max_step_norm", "min_grad_norm", "tol"}
+    assert differing == {"dof", "early_exaggeration", "min_grad_norm", "tol"}
 
 
 def test_fitted_attributes_are_all_there(digits):

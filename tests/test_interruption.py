@@ -17,7 +17,7 @@ from registries import KERNELS
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from sktsne import SNE, TSNE
+from sktsne import SNE, TSNE, _base
 from sktsne._memory import estimated_memory
 from sktsne.kernels import ExactKernel
 
@@ -50,6 +50,25 @@ def test_a_fit_in_two_halves_equals_one(estimator, method, half, X, fit_at_once)
     assert twice.n_iter_ == 159
     assert_array_equal(twice.embedding_, once.embedding_)
     assert twice.kl_divergence_ == once.kl_divergence_
+
+
+@pytest.mark.parametrize("early", [0, 51, 100])
+@pytest.mark.parametrize("half", [37, 51, 100, 150])
+def test_points_that_are_put_in_a_new_order(half, early, X, monkeypatch):
+    """Large fits renew the order of their points when early exaggeration ends."""
+    params = {"max_iter": 160, "early_exaggeration_iter": early, "init": "random", "method": "fft", **LONG}
+    kept = TSNE(**params).fit(X)
+    monkeypatch.setattr(_base, "POINTS_TO_ARRANGE", 300)
+    orders = []
+    arrange = _base.Points.arrange
+    monkeypatch.setattr(_base.Points, "arrange", lambda self: (arrange(self), orders.append(self.order)))
+    once = TSNE(**params).fit(X)
+    assert len(orders) == 1
+    assert sorted(orders[0]) == list(range(300))
+    assert abs(once.kl_divergence_ - kept.kl_divergence_) < 0.05 * kept.kl_divergence_  # rounding decides on the rest
+    twice = TSNE(**{**params, "max_iter": half}, warm_start=True, n_jobs=2).fit(X).set_params(max_iter=160).fit(X)
+    assert_array_equal(twice.embedding_, once.embedding_)
+    assert_array_equal(twice.transform(X[:3] + 0.25), once.transform(X[:3] + 0.25))
 
 
 def test_stopping_rules_see_both_halves(X):

@@ -13,6 +13,7 @@ from scipy.sparse import random as random_sparse
 from sktsne import SNE, TSNE, _native, parallel, similarities
 from sktsne.kernels import BarnesHutKernel, ExactKernel, FFTKernel, barnes_hut, mesh
 from sktsne.kernels.attraction import Attraction
+from sktsne.neighbors import selection
 from sktsne.parallel import Workers, effective_n_threads
 from sktsne.similarities import Gaussian, StudentT, similarity_of
 
@@ -324,7 +325,9 @@ def test_kernels_are_found_by_name():
     assert KERNELS["exact"] is ExactKernel
 
 
-@pytest.mark.parametrize(("module", "references"), [("tree", barnes_hut), ("mesh", mesh), ("exact", similarities)])
+@pytest.mark.parametrize(
+    ("module", "references"), [("tree", barnes_hut), ("mesh", mesh), ("exact", similarities), ("neighbors", selection)]
+)
 def test_compiled_constants_are_those_of_the_references(module, references):
     constants = _native._MODULES[module].CONSTANTS
     assert constants == {name: getattr(references, name) for name in constants}
@@ -332,7 +335,7 @@ def test_compiled_constants_are_those_of_the_references(module, references):
 
 def test_every_module_with_constants_is_compared():
     stated = {name for name, module in _native._MODULES.items() if hasattr(module, "CONSTANTS")}
-    assert stated == {"tree", "mesh", "exact"}
+    assert stated == {"tree", "mesh", "exact", "neighbors"}
 
 
 class TestLimits:

@@ -360,6 +360,8 @@ def test_pbic_needs_a_perplexity(rng):
         pbic(several.set_params(perplexity=39))
     with pytest.raises(ValueError, match="affinities == 'precomputed', must be 'perplexity'"):
         pbic(several.set_params(perplexity=5, affinities="precomputed"))
+    with pytest.raises(ValueError, match="n_neighbors == 7, must be None"):
+        pbic(several.set_params(affinities="perplexity", n_neighbors=7))
 
 
 def test_accuracy_in_a_map(digits):

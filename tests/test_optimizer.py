@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sktsne.optimizer import Evaluation, Phase, minimize
+from sktsne.optimizer import Evaluation, Phase, State, minimize
 
 
 class Quadratic:
@@ -49,6 +49,17 @@ def test_phases_run_in_order_and_only_the_last_ends_early(quadratic):
     # Converged when it was looked at, after 100 iterations, and evaluated once more for the result.
     assert quadratic.exaggerations == [3.0] * 60 + [2.0] * 5 + [1.0] * 37
     assert result.n_iter == 100
+
+
+@pytest.mark.parametrize("until", [0, 1, 3, 4, 7, 50])
+def test_stops_before_an_iteration_and_goes_on(until, quadratic, rng):
+    Y = rng.normal(size=(20, 2))
+    phases = [Phase(3, 2.0, 0.5, 0.1), Phase(4, 1.0, 0.8, 0.1)]
+    state = State.at(Y)
+    first = minimize(quadratic, state, phases, until=until)
+    assert first.n_iter == state.iteration == min(until, 7)
+    assert first.reason == "max_iter"
+    assert_array_equal(minimize(quadratic, state, phases).Y, minimize(quadratic, Y, phases).Y)
 
 
 def test_first_steps_follow_the_rule(quadratic, rng):

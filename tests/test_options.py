@@ -104,6 +104,41 @@ def test_a_bandwidth_has_the_unit_of_the_rows(estimator, offset, X):
     assert_allclose(dense(scaled.affinities_), dense(one.affinities_), rtol=1e-3, atol=1e-9)
 
 
+@pytest.mark.parametrize("method", ["auto", "exact", "fft"])
+def test_a_number_of_neighbors_stands_for_uniform_affinities(estimator, method, X):
+    params = {"method": method, "random_state": 0, "max_iter": 60}
+    model = estimator(n_neighbors=7, **params).fit(X)
+    expected = estimator(affinities=Uniform(7), **params).fit(X)
+    assert_array_equal(model.embedding_, expected.embedding_)
+    assert_array_equal(model.transform(X[:5] + 0.1), expected.transform(X[:5] + 0.1))
+    assert repr(estimator(n_neighbors=7)) == f"{estimator.__name__}(n_neighbors=7)"
+
+
+def test_a_number_of_neighbors_that_is_too_large_for_the_rows_is_replaced(estimator, X):
+    with pytest.warns(UserWarning, match=r"n_neighbors == 60 needs at least 61 samples and X has 50: using .*=49\."):
+        model = estimator(n_neighbors=60, max_iter=1).fit(X)
+    assert_array_equal(dense(model.affinities_) > 0.0, ~np.eye(50, dtype=bool))
+    assert model.n_neighbors == 60
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"n_neighbors": 0}, "n_neighbors == 0, must be an integer at least 1"),
+        ({"n_neighbors": 2.5}, r"n_neighbors == 2\.5, must be an integer, not float"),
+        ({"n_neighbors": "15"}, "n_neighbors == '15', must be an integer, not str"),
+        ({"perplexity": 20}, r"n_neighbors == 9 and perplexity == 20: only one .* perplexity must .* default, 30\.0"),
+        ({"perplexity": [30.0]}, r"n_neighbors == 9 and perplexity == \[30\.0\]: only one of them may be given"),
+        ({"perplexity": np.array([30.0, 5.0])}, r"n_neighbors == 9 and perplexity == array.*: only one of them may"),
+        ({"affinities": Uniform(9)}, r"n_neighbors == 9 and affinities == Uniform\(n_neighbors=9\): only one of them"),
+        ({"affinities": "precomputed", "init": "random"}, "n_neighbors == 9 and affinities == 'precomputed': only one"),
+    ],
+)
+def test_a_number_of_neighbors_is_checked_and_alone(estimator, params, message, X):
+    with pytest.raises((TypeError, ValueError), match=message):
+        estimator(**{"n_neighbors": 9, **params}).fit(X)
+
+
 def test_affinities_of_few_rows_take_all_and_say_so(estimator, X):
     with pytest.warns(UserWarning, match=r"affinities == Uniform\(n_neighbors=50\) takes 50 neighbors, and X has 50"):
         model = estimator(affinities=Uniform(50), max_iter=1).fit(X)

@@ -109,6 +109,28 @@ class TestNearest:
         nearest.offer(np.zeros((4, 5)), np.arange(5, dtype=np.int32))
         assert np.sort(nearest.found(Workers())[1], axis=1).tolist() == [[1, 2], [3, 4], [0, 1], [0, 1]]
 
+    @pytest.mark.parametrize("k", [1, 20])
+    @both_types
+    def test_of_the_lists_that_are_probed(self, k, dtype, rng):
+        """Lists of no, one and many members, probed by no, one and many rows; products of integers are exact."""
+        sizes = [0, 700, 1, 30, 0, 269, 0]
+        members, bounds = rng.permutation(1000).astype(np.int32), np.concatenate([[0], np.cumsum(sizes)])
+        left, right = (rng.integers(-9, 10, size=(m, 6)).astype(dtype) for m in (300, 1000))
+        own = np.arange(500, 800, dtype=np.int32)
+        probes = rng.random((300, 7)) < [1.0, 1.0, 0.5, 0.1, 0.5, 0.0, 0.0]
+        probes[7, 1:] = False
+        probes[0, 5] = True
+        nearest = Nearest(own, 1000, k, dtype)
+        for some in probes & (np.arange(7) < 2), probes & (np.arange(7) >= 2):
+            lists, rows = np.nonzero(some.T)
+            ends = np.searchsorted(lists, np.arange(8))
+            nearest.offer_lists(left, right, members, bounds, rows.astype(np.int32), ends)
+        values = np.full((300, 1000), np.nan, dtype)
+        for row, probed in enumerate(probes):
+            at = np.repeat(probed, sizes)
+            values[row, members[at]] = left[row] @ right[at].T
+        assert_found(nearest, sorted_rows(values, own, 1000, k), k)
+
     @pytest.mark.parametrize("k", [1, 5, 60])
     def test_neighbors_in_order(self, k, rng):
         distances = np.round(rng.uniform(0.0, 3.0, size=(80, k)))

@@ -6,6 +6,8 @@ is full, about k candidates are kept and the limit falls, so that most of the fo
 
 from libc.math cimport INFINITY, sqrt
 from libc.stdint cimport int32_t, int64_t
+from libc.string cimport memcpy
+from scipy.linalg.cython_blas cimport dgemm, sgemm
 
 ctypedef fused real:
     float
@@ -21,6 +23,13 @@ cdef enum:
     RUN = 32
     FEW = 16
     HALVINGS = 30
+    # The numbers of rows and of members of a list whose products are computed at a time.
+    ROWS_PER_PRODUCT = 128
+    MEMBERS_PER_PRODUCT = 512
+
+
+# A test compares these numbers with those of the references.
+CONSTANTS = {"ROWS_PER_PRODUCT": ROWS_PER_PRODUCT, "MEMBERS_PER_PRODUCT": MEMBERS_PER_PRODUCT}
 
 
 cdef inline int64_t rank_among_equals(int64_t index, int64_t own, int64_t n) noexcept nogil:
@@ -152,6 +161,33 @@ cdef Py_ssize_t reduce_to(
     return kept
 
 
+cdef void offer_row(
+    const real* value, const int32_t* columns, Py_ssize_t n_columns, int64_t me, Py_ssize_t n, Py_ssize_t k,
+    Py_ssize_t capacity, real* kept, int32_t* places, int32_t* n_kept, real* bound,
+) noexcept nogil:
+    """Offer the candidates ``columns`` with their values to one row, whose own number is ``me``."""
+    cdef Py_ssize_t j = 0, t, stop, count = n_kept[0], most = k + (capacity - RUN - k) // 8
+    cdef bint any_before
+    cdef real limit = bound[0]  # infinite until the row was full for the first time
+    while j < n_columns:
+        stop = min(j + RUN, n_columns)
+        any_before = False
+        for t in range(j, stop):
+            any_before |= value[t] <= limit
+        if any_before:
+            if count + RUN > capacity:
+                count = reduce_to(kept, places, count, k, most, me, n, &limit)
+            # No branches, because processors would often predict them wrongly. Each value is written to the next free
+            # place, and the count grows only if the candidate is kept.
+            for t in range(j, stop):
+                kept[count] = value[t]
+                places[count] = columns[t]
+                count += (value[t] <= limit) & (columns[t] != me)
+        j = stop
+    n_kept[0] = count
+    bound[0] = limit
+
+
 def offer(
     const real[:, ::1] values,
     const int32_t[::1] columns,
@@ -165,43 +201,77 @@ def offer(
     real[::1] limits,
 ):
     """Offer the candidates ``columns`` to each of ``rows``, with the values in the corresponding row of ``values``."""
-    cdef Py_ssize_t i, j, t, stop, row, count, capacity = best.shape[1], n_columns = values.shape[1]
-    cdef int64_t me
-    cdef Py_ssize_t most = k + (capacity - RUN - k) // 8
-    cdef bint any_before
-    cdef real limit
-    cdef const real* value
-    cdef real* kept
-    cdef int32_t* places
-    if values.shape[0] == 0 or n_columns == 0:
+    cdef Py_ssize_t i, row
+    if values.shape[0] == 0 or values.shape[1] == 0:
         return
     with nogil:
         for i in range(values.shape[0]):
             row = rows[i]
-            me = own[row]
-            count = counts[row]
-            value = &values[i, 0]
-            kept = &best[row, 0]
-            places = &indices[row, 0]
-            limit = limits[row]  # infinite until the row was full for the first time
-            j = 0
-            while j < n_columns:
-                stop = min(j + RUN, n_columns)
-                any_before = False
-                for t in range(j, stop):
-                    any_before |= value[t] <= limit
-                if any_before:
-                    if count + RUN > capacity:
-                        count = reduce_to(kept, places, count, k, most, me, n, &limit)
-                    # No branches, because processors would often predict them wrongly. Each value is written to the
-                    # next free place, and the count grows only if the candidate is kept.
-                    for t in range(j, stop):
-                        kept[count] = value[t]
-                        places[count] = columns[t]
-                        count += (value[t] <= limit) & (columns[t] != me)
-                j = stop
-            counts[row] = count
-            limits[row] = limit
+            offer_row(
+                &values[i, 0], &columns[0], values.shape[1], own[row], n, k, best.shape[1], &best[row, 0],
+                &indices[row, 0], &counts[row], &limits[row],
+            )
+
+
+cdef inline void products(
+    const real* a, Py_ssize_t n_a, const real* b, Py_ssize_t n_b, Py_ssize_t p, real* values
+) noexcept nogil:
+    """Fill ``values`` (n_a, n_b) with the products of rows of ``a`` and ``b``."""
+    # BLAS stores matrices by columns, and is therefore asked for the transposed matrix of products.
+    cdef int m = <int>n_b, n = <int>n_a, k = <int>p
+    cdef real one = 1.0, zero = 0.0
+    if real is float:
+        sgemm("T", "N", &m, &n, &k, &one, <float*>b, &k, <float*>a, &k, &zero, values, &m)
+    else:
+        dgemm("T", "N", &m, &n, &k, &one, <double*>b, &k, <double*>a, &k, &zero, values, &m)
+
+
+def offer_lists(
+    const real[:, ::1] left,
+    const real[:, ::1] right,
+    const int32_t[::1] members,
+    const Py_ssize_t[::1] bounds,
+    const int32_t[::1] rows,
+    const Py_ssize_t[::1] ends,
+    const int32_t[::1] own,
+    Py_ssize_t n,
+    Py_ssize_t k,
+    real[:, ::1] best,
+    int32_t[:, ::1] indices,
+    int32_t[::1] counts,
+    real[::1] limits,
+    real[::1] scratch,
+):
+    """Offer the members of each list to the rows that probe the list, with products of operands as values.
+
+    ``scratch`` has room for the operands of ROWS_PER_PRODUCT rows, and for their products with MEMBERS_PER_PRODUCT members.
+    """
+    cdef Py_ssize_t number, first, start, i, row, n_rows, n_members, p = left.shape[1]
+    cdef real* operands
+    cdef real* values
+    if rows.shape[0] == 0 or members.shape[0] == 0:
+        return
+    operands = &scratch[0]
+    values = operands + ROWS_PER_PRODUCT * p
+    with nogil:
+        for number in range(bounds.shape[0] - 1):
+            first = ends[number]
+            while first < ends[number + 1]:
+                n_rows = min(<Py_ssize_t>ROWS_PER_PRODUCT, ends[number + 1] - first)
+                for i in range(n_rows):
+                    memcpy(operands + i * p, &left[rows[first + i], 0], p * sizeof(real))
+                start = bounds[number]
+                while start < bounds[number + 1]:
+                    n_members = min(<Py_ssize_t>MEMBERS_PER_PRODUCT, bounds[number + 1] - start)
+                    products(operands, n_rows, &right[start, 0], n_members, p, values)
+                    for i in range(n_rows):
+                        row = rows[first + i]
+                        offer_row(
+                            values + i * n_members, &members[start], n_members, own[row], n, k, best.shape[1],
+                            &best[row, 0], &indices[row, 0], &counts[row], &limits[row],
+                        )
+                    start += n_members
+                first += n_rows
 
 
 def select_nearest(

@@ -156,7 +156,7 @@ def pbic(estimator: Any) -> float:
     Raises
     ------
     ValueError
-        If ``perplexity`` is at least ``n_samples - 1``, or ``affinities`` is not "perplexity".
+        If ``perplexity`` is at least ``n_samples - 1``, or the affinities of the fit are not those of a perplexity.
     TypeError
         If ``perplexity`` is not one number.
 
@@ -183,6 +183,8 @@ def pbic(estimator: Any) -> float:
         raise ValueError(
             f"affinities == {estimator.affinities!r}, must be 'perplexity': other affinities have no perplexity."
         )
+    if estimator.n_neighbors is not None:
+        raise ValueError(f"n_neighbors == {estimator.n_neighbors}, must be None: other affinities have no perplexity.")
     mean = estimator.kl_divergence_ / estimator._objective.count_distributions(n)
     return float(2.0 * mean + math.log(n) * estimator.perplexity / n)
 

@@ -178,6 +178,9 @@ class ClusteredSearch(ExactSearch):
             # NumPy sorts 16-bit integers by radix sort, in a fraction of the time.
             order = np.argsort(probed.astype(np.uint16) if len(lists.centers) < 2**16 else probed, kind="stable")
             rows, ends = rows[order], np.searchsorted(probed[order], np.arange(len(lists.centers) + 1))
+            if space.products:
+                nearest.offer_lists(left, self._right, lists.members, lists.bounds, rows, ends)
+                continue
             for number in np.flatnonzero(np.diff(ends)):
                 some = rows[ends[number] : ends[number + 1]]
                 those = left[some]

@@ -24,6 +24,9 @@ from ..parallel import Workers
 BUFFER_SIZE = 96
 NUMBERS_AT_ONCE = 2**18  # the number of differences that are computed at a time, so that they stay in the cache
 SORT_COST = 32  # elementary operations to sort one candidate, roughly
+# The numbers of rows and of members of a list whose products the compiled loop computes at a time, so that the products
+# stay in the cache.
+ROWS_PER_PRODUCT, MEMBERS_PER_PRODUCT = 128, 512
 
 
 def cyclic_offsets(indices: NDArray[np.int32], own: Any, n: int) -> NDArray[np.int64]:
@@ -61,6 +64,35 @@ def offer_reference(
         first = np.lexsort((cyclic_offsets(places, own[row], n), candidates))[:k]
         counts[row] = len(first)
         best[row, : len(first)], indices[row, : len(first)] = candidates[first], places[first]
+
+
+def offer_lists_reference(
+    left: NDArray[np.floating],
+    right: NDArray[np.floating],
+    members: NDArray[np.int32],
+    bounds: NDArray[np.intp],
+    rows: NDArray[np.int32],
+    ends: NDArray[np.intp],
+    own: NDArray[np.int32],
+    n: int,
+    k: int,
+    best: NDArray[np.floating],
+    indices: NDArray[np.int32],
+    counts: NDArray[np.int32],
+    limits: NDArray[np.floating],
+    scratch: NDArray[np.floating],
+) -> None:
+    """Offer the members of each list to the rows that probe the list, with products of operands as values.
+
+    Entries ``bounds[i]`` to ``bounds[i + 1]`` of ``members`` are the members of list i, and the same rows of ``right``
+    are their operands. Entries ``ends[i]`` to ``ends[i + 1]`` of ``rows`` are the rows that probe list i, and ``left``
+    has the operand of each row. ``scratch`` is memory for the compiled routine.
+    """
+    for number in np.flatnonzero(np.diff(ends)):
+        some = rows[ends[number] : ends[number + 1]]
+        some_members = slice(bounds[number], bounds[number + 1])
+        values = left[some] @ right[some_members].T
+        offer_reference(values, members[some_members], some, own, n, k, best, indices, counts, limits)
 
 
 def select_nearest_reference(
@@ -150,6 +182,7 @@ class Nearest:
         self._limits = np.full(len(own), np.inf, dtype=dtype)
         self._rows = np.arange(len(own), dtype=np.int32)
         self._offer = choose("neighbors", "offer", offer_reference, _c_type(dtype))
+        self._offer_lists = choose("neighbors", "offer_lists", offer_lists_reference, _c_type(dtype))
         self._select = choose("neighbors", "select_nearest", select_nearest_reference, _c_type(dtype))
 
     def offer(
@@ -172,6 +205,25 @@ class Nearest:
         self._offer(
             values, columns, rows, self._own, self._n, self._k, self._best, self._indices, self._counts, self._limits
         )
+
+    def offer_lists(
+        self,
+        left: NDArray[np.floating],
+        right: NDArray[np.floating],
+        members: NDArray[np.int32],
+        bounds: NDArray[np.intp],
+        rows: NDArray[np.int32],
+        ends: NDArray[np.intp],
+    ) -> None:
+        """Offer the members of each list to the rows that probe the list; `offer_lists_reference` has the arguments.
+
+        One call offers all lists, because threads that return to Python after each list would wait for its global lock.
+        """
+        scratch = np.empty(ROWS_PER_PRODUCT * (left.shape[1] + MEMBERS_PER_PRODUCT), dtype=left.dtype)
+        self._offer_lists(
+            left, right, members, bounds, rows, ends, self._own, self._n, self._k, self._best, self._indices,
+            self._counts, self._limits, scratch,
+        )  # fmt: skip
 
     def found(self, workers: Workers) -> tuple[NDArray[np.floating], NDArray[np.int32], NDArray[np.int32]]:
         """Return the values and the indices of the nearest candidates, in any order, and their number for each row.

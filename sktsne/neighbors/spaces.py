@@ -68,6 +68,8 @@ class Space(Protocol):
         Whether values are computed pair by pair, not by matrix products.
     calls_python : bool
         Whether a Python function computes the values, so that threads save no time.
+    products : bool
+        Whether operands are arrays ``a`` and ``b``, and the values their product ``a @ b.T``.
     pair_cost : int
         The time that the value of a pair takes, in units of the time for one difference or one product.
     points : {ndarray, csr_array} of shape (n, n_points_columns)
@@ -89,6 +91,7 @@ class Space(Protocol):
     faster_in_float32: bool
     direct: bool
     calls_python: bool
+    products: bool
     pair_cost: int
     points: Any
 
@@ -133,7 +136,7 @@ def _squared_lengths(X: Any) -> NDArray[np.float64]:
 class _RowSpace(Caching):
     """The base class of all spaces, with the defaults for spaces whose values are distances and do not round."""
 
-    rounds = faster_in_float32 = direct = calls_python = False
+    rounds = faster_in_float32 = direct = calls_python = products = False
 
     def __init__(self, X: Any) -> None:
         self.n, self.n_columns = map(int, X.shape)
@@ -275,6 +278,7 @@ class EuclideanSpace(_SquaredSpace):
 
     def __init__(self, X: NDArray[np.floating], metric: str, root: NDArray[np.float64] | None = None) -> None:
         super().__init__(X, metric)
+        self.products = True
         self._root = root
         self._middle = _center(X) if root is not None else None
 
