@@ -1,6 +1,8 @@
 """The estimators inside scikit-learn: conformance, pipelines, grid searches."""
 
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from sklearn.utils import all_estimators, estimator_checks, estimator_html_repr
 from sklearn.utils.estimator_checks import check_estimator
 from sklearn.utils.fixes import parse_version
 from test_docs import PAGES, documented
+from tools import snippets
 
 from sktsne import SNE, TSNE
 from sktsne._parameters import INITS
@@ -55,6 +58,16 @@ def test_check_estimator_expects_no_failure(estimator):
 def test_checks_that_check_estimator_leaves_out(estimator, name):
     check = getattr(estimator_checks, name)
     check(estimator.__name__, estimator())
+
+
+def test_the_guides_test_file_runs_all_checks(tmp_path):
+    code = snippets("scikit_learn.rst")["Checks and lists of estimators"]
+    (tmp_path / "test_own.py").write_text(code, encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_own.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    passed = re.search(r"^(\d+) passed", done.stdout, flags=re.MULTILINE)
+    assert int(passed[1]) > 80  # scikit-learn 1.9 has 47 checks for each of the two
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
