@@ -336,7 +336,7 @@ class BaseEmbedding(
                     if self.verbose and isinstance(rule, Perplexity):
                         self._log(f"Mean sigma: {mean_bandwidth(graph, conditional):f}")
                     del graph
-                    self.affinities_ = self._objective.from_conditional(conditional)
+                    self.affinities_ = self._objective.from_conditional(conditional, workers)
                     del conditional
             if start is None:
                 start = self._start(n_samples, random_state)

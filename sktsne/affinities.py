@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, Protocol
 
@@ -34,14 +35,18 @@ from ._checks import (
     as_indices,
     check_not_negative,
     check_number,
+    check_type,
     precision_of,
     without_rounding,
 )
 from ._documentation import LinksToDocumentation
+from ._native import choose
 from ._row_errors import RowError
 from .neighbors import NeighborGraph
 from .parallel import Workers
 from .perplexity import check_neighbor_distances, conditional_probabilities
+
+SORT_COST = 32  # elementary operations to sort one neighbor, roughly
 
 
 class Affinities(Protocol):
@@ -361,10 +366,15 @@ def conditional_affinities(
         n, k = probabilities.shape
         index_dtype = np.int32 if 2 * n * k <= np.iinfo(np.int32).max else np.int64
         indptr = np.arange(0, n * k + 1, k, dtype=index_dtype)
-        indices = as_indices("graph.indices", graph.indices, (n, k), n).astype(index_dtype).ravel()  # sorted below
-        conditional = csr_array((probabilities.ravel(), indices, indptr), shape=(n, n))
-        conditional.sort_indices()
-        return conditional
+        indices = as_indices("graph.indices", graph.indices, (n, k), n).astype(index_dtype)
+
+        def sort_columns(start: int, stop: int) -> None:
+            order = np.argsort(indices[start:stop], axis=1)
+            for array in indices, probabilities:
+                array[start:stop] = np.take_along_axis(array[start:stop], order, axis=1)
+
+        workers.run(sort_columns, n, SORT_COST * k)
+        return csr_array((probabilities.ravel(), indices.ravel(), indptr), shape=(n, n))
     distances = np.array(graph, dtype=np.float64)
     if distances.ndim != 2 or distances.shape[0] != distances.shape[1]:
         raise ValueError(f"graph has shape {distances.shape}, must be a NeighborGraph or have shape (n, n).")
@@ -402,17 +412,116 @@ def mean_bandwidth(graph: NeighborGraph | NDArray[np.float64], conditional: csr_
     return float(np.mean(bandwidths[np.isfinite(bandwidths)])) if np.isfinite(bandwidths).any() else math.nan
 
 
+def count_columns_reference(indices: NDArray[np.integer], counts: NDArray[np.int64], start: int, stop: int) -> None:
+    """Fill entries ``start`` to ``stop`` of ``counts`` with the number of entries in each column of a matrix."""
+    counts[start:stop] = np.bincount(indices, minlength=stop)[start:stop]
+
+
+def transpose_reference(
+    data: NDArray[np.floating],
+    indices: NDArray[np.integer],
+    indptr: NDArray[np.int64],
+    new_data: NDArray[np.floating],
+    new_indices: NDArray[np.integer],
+    new_indptr: NDArray[np.int64],
+    start: int,
+    stop: int,
+) -> None:
+    """Fill rows ``start`` to ``stop`` of the transposed matrix, of which ``new_indptr`` is known."""
+    rows = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
+    here = np.flatnonzero((start <= indices) & (indices < stop))
+    here = here[np.argsort(indices[here], kind="stable")]
+    entries = slice(new_indptr[start], new_indptr[stop])
+    new_indices[entries], new_data[entries] = rows[here], data[here]
+
+
+def count_sum_reference(
+    data: NDArray[np.floating],
+    indices: NDArray[np.integer],
+    indptr: NDArray[np.int64],
+    other_data: NDArray[np.floating],
+    other_indices: NDArray[np.integer],
+    other_indptr: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    start: int,
+    stop: int,
+) -> None:
+    """Fill entries ``start`` to ``stop`` of ``counts`` with the number of entries of the sum that are not 0."""
+    shape = 2 * (len(counts),)
+    total = csr_array((data, indices, indptr), shape) + csr_array((other_data, other_indices, other_indptr), shape)
+    counts[start:stop] = np.diff(total.indptr)[start:stop]
+
+
+def add_reference(
+    data: NDArray[np.floating],
+    indices: NDArray[np.integer],
+    indptr: NDArray[np.int64],
+    other_data: NDArray[np.floating],
+    other_indices: NDArray[np.integer],
+    other_indptr: NDArray[np.int64],
+    new_data: NDArray[np.floating],
+    new_indices: NDArray[np.integer],
+    new_indptr: NDArray[np.int64],
+    start: int,
+    stop: int,
+) -> None:
+    """Fill rows ``start`` to ``stop`` of the sum, of which ``new_indptr`` is known."""
+    shape = 2 * (len(new_indptr) - 1,)
+    total = csr_array((data, indices, indptr), shape) + csr_array((other_data, other_indices, other_indptr), shape)
+    entries = slice(new_indptr[start], new_indptr[stop])
+    new_data[entries], new_indices[entries] = total.data[entries], total.indices[entries]
+
+
 def symmetrize(
-    conditional: csr_array | NDArray[np.float64],
+    conditional: csr_array | NDArray[np.float64], workers: Workers | None = None
 ) -> csr_array | NDArray[np.float64]:
-    """Return the symmetric matrix of p_{j|i} + p_{i|j}."""
-    return conditional + conditional.T
+    """Return the symmetric matrix of p_{j|i} + p_{i|j}.
+
+    SciPy's sum takes one thread, and twice the memory of all entries of both matrices for the result.
+    """
+    if isinstance(conditional, np.ndarray):
+        return conditional + conditional.T
+    workers = Workers() if workers is None else workers
+    if not conditional.has_canonical_format:
+        conditional = conditional.copy()
+        conditional.sum_duplicates()
+    n, nnz = conditional.shape[0], conditional.nnz
+    data, indices, indptr = conditional.data, conditional.indices, conditional.indptr.astype(np.int64)
+    index_t, types = f"{indices.dtype}_t", ("float" if data.dtype == np.float32 else "double", f"{indices.dtype}_t")
+    count_columns = choose("sparse", "count_columns", count_columns_reference, index_t)
+    transpose = choose("sparse", "transpose", transpose_reference, *types)
+    count_sum = choose("sparse", "count_sum", count_sum_reference, *types)
+    add = choose("sparse", "add", add_reference, *types)
+
+    counts = np.empty(n, dtype=np.int64)
+    workers.divide(partial(count_columns, indices, counts), n, nnz)
+    other = np.empty_like(data), np.empty_like(indices), np.concatenate([[0], np.cumsum(counts)])
+    workers.divide(partial(transpose, data, indices, indptr, *other), n, nnz)
+    row_cost = 4 * max(1, nnz // n)
+    workers.run(partial(count_sum, data, indices, indptr, *other, counts), n, row_cost)
+    new_indptr = np.concatenate([[0], np.cumsum(counts)])
+    total = int(new_indptr[-1])
+    new = np.empty(total, dtype=data.dtype), np.empty(total, dtype=indices.dtype), new_indptr
+    workers.run(partial(add, data, indices, indptr, *other, *new), n, row_cost)
+    return csr_array((new[0], new[1], new_indptr.astype(indices.dtype)), shape=conditional.shape)
 
 
 def joint_affinities(
-    conditional: csr_array | NDArray[np.float64],
+    conditional: csr_array | NDArray[np.float64], workers: Workers | None = None
 ) -> csr_array | NDArray[np.float64]:
     """Return the matrix of p_ij = (p_{j|i} + p_{i|j}) / 2n, which sums to 1.
+
+    Parameters
+    ----------
+    conditional : csr_array or ndarray of shape (n, n)
+        The conditional probabilities.
+    workers : Workers, default=None
+        The threads to use. ``None`` uses the calling thread only.
+
+    Returns
+    -------
+    joint : csr_array or ndarray of shape (n, n)
+        The joint probabilities.
 
     Examples
     --------
@@ -423,7 +532,9 @@ def joint_affinities(
            [0.25, 0.  , 0.25],
            [0.  , 0.25, 0.  ]])
     """
-    joint = symmetrize(as_affinities("conditional", conditional))
+    if workers is not None:
+        check_type("workers", workers, Workers)
+    joint = symmetrize(as_affinities("conditional", conditional), workers)
     joint /= 2 * joint.shape[0]
     return joint
 

@@ -138,9 +138,9 @@ class JointKL:
         self._negative_entropy = _negative_entropy(self._affinities)
 
     @staticmethod
-    def from_conditional(conditional: Matrix) -> Matrix:
+    def from_conditional(conditional: Matrix, workers: Workers | None = None) -> Matrix:
         """Return joint probabilities from conditional ones; see :func:`sktsne.affinities.joint_affinities`."""
-        return joint_affinities(conditional)
+        return joint_affinities(conditional, workers)
 
     @staticmethod
     def from_given(affinities: Matrix) -> Matrix:
@@ -224,12 +224,12 @@ class ConditionalKL:
         self.gradient_scale = 1.0 / math.sqrt(self._affinities.shape[0])
         part = LEAST_CURVATURE if similarity.dof <= 1.0 else self.least_curvature_light
         self._least_curvature = 2.0 * part  # each row of affinities sums to 1, and so does each column on average
-        self._attraction = Attraction(symmetrize(self._affinities), similarity, workers, kernel.dtype)
+        self._attraction = Attraction(symmetrize(self._affinities, workers), similarity, workers, kernel.dtype)
         self._similarity, self._kernel, self._workers = similarity, kernel, workers
         self._negative_entropy = _negative_entropy(self._affinities)
 
     @staticmethod
-    def from_conditional(conditional: Matrix) -> Matrix:
+    def from_conditional(conditional: Matrix, workers: Workers | None = None) -> Matrix:
         """Return the conditional probabilities, which SNE uses as they are."""
         return conditional
 

@@ -15,6 +15,7 @@ from sktsne.affinities import (
     given_affinities,
     joint_affinities,
     reorder,
+    symmetrize,
 )
 from sktsne.kernels import ExactKernel
 from sktsne.neighbors import all_distances, nearest_neighbors
@@ -330,7 +331,7 @@ class TestGivenAffinities:
     @pytest.mark.parametrize("storage", [np.asarray, csr_array])
     def test_that_are_none_are_named(self, storage, rng):
         A = self.matrix(rng) + 0.1
-        with pytest.raises(ValueError, match=r"affinities='precomputed' X must hold .*square.*got shape \(12, 5\)"):
+        with pytest.raises(ValueError, match=r"X must hold .*X has shape \(12, 5\), must be square"):
             given_affinities(storage(A[:, :5]))
         A[2, 3] = -1e-3
         with pytest.raises(ValueError, match="affinities='precomputed' X must hold affinities, got negative values"):
@@ -352,3 +353,31 @@ class TestGivenAffinities:
 @pytest.mark.parametrize("perplexities", [[5.0, 50.0], np.array([5.0, 50.0])])
 def test_the_representation_of_perplexities_is_short(perplexities):
     assert repr(TSNE(affinities=Perplexity(perplexities))) == "TSNE(affinities=Perplexity([5.0, 50.0]))"
+
+
+@pytest.mark.usefixtures("backend")
+class TestSums:
+    """The sum of a sparse matrix and its transposed matrix equals SciPy's to the last bit."""
+
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    @pytest.mark.parametrize("index_dtype", [np.int32, np.int64])
+    @pytest.mark.parametrize("density", [0.0, 0.003, 0.1, 1.0])
+    @pytest.mark.parametrize("n", [1, 7, 300])
+    def test_of_any_matrix(self, n, density, index_dtype, dtype, rng):
+        A = csr_array((rng.random((n, n)) * (rng.random((n, n)) < density)).astype(dtype))
+        A.data[::5] = 0.0  # a stored zero, as of a probability that is too small, is no entry of the sum
+        A = csr_array((A.data, A.indices.astype(index_dtype), A.indptr.astype(index_dtype)), shape=A.shape)
+        expected = A + A.T
+        with Workers(3) as workers:
+            total = symmetrize(A, workers)
+        assert (total.dtype, total.indices.dtype) == (dtype, index_dtype)
+        assert total.has_canonical_format
+        assert_array_equal(total.indptr, expected.indptr)
+        assert_array_equal(total.indices, expected.indices)
+        assert_array_equal(total.data, expected.data)
+
+    def test_of_entries_in_any_order_and_twice(self):
+        A = csr_array((np.arange(1.0, 5.0), np.array([2, 0, 2, 1]), np.array([0, 3, 4, 4])), shape=(3, 3))
+        data = A.data.copy()
+        assert_array_equal(symmetrize(A).toarray(), [[4.0, 0.0, 4.0], [0.0, 8.0, 0.0], [4.0, 0.0, 0.0]])
+        assert_array_equal(A.data, data)

@@ -369,7 +369,10 @@ case(
 for kind, storage in (("dense", np.asarray), ("sparse", csr_array)):
     case(
         f"sktsne.affinities.joint_affinities {kind}",
-        lambda rng, n=12, d=0, storage=storage: {"conditional": storage(rows_like(joint(rng, n)))},
+        lambda rng, n=12, d=0, storage=storage: {
+            "conditional": storage(rows_like(joint(rng, n))),
+            "workers": WORKERS,
+        },
         is_square_like("conditional"),
     )(joint_affinities)
     case(

@@ -22,7 +22,8 @@ def _load(module: str) -> Any:
         return None
 
 
-_MODULES = {name: _load(name) for name in ("attraction", "descent", "exact", "mesh", "neighbors", "perplexity", "tree")}
+_NAMES = ("attraction", "descent", "exact", "mesh", "neighbors", "perplexity", "sparse", "tree")
+_MODULES = {name: _load(name) for name in _NAMES}
 COMPILED = all(_MODULES.values())
 # The thread that acquires this lock gives the warning of missing extensions. Nobody releases the lock.
 _warned = Lock()
