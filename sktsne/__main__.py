@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import codecs
+import errno
+import os
 import sys
 import time
 import warnings
@@ -67,13 +69,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     code : int
-        The exit code: 0, 2 after an error of use, 130 after an interrupt.
+        The exit code: 0, 1 if the program that reads the report ends too early, 2 after an error of use, 130 after an
+        interrupt.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("default", UserWarning)
-            warnings.showwarning = _show_warning
-            run(_parser().parse_args(argv))
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("default", UserWarning)
+                warnings.showwarning = _show_warning
+                run(_parser().parse_args(argv))
+        finally:  # Even after --help, which raises SystemExit, an error of the report must be raised here.
+            print(end="", flush=True)
     except KeyboardInterrupt:
         _complain("interrupted")
         return 130
@@ -81,7 +87,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         _complain(f"error: {error}")
         return 2
     except OSError as error:
-        _complain(f"error: {error.filename}: {error.strerror}" if error.filename else f"error: {error}")
+        if error.filename is not None:
+            _complain(f"error: {error.filename}: {error.strerror}")
+            return 2
+        # The report may be what cannot be written. Python writes the rest of the report when the process ends, and
+        # would complain about the same error again.
+        _discard(sys.stdout)
+        if error.errno in (errno.EPIPE, errno.EINVAL):  # A closed pipe is EPIPE on Unix and may be EINVAL on Windows.
+            _discard(sys.stderr)
+            return 1
+        _complain(f"error: {error}")
         return 2
     except MemoryError as error:
         _complain(f"error: out of memory {error}")
@@ -141,6 +156,13 @@ def _counted(number: int, noun: str) -> str:
 
 def _say(name: str, value: str) -> None:
     print(f"{name + ':':<17}{value}")
+
+
+def _discard(stream: TextIO) -> None:
+    """Write to nowhere what the stream still holds and what follows."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def _complain(message: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
 import subprocess
 import sys
@@ -505,6 +506,52 @@ def test_errors_from_outside(run, monkeypatch, error, code, message):
     monkeypatch.setattr(TSNE, "fit", fit)
     np.save("in.npy", X)
     assert run("in.npy", *FAST)[::2] == (code, message)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "codes"),
+    [
+        (["-m", "sktsne", "in.npy"], {1}),
+        (["-um", "sktsne", "in.npy"], {1}),
+        (["-m", "sktsne", "--help"], {0, 1}),  # argparse ignores the error in some versions of Python
+    ],
+)
+def test_a_closed_pipe_ends_the_command_quietly(arguments, codes):
+    np.save("in.npy", X)
+    command = [sys.executable, *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert b"rror" not in process.stderr.read()
+    assert process.returncode in codes
+
+
+FAILING = """
+import io, sys
+from sktsne.__main__ import main
+class Failing(io.FileIO):
+    errors = [OSError(%d, "a reason")]
+    def write(self, text):
+        if self.errors:
+            raise self.errors.pop()
+        return super().write(text)
+sys.stdout = io.TextIOWrapper(io.BufferedWriter(Failing(1, "w")))
+sys.exit(main(["in.npy", "--max-iter", "20", "--perplexity", "3"]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "message"),
+    [
+        (errno.EINVAL, 1, ""),  # how Windows reports a closed pipe
+        (errno.ENOSPC, 2, f"sktsne: error: [Errno {errno.ENOSPC}] a reason\n"),
+    ],
+)
+def test_a_report_that_cannot_be_written(number, code, message):
+    np.save("in.npy", X)
+    command = [sys.executable, "-c", FAILING % number]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", message)
+    assert len(read_rows("embedding.csv")) == 1 + N_ROWS  # because the report is flushed last
 
 
 # Plots
