@@ -53,7 +53,7 @@ examples:
 
 Errors of use end with one line on stderr and exit code 2.
 Plots need matplotlib: pip install "sktsne[plot]"
-Text and data frames need pandas and pyarrow: pip install "sktsne[files]"
+Data frames and compressed files need pandas: pip install "sktsne[files]"
 Without an installation: pipx run --spec "sktsne[files,plot]" sktsne data.csv
 """
 

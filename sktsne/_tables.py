@@ -35,10 +35,10 @@ def file_format(path: Path) -> str | None:
     return extension if extension in EXTENSIONS else None
 
 
-def require(path: Path, reading: bool = False) -> None:
+def require(path: Path) -> None:
     """Import what a file needs; raise a UsageError that names the extra where it is missing."""
     extension, compression = file_format(path), path.suffix.lower()
-    by_pandas = extension in FRAMES or compression in COMPRESSIONS or (reading and extension in DELIMITERS)
+    by_pandas = extension in FRAMES or compression in COMPRESSIONS
     modules = ["pandas"] * by_pandas + ["pyarrow"] * (extension in FRAMES) + ["zstandard"] * (compression == ".zst")
     for module in modules:
         try:
@@ -64,14 +64,14 @@ def read(path: Path | None, options: Options) -> Table:
     """
     if path is None:
         X, labels = load_digits(return_X_y=True)
-        return Table("digits of scikit-learn", X, labels)
+        return Table("digits of scikit-learn", X, labels, "label", [f"column {k + 1}" for k in range(X.shape[1])], {})
     extension = file_format(path)
     if extension is None:
         raise UsageError(f"{path}: the extension must be one of {ACCEPTED}")
     given = [name for name in ("sep", "decimal", "header", "encoding") if getattr(options, name) is not None]
     if given and extension not in DELIMITERS:
         raise UsageError(f"{path}: --{given[0]} is for text files, {' and '.join(DELIMITERS)}")
-    require(path, reading=True)
+    require(path)
     reader = read_text if extension in DELIMITERS else _read_frame if extension in FRAMES else _read_arrays
     try:
         return reader(path, options)
@@ -119,7 +119,7 @@ def _read_frame(path: Path, options: Options) -> Table:
             raise UsageError(f"{path}: {title(names, column)} has dtype {dtype}, must be of real numbers; {hint}")
     X = features.to_numpy(dtype=np.float32 if are_single(features.dtypes) else np.float64, na_value=np.nan)
     _check_rows(path, X, names, places)
-    return Table(str(path), X, None if columns.label is None else frame.iloc[:, columns.label], columns.label_name)
+    return columns.table(str(path), X, lambda column: frame.iloc[:, column], places)
 
 
 def _with_lists_spread(
@@ -185,10 +185,9 @@ def _of_array(path: Path, X: NDArray[Any], options: Options, name: str = "") -> 
         raise UsageError(f"{path}: {array} has dtype {X.dtype}, must be of real numbers")
     names = [""] * X.shape[1]
     columns = Columns.of(path, names, options)
-    labels = None if columns.label is None else X[:, columns.label]
-    X = X if len(columns.features) == len(names) else X[:, columns.features]
-    _check_rows(path, X, names, columns.features, f"{array}, " if name else "")
-    return Table(f"{path} ({array})" if name else str(path), X, labels)
+    rows = X if len(columns.features) == len(names) else X[:, columns.features]
+    _check_rows(path, rows, names, columns.features, f"{array}, " if name else "")
+    return columns.table(f"{path} ({array})" if name else str(path), rows, lambda column: X[:, column])
 
 
 def _of_archive(path: Path, archive: Any, options: Options) -> Table:
