@@ -302,18 +302,18 @@ def _add_files(group: Any) -> None:
     )  # fmt: skip
     group.add_argument(
         "--labels", metavar="NAME",
-        help="labels for colors, written too and not embedded: a column's name, or its number counted from 1; in .npz "
-        "the name of a 1-D array",
+        help="a column that is not embedded but gives the colors and is written beside the embedding, by its name or "
+        "its number, counted from 1; in .npz the name of a 1-D array",
     )  # fmt: skip
     group.add_argument(
         "--index",
         action="append",
         metavar="NAME",
-        help="a column to leave out, such as names of rows, which an interactive page shows: its name or number; or "
-        "none; may be given several times",
+        help="a column that is not embedded, by its name or number; its cells are the names of the rows in an "
+        "interactive page; may be given several times; none embeds all columns",
     )
     group.add_argument("--sep", type=_separator, metavar="CHARACTER", help="what separates cells of text, or tab")
-    group.add_argument("--decimal", choices=[".", ","], help="the decimal mark of text")
+    group.add_argument("--decimal", choices=[".", ","], metavar="MARK", help="the decimal mark of text: . or ,")
     group.add_argument(
         "--header", action=argparse.BooleanOptionalAction, help="whether the first row of text names the columns"
     )

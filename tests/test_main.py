@@ -304,7 +304,8 @@ def test_scale_keeps_float32(run):
 def test_scale_that_is_impossible(refused):
     np.save("in.npy", X * [1, 1e200, 1])
     assert "--scale: the variance of column 2 overflows" in refused("in.npy", "--scale")
-    assert "--scale: data of --metric precomputed are distances" in refused("none.npy", "--metric=precomputed", "--scale")
+    err = refused("none.npy", "--metric", "precomputed", "--scale")
+    assert "--scale: data of --metric precomputed are distances" in err
 
 
 def test_a_column_that_outweighs_the_others(run, unequal):
