@@ -60,9 +60,10 @@ class Similarity(Protocol):
 
 
 class Gaussian:
-    """The similarity of SNE, ``w = exp(-r²)`` (Hinton & Roweis 2002, eq. 3 without the factor ½).
+    """The similarity of SNE, ``w = exp(-r²)``.
 
-    The exponent is bounded at 708, so that weights stay positive.
+    This is equation 3 of Hinton and Roweis (2002) without the factor ½. The exponent is bounded at 708, so that weights
+    stay positive.
 
     Examples
     --------
