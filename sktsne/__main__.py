@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
@@ -237,6 +238,11 @@ def _show_warning(
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
+        if message.startswith("unrecognized arguments: --"):
+            option = message.split()[2].partition("=")[0]
+            options = [*self._option_string_actions]
+            close = [name for name in options if name.startswith(option)] or get_close_matches(option, options, 1, 0.75)
+            message += f"; did you mean {close[0]}?" if close else "; --help lists all options"
         raise UsageError(message)
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zip", ".zst")
 MAX_NAMES = 20
+NO_NUMBERS = "--labels takes a column without numbers for colors, and --index leaves a column out"
 
 
 class UsageError(Exception):

@@ -17,12 +17,24 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
 from ._checks import are_single
-from ._columns import COMPRESSIONS, Columns, Options, Table, UsageError, listing, missing_package, opened, title
+from ._columns import (
+    COMPRESSIONS,
+    NO_NUMBERS,
+    Columns,
+    Options,
+    Table,
+    UsageError,
+    listing,
+    missing_package,
+    opened,
+    title,
+)
 from ._text import read_text
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 FRAMES = (".parquet", ".feather", ".arrow")
 EXTENSIONS = (*DELIMITERS, ".npy", ".npz", *FRAMES)
+WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods")
 ACCEPTED = f"{', '.join(EXTENSIONS)}; each also with {', '.join(COMPRESSIONS)} behind it"
 PICKLED = "holds Python objects, which are not unpickled, because unpickling can run code"
 
@@ -67,7 +79,8 @@ def read(path: Path | None, options: Options) -> Table:
         return Table("digits of scikit-learn", X, labels, "label", [f"column {k + 1}" for k in range(X.shape[1])], {})
     extension = file_format(path)
     if extension is None:
-        raise UsageError(f"{path}: the extension must be one of {ACCEPTED}")
+        hint = "; save the sheet of a workbook as .csv" if path.suffix.lower() in WORKBOOKS else ""
+        raise UsageError(f"{path}: the extension must be one of {ACCEPTED}{hint}")
     given = [name for name in ("sep", "decimal", "header", "encoding") if getattr(options, name) is not None]
     if given and extension not in DELIMITERS:
         raise UsageError(f"{path}: --{given[0]} is for text files, {' and '.join(DELIMITERS)}")
@@ -115,8 +128,7 @@ def _read_frame(path: Path, options: Options) -> Table:
     features, places = _with_lists_spread(path, names, features, columns.features, objects)
     for column, dtype in zip(places, features.dtypes, strict=True):
         if not types.is_numeric_dtype(dtype) or types.is_complex_dtype(dtype):
-            hint = "--labels or --index takes a column of another kind"
-            raise UsageError(f"{path}: {title(names, column)} has dtype {dtype}, must be of real numbers; {hint}")
+            raise UsageError(f"{path}: {title(names, column)} has dtype {dtype}, must be of real numbers; {NO_NUMBERS}")
     X = features.to_numpy(dtype=np.float32 if are_single(features.dtypes) else np.float64, na_value=np.nan)
     _check_rows(path, X, names, places)
     return columns.table(str(path), X, lambda column: frame.iloc[:, column], places)

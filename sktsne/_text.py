@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ._columns import Columns, Options, Table, UsageError, opened, title
+from ._columns import NO_NUMBERS, Columns, Options, Table, UsageError, opened, title
 
 # Separators that are looked for; the first of those that fit equally well is taken.
 SEPARATORS = (";", "\t", "|", ",")
@@ -289,7 +289,7 @@ def _hint(cell: str, decimal: str, n_columns: int) -> str:
         return "separators of thousands are not read"
     if cell.strip().lower() in MISSING_WORDS:
         return "missing values are not filled in; --index leaves out a column"
-    return "--labels or --index names a column of text"
+    return NO_NUMBERS
 
 
 # Looking

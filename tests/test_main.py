@@ -105,7 +105,7 @@ def test_error_of_use_as_a_process(tmp_path):
     command = [sys.executable, "-m", "sktsne", "--bogus"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "sktsne: error: unrecognized arguments: --bogus\n"
+    assert done.stderr == "sktsne: error: unrecognized arguments: --bogus; --help lists all options\n"
 
 
 @pytest.mark.parametrize(("extension", "delimiter"), [("csv", ","), ("tsv", "\t")])
@@ -513,6 +513,7 @@ def test_files_that_cannot_be_read(refused, directory):
     assert "in.xlsx: the extension must be one of .csv, .tsv, .npy, .npz, .parquet" in refused("in.xlsx")
     assert "in.xlsx.gz: the extension must be one of .csv" in refused("in.xlsx.gz")
     assert "in.gz: the extension must be one of .csv" in refused("in.gz")
+    assert "; save the sheet of a workbook as .csv" in refused("in.XLSX")
     assert "none.parquet: No such file or directory" in refused("none.parquet")
     (directory / "folder.csv").mkdir()
     assert "folder.csv: " in refused("folder.csv")
@@ -533,8 +534,11 @@ def test_files_that_cannot_be_read(refused, directory):
         ("--seed -1", "random_state == -1, must be None, an integer from 0 to 2**32 - 1 or a RandomState"),
         (f"--seed {2**32}", f"random_state == {2**32}, must be None"),
         ("--metric precomputed --init random", "square distance matrix"),
-        ("--bogus", "unrecognized arguments: --bogus"),
-        ("--perp 3", "unrecognized arguments: --perp"),
+        ("--bogus", "unrecognized arguments: --bogus; --help lists all options"),
+        ("--perp 3", "unrecognized arguments: --perp 3; did you mean --perplexity?"),
+        ("--label=3", "unrecognized arguments: --label=3; did you mean --labels?"),
+        ("--sclae", "unrecognized arguments: --sclae; did you mean --scale?"),
+        ("other.npy", "unrecognized arguments: other.npy"),
         ("-o none/out.csv", "--output none/out.csv: there is no directory none"),
         ("-o out.txt", "--output out.txt: the extension must be one of .csv, .tsv, .npy, .npz"),
         ("-o out", "--output out: the extension must be"),
