@@ -213,8 +213,12 @@ def _say(name: str, value: str) -> None:
 
 def _discard(stream: TextIO) -> None:
     """Write to nowhere what the stream still holds and what follows."""
+    try:
+        number = stream.fileno()
+    except (AttributeError, OSError):  # No file is behind the stream of a notebook, for example.
+        return
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
+    os.dup2(nowhere, number)
     os.close(nowhere)
 
 

@@ -583,6 +583,7 @@ def test_paths_are_checked_before_the_fit(refused, monkeypatch):
         (MemoryError("Unable to allocate\n8 EiB"), 2, "sktsne: error: Unable to allocate 8 EiB\n"),
         (MemoryError(), 2, "sktsne: error: MemoryError\n"),
         (OSError(28, "No space left on device", "map.csv"), 2, "sktsne: error: map.csv: No space left on device\n"),
+        (OSError("no file is named"), 2, "sktsne: error: no file is named\n"),
     ],
 )
 def test_errors_from_outside(run, monkeypatch, error, code, message):
