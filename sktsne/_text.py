@@ -1,8 +1,8 @@
 """Reading tables from text files: the first lines show the layout of a file.
 
-pandas reads the rows if it is installed, because it is fast; otherwise the module csv does. pandas fills short lines, lets a
-quoted cell run over several lines, and names no line in its errors. Therefore the module csv reads a file again, line by
-line, if pandas refuses the file, or if cells may come from such lines.
+pandas reads the rows if it is installed, because it is fast; otherwise the module csv does. pandas fills short lines,
+lets a quoted cell run over several lines, and names no line in its errors. Therefore the module csv reads a file again,
+line by line, if pandas refuses the file, or if cells may come from such lines.
 """
 
 from __future__ import annotations
