@@ -189,7 +189,7 @@ def fits_within(monkeypatch):
 )
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_a_fit_fits_no_estimator_of_scikit_learn(estimator, n_columns, storage, params, rng, fits_within):
-    X = np.abs(rng.normal(size=(1100, n_columns)))
+    X = rng.uniform(0.0, 1.5, size=(1100, n_columns))
     model = estimator(perplexity=5.0, max_iter=2, **params).fit(storage(X[:1050]))
     model.transform(storage(X[1050:]))
     model.fit_transform(storage(X))
