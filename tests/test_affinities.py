@@ -160,6 +160,27 @@ def test_all_pairs_leave_the_distances_as_they_are(rng):
     assert_array_equal(distances, copy)
 
 
+@pytest.mark.parametrize("writeable", [True, False])
+def test_the_array_of_a_rule_is_left_as_it_is(writeable, rng):
+    kept = rng.dirichlet(np.ones(9), size=60)
+    given = kept.copy()
+    given.flags.writeable = writeable
+
+    class Kept:
+        uses_scale = False
+
+        def count_neighbors(self, n_samples):
+            return 9
+
+        def probabilities(self, distances, workers):
+            return given
+
+    graph = nearest_neighbors(rng.normal(size=(60, 3)), 9)
+    conditional = conditional_affinities(graph, Kept(), Workers())
+    assert_array_equal(given, kept)
+    assert_array_equal(np.take_along_axis(conditional.toarray(), graph.indices, axis=1), kept)
+
+
 def test_joint_probabilities_are_scikit_learns(digits, rng):
     # scikit-learn keeps its affinities to itself; its cost of a given map tells whether they are the same. The learning
     # rate is too small to move a point.
