@@ -1,5 +1,7 @@
 """Conditional and joint probabilities, on ordinary and on degenerate distances."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -179,6 +181,15 @@ def test_the_array_of_a_rule_is_left_as_it_is(writeable, rng):
     conditional = conditional_affinities(graph, Kept(), Workers())
     assert_array_equal(given, kept)
     assert_array_equal(np.take_along_axis(conditional.toarray(), graph.indices, axis=1), kept)
+
+
+def test_the_indices_of_a_sum_can_count_its_entries(monkeypatch):
+    half = csr_array(np.tril(np.ones((3, 3)), -1))
+    assert half.indices.dtype == symmetrize(half).indptr.dtype == np.int32
+    monkeypatch.setattr(np, "iinfo", lambda dtype: SimpleNamespace(min=-6, max=5))  # half has 3 entries, the sum has 6
+    total = symmetrize(half)
+    assert total.indices.dtype == total.indptr.dtype == np.int64
+    assert_array_equal(total.toarray(), 1.0 - np.eye(3))
 
 
 def test_joint_probabilities_are_scikit_learns(digits, rng):
