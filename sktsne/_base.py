@@ -464,11 +464,10 @@ class BaseEmbedding(
         )
         # The map has few groups in place at first: it is arranged when early exaggeration has ended.
         settled = sum(phase.n_iter for phase in phases[:-1])
-        result = None
-        if sparse and n_samples >= POINTS_TO_ARRANGE and state.iteration <= settled < self.max_iter:
-            result = run(points.objective, state, until=settled)
+        arranges = sparse and n_samples >= POINTS_TO_ARRANGE and state.iteration <= settled < self.max_iter
+        result = run(points.objective, state, until=settled if arranges else None)
+        if arranges and result.reason == "max_iter":
             points.arrange()
-        if result is None or result.reason == "max_iter":
             result = run(points.objective, state)
         self.__dict__.update(reports.end(result))
         if self.checkpoint is not None:

@@ -194,7 +194,7 @@ def _check_nothing_beside_n_neighbors(estimator: Any) -> None:
     """Raise a ValueError unless the other parameters that set the affinities have their defaults."""
     for name in "perplexity", "affinities":
         value, default = getattr(estimator, name), signature(type(estimator)).parameters[name].default
-        if not isinstance(value, type(default)) or value != default:
+        if not isinstance(value, Real | str) or value != default:
             raise ValueError(
                 f"n_neighbors == {estimator.n_neighbors!r} and {name} == {value!r}: only one of them may be given. "
                 f"{name} must keep its default, {default!r}, or n_neighbors must be None."

@@ -109,7 +109,9 @@ def symmetrize(
     total = int(new_indptr[-1])
     new = np.empty(total, dtype=data.dtype), np.empty(total, dtype=indices.dtype), new_indptr
     workers.run(partial(add, data, indices, indptr, *other, *new), n, row_cost)
-    return csr_array((new[0], new[1], new_indptr.astype(indices.dtype)), shape=conditional.shape)
+    # The sum may have twice as many entries, whose number must fit into the dtype of the indices.
+    index_dtype = indices.dtype if total <= np.iinfo(indices.dtype).max else np.int64
+    return csr_array((new[0], new[1], new_indptr.astype(index_dtype)), shape=conditional.shape)
 
 
 def reorder_reference(

@@ -361,7 +361,8 @@ def conditional_affinities(
            [0. , 0.5, 0.5, 0. ]])
     """
     if isinstance(graph, NeighborGraph):
-        probabilities = _probabilities(rule, graph.distances, workers)
+        # A copy is sorted, because the rule may keep its array, or return the distances themselves.
+        probabilities = _probabilities(rule, graph.distances, workers).copy()
         n, k = probabilities.shape
         index_dtype = np.int32 if 2 * n * k <= np.iinfo(np.int32).max else np.int64
         indptr = np.arange(0, n * k + 1, k, dtype=index_dtype)

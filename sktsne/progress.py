@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import get_ident
 from typing import Any, Protocol
 
 import numpy as np
@@ -64,8 +65,8 @@ class ProgressBar:
     The bar shows the stage and, during the optimization, how many of ``max_iter`` iterations are done, the time so far
     and the time left if ``max_iter`` is reached, the cost, and whether early exaggeration lasts. The bar moves after
     every iteration, at most ten times a second; the cost is that of the last of every ``callback_every`` iterations. A
-    notebook without ipywidgets shows the bar as text. No bar appears where standard error is a file or a pipe;
-    ``verbose=2`` prints lines there.
+    notebook without ipywidgets shows the bar as text. No bar appears where standard error is a file or a pipe, or is
+    closed; ``verbose=2`` prints lines there. Fits in several threads may share a bar: each fit shows its own progress.
 
     See Also
     --------
@@ -81,7 +82,7 @@ class ProgressBar:
     """
 
     def __init__(self) -> None:
-        self._bar: Any = None
+        self._bars: dict[int, Any] = {}  # the bar of each thread that fits an estimator
 
     def __repr__(self) -> str:
         return "ProgressBar()"
@@ -115,6 +116,8 @@ class ProgressBar:
                 from tqdm.auto import tqdm
         except ImportError as error:
             raise ImportError('ProgressBar needs tqdm, which pip install "sktsne[progress]" gets.') from error
+        # A process without a console may have no standard error.
+        closed = sys.stderr is None or getattr(sys.stderr, "closed", False)
         # Standard error of a notebook shows a bar although it is no terminal.
         in_notebook = type(sys.stderr).__module__.startswith("ipykernel")
         last = name == "optimization"
@@ -127,17 +130,18 @@ class ProgressBar:
             leave=last,
             dynamic_ncols=True,
             miniters=1,  # each iteration may move the bar
-            disable=False if in_notebook else None,  # None is no bar unless standard error is a terminal
-        ) as self._bar:
+            disable=closed or (False if in_notebook else None),  # None is no bar unless standard error is a terminal
+        ) as bar:
+            self._bars[get_ident()] = bar
             try:
-                self._early, self._cost = estimator.early_exaggeration_iter, ""
+                bar.early, bar.cost = estimator.early_exaggeration_iter, ""
                 yield
                 if last:  # a fit that has converged is complete, too
-                    self._cost = f", cost {estimator.kl_divergence_:.4f}"
+                    bar.cost = f", cost {estimator.kl_divergence_:.4f}"
                     done = estimator.n_iter_ + 1
                     self._move(estimator.max_iter, done, done)
             finally:
-                self._bar = None
+                del self._bars[get_ident()]
 
     def __call__(self, iteration: int, cost: float, embedding: Any = None) -> None:
         """Show the cost.
@@ -151,7 +155,7 @@ class ProgressBar:
         embedding : ndarray of shape (n_samples, n_components), default=None
             Not used.
         """
-        self._cost = f", cost {cost:.4f}"
+        self._bars[get_ident()].cost = f", cost {cost:.4f}"
         self.tick(iteration)
 
     def tick(self, iteration: int) -> None:
@@ -162,10 +166,11 @@ class ProgressBar:
         iteration : int
             Iterations done.
         """
-        self._move(iteration, iteration, self._bar.total)
+        self._move(iteration, iteration, self._bars[get_ident()].total)
 
     def _move(self, place: int, iteration: int, n_iter: int) -> None:
+        bar = self._bars[get_ident()]
         # The bar's text has the iterations, because a notebook's bar cannot change the number that it counts to.
-        phase = ", early exaggeration" if iteration < self._early else ""
-        self._bar.set_postfix_str(f"{iteration}/{n_iter}{self._cost}{phase}", refresh=False)
-        self._bar.update(place - self._bar.n)
+        phase = ", early exaggeration" if iteration < bar.early else ""
+        bar.set_postfix_str(f"{iteration}/{n_iter}{bar.cost}{phase}", refresh=False)
+        bar.update(place - bar.n)

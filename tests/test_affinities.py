@@ -1,5 +1,7 @@
 """Conditional and joint probabilities, on ordinary and on degenerate distances."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -157,6 +159,36 @@ def test_all_pairs_leave_the_distances_as_they_are(rng):
     copy = distances.copy()
     conditional_affinities(distances, Perplexity([10.0]), Workers())
     assert_array_equal(distances, copy)
+
+
+@pytest.mark.parametrize("writeable", [True, False])
+def test_the_array_of_a_rule_is_left_as_it_is(writeable, rng):
+    kept = rng.dirichlet(np.ones(9), size=60)
+    given = kept.copy()
+    given.flags.writeable = writeable
+
+    class Kept:
+        uses_scale = False
+
+        def count_neighbors(self, n_samples):
+            return 9
+
+        def probabilities(self, distances, workers):
+            return given
+
+    graph = nearest_neighbors(rng.normal(size=(60, 3)), 9)
+    conditional = conditional_affinities(graph, Kept(), Workers())
+    assert_array_equal(given, kept)
+    assert_array_equal(np.take_along_axis(conditional.toarray(), graph.indices, axis=1), kept)
+
+
+def test_the_indices_of_a_sum_can_count_its_entries(monkeypatch):
+    half = csr_array(np.tril(np.ones((3, 3)), -1))
+    assert half.indices.dtype == symmetrize(half).indptr.dtype == np.int32
+    monkeypatch.setattr(np, "iinfo", lambda dtype: SimpleNamespace(min=-6, max=5))  # half has 3 entries, the sum has 6
+    total = symmetrize(half)
+    assert total.indices.dtype == total.indptr.dtype == np.int64
+    assert_array_equal(total.toarray(), 1.0 - np.eye(3))
 
 
 def test_joint_probabilities_are_scikit_learns(digits, rng):

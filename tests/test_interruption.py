@@ -71,6 +71,17 @@ def test_points_that_are_put_in_a_new_order(half, early, X, monkeypatch):
     assert_array_equal(twice.transform(X[:3] + 0.25), once.transform(X[:3] + 0.25))
 
 
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_points_keep_their_order_if_a_callback_ends_early_exaggeration(estimator, X, monkeypatch):
+    """A fit that continues would otherwise put the points in another order than an uninterrupted fit does."""
+    monkeypatch.setattr(_base, "POINTS_TO_ARRANGE", 100)
+    params = {"n_components": 3, "method": "barnes_hut", "early_exaggeration_iter": 60, **LONG}
+    once = estimator(max_iter=130, **params).fit(X[:150])
+    model = estimator(max_iter=130, callback=lambda *_: True, warm_start=True, **params).fit(X[:150])
+    assert_array_equal(model.embedding_, estimator(max_iter=50, **params).fit(X[:150]).embedding_)
+    assert_array_equal(model.set_params(callback=None).fit(X[:150]).embedding_, once.embedding_)
+
+
 def test_stopping_rules_see_both_halves(X):
     once = TSNE(random_state=0).fit(X)
     twice = TSNE(random_state=0, warm_start=True, max_iter=110).fit(X).set_params(max_iter=1000).fit(X)

@@ -362,6 +362,9 @@ def test_pbic_needs_a_perplexity(rng):
         pbic(several.set_params(perplexity=5, affinities="precomputed"))
     with pytest.raises(ValueError, match="n_neighbors == 7, must be None"):
         pbic(several.set_params(affinities="perplexity", n_neighbors=7))
+    few = TSNE(n_neighbors=7, max_iter=1).fit(rng.normal(size=(20, 4)))  # too few for the default perplexity
+    with pytest.raises(ValueError, match="n_neighbors == 7, must be None"):
+        pbic(few)
 
 
 def test_accuracy_in_a_map(digits):

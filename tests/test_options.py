@@ -112,6 +112,8 @@ def test_a_number_of_neighbors_stands_for_uniform_affinities(estimator, method, 
     assert_array_equal(model.embedding_, expected.embedding_)
     assert_array_equal(model.transform(X[:5] + 0.1), expected.transform(X[:5] + 0.1))
     assert repr(estimator(n_neighbors=7)) == f"{estimator.__name__}(n_neighbors=7)"
+    for default in 30, np.float32(30.0):  # numbers that equal the default may have another type
+        assert_array_equal(estimator(n_neighbors=7, perplexity=default, **params).fit(X).embedding_, model.embedding_)
 
 
 def test_a_number_of_neighbors_that_is_too_large_for_the_rows_is_replaced(estimator, X):

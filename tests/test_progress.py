@@ -1,11 +1,14 @@
 """The progress bar, on a terminal and elsewhere."""
 
 import io
+import pickle
 import re
 import sys
 import time
 import types
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stderr
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -125,7 +128,7 @@ def test_an_interrupted_bar_stays_where_it_was(error, terminal):
     assert " 50%|" in bar
     assert ", 60/120, " in bar
     assert after == ""
-    assert model.callback._bar is None
+    assert not model.callback._bars
 
 
 def test_there_is_no_bar_in_a_file(capsys):
@@ -133,6 +136,34 @@ def test_there_is_no_bar_in_a_file(capsys):
     out, err = capsys.readouterr()
     assert err == ""
     assert "\r" not in out
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_there_is_no_bar_without_standard_error(closed):
+    """Processes without a console, such as services and those of pythonw, have no standard error, or a closed one."""
+    stream = Terminal() if closed else None
+    if stream is not None:
+        stream.close()
+    with redirect_stderr(stream):
+        model = TSNE(callback=ProgressBar(), **FAST).fit(X)
+    assert model.n_iter_ == 119
+
+
+def test_fits_in_several_threads_share_a_bar(terminal):
+    bar, both_run = ProgressBar(), Barrier(2)
+
+    def wait(iteration, *_):
+        if iteration == 60:
+            both_run.wait(timeout=30)
+
+    def fit(max_iter):
+        TSNE(callback=[bar, wait], **{**FAST, "max_iter": max_iter}, tol=0.0, n_jobs=1).fit(X)
+
+    with redirect_stderr(terminal), ThreadPoolExecutor(2) as threads:
+        list(threads.map(fit, [100, 200]))
+    for max_iter in 100, 200:
+        assert f", {max_iter}/{max_iter}, cost" in terminal.getvalue()
+    pickle.dumps(bar)
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])

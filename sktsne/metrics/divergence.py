@@ -176,15 +176,15 @@ def pbic(estimator: Any) -> float:
     """
     estimator = embedder_of(estimator)
     n = len(estimator.embedding_)
-    check_number("perplexity", estimator.perplexity, Real, 1)
-    if estimator.perplexity >= n - 1:
-        raise ValueError(f"perplexity == {estimator.perplexity!r}, must be below n_samples - 1 == {n - 1}.")
     if not (isinstance(estimator.affinities, str) and estimator.affinities == "perplexity"):
         raise ValueError(
             f"affinities == {estimator.affinities!r}, must be 'perplexity': other affinities have no perplexity."
         )
     if estimator.n_neighbors is not None:
         raise ValueError(f"n_neighbors == {estimator.n_neighbors}, must be None: other affinities have no perplexity.")
+    check_number("perplexity", estimator.perplexity, Real, 1)
+    if estimator.perplexity >= n - 1:
+        raise ValueError(f"perplexity == {estimator.perplexity!r}, must be below n_samples - 1 == {n - 1}.")
     mean = estimator.kl_divergence_ / estimator._objective.count_distributions(n)
     return float(2.0 * mean + math.log(n) * estimator.perplexity / n)
 
