@@ -62,4 +62,4 @@ def test_the_extra_all_has_every_extra_for_users():
     extras = dict(PROJECT["optional-dependencies"])
     (everything,) = extras.pop("all")
     named = set(re.findall(r"\w+", everything)) - {"sktsne"}
-    assert named == set(extras) - {"test", "lint", "docs", "benchmark"}
+    assert named == set(extras) - {"test", "tools", "lint", "docs", "benchmark"}
