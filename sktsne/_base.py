@@ -431,7 +431,7 @@ class BaseEmbedding(
         sparse = issparse(self.affinities_)
 
         def objective_of(order: NDArray[np.intp]) -> JointKL | ConditionalKL:
-            affinities = reorder(self.affinities_, order, kernel.dtype) if sparse else self.affinities_
+            affinities = reorder(self.affinities_, order, kernel.dtype, workers) if sparse else self.affinities_
             return self._objective(affinities, similarity, kernel, workers)
 
         if resumed is not None:

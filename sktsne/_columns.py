@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zip", ".zst")
 MAX_NAMES = 20
+NO_NUMBERS = "--labels takes a column without numbers for colors, and --index leaves a column out"
 
 
 class UsageError(Exception):
@@ -67,12 +68,18 @@ class Table(NamedTuple):
         The labels as they were read; labels from a text file are texts.
     label_name : str
         The name of the labels.
+    titles : list of str
+        How a message names each column of ``X``.
+    names_of_rows : dict of str to ndarray or Series of shape (n,)
+        The columns that were left out as names of rows, by their names.
     """
 
     source: str
     X: NDArray[Any]
-    labels: Any = None
-    label_name: str = "label"
+    labels: Any
+    label_name: str
+    titles: list[str]
+    names_of_rows: dict[str, Any]
 
 
 class Columns(NamedTuple):
@@ -86,11 +93,14 @@ class Columns(NamedTuple):
         The columns to embed.
     label : int or None
         The column of labels.
+    names_of_rows : list of int
+        The columns that are left out as names of rows, in the order in which the options name them.
     """
 
     names: list[str]
     features: list[int]
     label: int | None
+    names_of_rows: list[int]
 
     @classmethod
     def of(
@@ -101,10 +111,10 @@ class Columns(NamedTuple):
         With a warning, the columns ``index``, which hold names of rows, and the columns ``empty`` are left out.
         """
         label = None if options.labels is None else find(path, names, "--labels", options.labels)
-        left_out = {label}
-        if options.index is not None:
-            left_out.update(find(path, names, "--index", name) for name in options.index if name != "none")
-        has_index = len(left_out) > 1
+        named = [find(path, names, "--index", name) for name in options.index or [] if name != "none"]
+        names_of_rows = [column for column in dict.fromkeys(named) if column != label]
+        left_out = {label, *names_of_rows}
+        has_index = len(names_of_rows) > 0
         for columns, kind in ((index, "names of rows"), (empty, "empty columns")):
             found = [column for column in columns if column not in left_out]
             if found and (options.index is None or (columns is empty and "none" not in options.index)):
@@ -113,10 +123,37 @@ class Columns(NamedTuple):
                     f"{path}: left out as {kind}: {titles}; use --index none to embed all columns", stacklevel=2
                 )
                 left_out.update(found)
+                names_of_rows.extend(found if columns is index else [])
         features = [column for column in range(len(names)) if column not in left_out]
         if not features:
             raise UsageError(f"{path}: has no columns to embed besides the labels" + " and the index" * has_index)
-        return cls(names, features, label)
+        return cls(names, features, label, names_of_rows)
+
+    def table(
+        self, source: str, X: NDArray[Any], cells: Callable[[int], Any], places: Sequence[int] | None = None
+    ) -> Table:
+        """Return the table of a file.
+
+        Parameters
+        ----------
+        source : str
+            Where the rows come from, for the report.
+        X : ndarray of shape (n, n_features)
+            The rows.
+        cells : callable
+            Returns the cells of a column that is not embedded.
+        places : sequence of int of shape (n_features,), default=None
+            The column of the file from which each column of ``X`` comes; by default ``features``.
+        """
+        labels = None if self.label is None else cells(self.label)
+        titles = [title(self.names, column) for column in (self.features if places is None else places)]
+        names_of_rows = {self._key(column): cells(column) for column in self.names_of_rows}
+        return Table(source, X, labels, self.label_name, titles, names_of_rows)
+
+    def _key(self, column: int) -> str:
+        """Return the name of a column if no other column has this name, or else its title."""
+        name = self.names[column]
+        return name if name and self.names.count(name) == 1 else title(self.names, column)
 
     @property
     def label_name(self) -> str:

@@ -17,12 +17,24 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
 from ._checks import are_single
-from ._columns import COMPRESSIONS, Columns, Options, Table, UsageError, listing, missing_package, opened, title
+from ._columns import (
+    COMPRESSIONS,
+    NO_NUMBERS,
+    Columns,
+    Options,
+    Table,
+    UsageError,
+    listing,
+    missing_package,
+    opened,
+    title,
+)
 from ._text import read_text
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 FRAMES = (".parquet", ".feather", ".arrow")
 EXTENSIONS = (*DELIMITERS, ".npy", ".npz", *FRAMES)
+WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods")
 ACCEPTED = f"{', '.join(EXTENSIONS)}; each may be followed by {', '.join(COMPRESSIONS)}"
 PICKLED = "holds Python objects, which are not unpickled, because unpickling can run code"
 
@@ -35,10 +47,10 @@ def file_format(path: Path) -> str | None:
     return extension if extension in EXTENSIONS else None
 
 
-def require(path: Path, reading: bool = False) -> None:
+def require(path: Path) -> None:
     """Import the packages that a file needs; raise a UsageError that names the extra if one of them is missing."""
     extension, compression = file_format(path), path.suffix.lower()
-    by_pandas = extension in FRAMES or compression in COMPRESSIONS or (reading and extension in DELIMITERS)
+    by_pandas = extension in FRAMES or compression in COMPRESSIONS
     modules = ["pandas"] * by_pandas + ["pyarrow"] * (extension in FRAMES) + ["zstandard"] * (compression == ".zst")
     for module in modules:
         try:
@@ -64,14 +76,15 @@ def read(path: Path | None, options: Options) -> Table:
     """
     if path is None:
         X, labels = load_digits(return_X_y=True)
-        return Table("digits of scikit-learn", X, labels)
+        return Table("digits of scikit-learn", X, labels, "label", [f"column {k + 1}" for k in range(X.shape[1])], {})
     extension = file_format(path)
     if extension is None:
-        raise UsageError(f"{path}: the extension must be one of {ACCEPTED}")
+        hint = "; save the sheet of a workbook as .csv" if path.suffix.lower() in WORKBOOKS else ""
+        raise UsageError(f"{path}: the extension must be one of {ACCEPTED}{hint}")
     given = [name for name in ("sep", "decimal", "header", "encoding") if getattr(options, name) is not None]
     if given and extension not in DELIMITERS:
         raise UsageError(f"{path}: --{given[0]} is for text files, {' and '.join(DELIMITERS)}")
-    require(path, reading=True)
+    require(path)
     reader = read_text if extension in DELIMITERS else _read_frame if extension in FRAMES else _read_arrays
     try:
         return reader(path, options)
@@ -115,11 +128,10 @@ def _read_frame(path: Path, options: Options) -> Table:
     features, places = _with_lists_spread(path, names, features, columns.features, objects)
     for column, dtype in zip(places, features.dtypes, strict=True):
         if not types.is_numeric_dtype(dtype) or types.is_complex_dtype(dtype):
-            hint = "name a column of another kind by --labels or --index"
-            raise UsageError(f"{path}: {title(names, column)} has dtype {dtype}, must be of real numbers; {hint}")
+            raise UsageError(f"{path}: {title(names, column)} has dtype {dtype}, must be of real numbers; {NO_NUMBERS}")
     X = features.to_numpy(dtype=np.float32 if are_single(features.dtypes) else np.float64, na_value=np.nan)
     _check_rows(path, X, names, places)
-    return Table(str(path), X, None if columns.label is None else frame.iloc[:, columns.label], columns.label_name)
+    return columns.table(str(path), X, lambda column: frame.iloc[:, column], places)
 
 
 def _with_lists_spread(
@@ -188,10 +200,9 @@ def _of_array(path: Path, X: NDArray[Any], options: Options, name: str = "") -> 
         raise UsageError(f"{path}: {array} has dtype {X.dtype}, must be of real numbers")
     names = [""] * X.shape[1]
     columns = Columns.of(path, names, options)
-    labels = None if columns.label is None else X[:, columns.label]
-    X = X if len(columns.features) == len(names) else X[:, columns.features]
-    _check_rows(path, X, names, columns.features, f"{array}, " if name else "")
-    return Table(f"{path} ({array})" if name else str(path), X, labels)
+    rows = X if len(columns.features) == len(names) else X[:, columns.features]
+    _check_rows(path, rows, names, columns.features, f"{array}, " if name else "")
+    return columns.table(f"{path} ({array})" if name else str(path), rows, lambda column: X[:, column])
 
 
 def _of_archive(path: Path, archive: Any, options: Options) -> Table:

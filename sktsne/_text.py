@@ -1,7 +1,8 @@
-"""Reading tables from text files: the first lines show the layout of a file, and pandas reads the file.
+"""Reading tables from text files: the first lines show the layout of a file.
 
-pandas fills short lines, lets a quoted cell run over several lines, and names no line in its errors. Therefore the
-module csv reads a file again, line by line, if pandas refuses the file, or if cells may come from such lines.
+pandas reads the rows if it is installed, because it is fast; otherwise the module csv does. pandas fills short lines,
+lets a quoted cell run over several lines, and names no line in its errors. Therefore the module csv reads a file again,
+line by line, if pandas refuses the file, or if cells may come from such lines.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
+from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ._columns import Columns, Options, Table, UsageError, opened, title
+from ._columns import NO_NUMBERS, Columns, Options, Table, UsageError, opened, title
 
 # The separators that are tried. If several of them fit equally well, the first one is taken.
 SEPARATORS = (";", "\t", "|", ",")
@@ -29,7 +32,9 @@ N_LINES = 50
 MIN_ROWS = 5
 # These words, beside numbers in a first row, are data and do not make the row a header.
 MISSING_WORDS = {"", "na", "n/a", "#n/a", "null", "none", "?", "-", "."}
-DATA_WORDS = MISSING_WORDS | {"true", "false"}
+# pandas reads a column of these words, in lower or upper case, as numbers.
+TRUTHS = {"true": 1.0, "false": 0.0}
+DATA_WORDS = MISSING_WORDS | {*TRUTHS}
 # A line that can be read as one number with a decimal comma, or as two numbers.
 DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+([eE][+-]?\d+)?\s*")
 # The spaces between thousands may be no-break spaces, as in French.
@@ -70,20 +75,35 @@ def read_text(path: Path, options: Options) -> Table:
     empty = [*range(len(layout.names) - layout.n_empty, len(layout.names))]
     index = [0] if _has_index(layout.names) else []
     columns = Columns.of(path, layout.names, options, index, empty)
-    frame = _read_frame(path, layout, columns)
+    try:
+        import pandas  # noqa: F401
+    except ImportError:
+        X, texts = _read_by_csv(path, layout, columns)
+    else:
+        X, texts = _read_by_pandas(path, layout, columns)
     empty = [column for column in empty if column != columns.label]
-    if frame[empty].ne("").any(axis=None):  # a cell is not empty, below the lines from which the layout was found
+    # A cell may not be empty below the lines from which the layout was found.
+    if any(cell != "" for column in empty for cell in texts[column]):
         _check_lines(path, layout, columns._replace(features=[*columns.features, *empty]))
-    X = frame[columns.features].to_numpy()
     source = f"{path} ({'with header' if any(layout.names) else 'no header'})"
-    if columns.label is None:
-        return Table(source, X)
-    labels = [_unquote(cell, layout.quoting) for cell in frame[columns.label]]
-    return Table(source, X, np.array(labels), columns.label_name)
+    return columns.table(source, X, lambda column: np.array([_unquote(cell, layout.quoting) for cell in texts[column]]))
 
 
-def _read_frame(path: Path, layout: Layout, columns: Columns) -> Any:
-    """Return the data frame of a file: finite numbers in the features, and text in all other columns."""
+def _read_by_csv(path: Path, layout: Layout, columns: Columns) -> tuple[NDArray[np.float64], dict[int, Any]]:
+    """Return what `_read_by_pandas` returns, in a multiple of its time."""
+    rows: list[NDArray[np.float64]] = []
+    texts: dict[int, list[str]] = {column: [] for column in {*range(len(layout.names))} - {*columns.features}}
+    for cells, numbers in _checked_rows(path, layout, columns):
+        rows.append(np.array(numbers))
+        for column, text in texts.items():
+            text.append(cells[column])
+    if not rows:
+        raise UsageError(f"{path}: has no rows")
+    return np.array(rows), texts
+
+
+def _read_by_pandas(path: Path, layout: Layout, columns: Columns) -> tuple[NDArray[np.float64], dict[int, Any]]:
+    """Return the numbers of the features, which are finite, and the texts of each other column."""
     import pandas
 
     n_columns = len(layout.names)
@@ -103,7 +123,7 @@ def _read_frame(path: Path, layout: Layout, columns: Columns) -> Any:
         raise
     if frame.shape[1] != n_columns or _is_suspicious(frame, columns):
         _check_lines(path, layout, columns)
-    return frame
+    return frame[columns.features].to_numpy(), {column: frame[column] for column in {*frame} - {*columns.features}}
 
 
 def _has_index(names: list[str]) -> bool:
@@ -113,7 +133,7 @@ def _has_index(names: list[str]) -> bool:
 
 def _is_suspicious(frame: Any, columns: Columns) -> bool:
     """Return whether cells may come from a short line or an open quote, or hold numbers that are not finite."""
-    texts = (frame[column] for column in frame if column not in columns.features)
+    texts = (frame[column] for column in {*frame} - {*columns.features})
     if any(text.eq("").any() or text.str.contains("\n", regex=False).any() for text in texts):
         return True
     return not np.isfinite(frame[columns.features].to_numpy()).all()
@@ -225,7 +245,13 @@ def _rows(path: Path, layout: Layout, lines: Iterable[str]) -> Iterator[tuple[in
 
 def _check_lines(path: Path, layout: Layout, columns: Columns) -> None:
     """Raise a UsageError that names the first line that does not have the layout, if there is such a line."""
+    deque(_checked_rows(path, layout, columns), 0)
+
+
+def _checked_rows(path: Path, layout: Layout, columns: Columns) -> Iterator[tuple[list[str], list[float]]]:
+    """Yield the cells and the numbers of each row; raise a UsageError for the first line without the layout."""
     n_columns = len(layout.names)
+    are_truths: dict[int, bool] = {}
     with _text(path, layout.encoding, layout.n_before) as file:
         for line, row in _rows(path, layout, file):
             if not row and n_columns > 1:
@@ -236,17 +262,25 @@ def _check_lines(path: Path, layout: Layout, columns: Columns) -> None:
                 is_one_number = max(len(cells), n_columns) == 2 and _number(layout.sep.join(cells), ",") is not None
                 hint = '; try --decimal ","' if layout.sep == "," and is_one_number else ""
                 raise UsageError(f"{path}: line {line} has {counted}, the first has {n_columns}{hint}")
+            numbers = []
             for column in columns.features:
-                if problem := _problem(cells[column], layout.decimal, n_columns):
-                    raise UsageError(f"{path}: line {line}, {title(layout.names, column)}: {problem}")
-
-
-def _problem(cell: str, decimal: str, n_columns: int) -> str | None:
-    """Return the problem of a cell that must be a finite number, or None if it is one."""
-    number = _number(cell, decimal)
-    if number is not None:
-        return None if np.isfinite(number) else f"{number} is not finite"
-    return f"{cell!r} is not a number such as 1234{decimal}5; {_hint(cell, decimal, n_columns)}"
+                cell = cells[column]
+                number = _number(cell, layout.decimal)
+                is_truth = number is None and cell.lower() in TRUTHS
+                number = TRUTHS[cell.lower()] if is_truth else number
+                if number is None:
+                    problem = f"{cell!r} is not a number such as 1234{layout.decimal}5; "
+                    problem += _hint(cell, layout.decimal, n_columns)
+                elif not isfinite(number):
+                    problem = f"{number} is not finite"
+                elif is_truth != are_truths.setdefault(column, is_truth):
+                    kinds = ["numbers", "true and false"]
+                    problem = f"{cell!r} stands below {kinds[not is_truth]}; a column must hold one kind"
+                else:
+                    numbers.append(number)
+                    continue
+                raise UsageError(f"{path}: line {line}, {title(layout.names, column)}: {problem}")
+            yield cells, numbers
 
 
 def _hint(cell: str, decimal: str, n_columns: int) -> str:
@@ -262,7 +296,7 @@ def _hint(cell: str, decimal: str, n_columns: int) -> str:
         return "separators of thousands are not accepted"
     if cell.strip().lower() in MISSING_WORDS:
         return "missing values are not accepted: fill them in, or leave out the column by --index"
-    return "use --labels or --index for a column of text"
+    return NO_NUMBERS
 
 
 # Looking

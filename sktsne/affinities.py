@@ -40,7 +40,7 @@ from ._checks import (
     without_rounding,
 )
 from ._documentation import LinksToDocumentation
-from ._native import choose
+from ._native import c_type, choose
 from ._row_errors import RowError
 from .neighbors import NeighborGraph
 from .parallel import Workers
@@ -487,7 +487,7 @@ def symmetrize(
         conditional.sum_duplicates()
     n, nnz = conditional.shape[0], conditional.nnz
     data, indices, indptr = conditional.data, conditional.indices, conditional.indptr.astype(np.int64)
-    index_t, types = f"{indices.dtype}_t", ("float" if data.dtype == np.float32 else "double", f"{indices.dtype}_t")
+    index_t, types = f"{indices.dtype}_t", (c_type(data.dtype), f"{indices.dtype}_t")
     count_columns = choose("sparse", "count_columns", count_columns_reference, index_t)
     transpose = choose("sparse", "transpose", transpose_reference, *types)
     count_sum = choose("sparse", "count_sum", count_sum_reference, *types)
@@ -539,13 +539,39 @@ def joint_affinities(
     return joint
 
 
-def reorder(affinities: csr_array, order: NDArray[np.intp], dtype: type[np.floating]) -> csr_array:
+def reorder_reference(
+    data: NDArray[np.floating],
+    indices: NDArray[np.integer],
+    indptr: NDArray[np.integer],
+    order: NDArray[np.intp],
+    places: NDArray[np.integer],
+    new_data: NDArray[np.floating],
+    new_indices: NDArray[np.integer],
+    new_indptr: NDArray[np.integer],
+    start: int,
+    stop: int,
+) -> None:
+    """Fill rows ``start`` to ``stop`` of the matrix in another order, with values of another type."""
+    rows = csr_array((data, indices, indptr), 2 * (len(order),))[order[start:stop]]
+    entries = slice(new_indptr[start], new_indptr[stop])
+    new_data[entries], new_indices[entries] = rows.data, places[rows.indices]
+
+
+def reorder(
+    affinities: csr_array, order: NDArray[np.intp], dtype: type[np.floating], workers: Workers | None = None
+) -> csr_array:
     """Return the affinities with rows and columns in another order, and values of type ``dtype``."""
-    data = affinities.data.astype(dtype, copy=False)
-    rows = csr_array((data, affinities.indices, affinities.indptr), shape=affinities.shape)[order]
-    place = np.empty(len(order), dtype=rows.indices.dtype)
-    place[order] = np.arange(len(order), dtype=place.dtype)
-    return csr_array((rows.data, place[rows.indices], rows.indptr), shape=rows.shape)
+    workers = Workers() if workers is None else workers
+    n, indices = len(order), affinities.indices
+    places = np.empty(n, dtype=indices.dtype)
+    places[order] = np.arange(n, dtype=indices.dtype)
+    indptr = np.concatenate([[0], np.cumsum(np.diff(affinities.indptr)[order])]).astype(indices.dtype)
+    new = np.empty(affinities.nnz, dtype=dtype), np.empty_like(indices), indptr
+    types = c_type(affinities.dtype), f"{indices.dtype}_t", c_type(dtype)
+    fill = choose("sparse", "reorder", reorder_reference, *types)
+    fill = partial(fill, affinities.data, indices, affinities.indptr, order, places, *new)
+    workers.run(fill, n, 4 * max(1, affinities.nnz // max(1, n)))
+    return csr_array(new, shape=affinities.shape)
 
 
 def normalize_rows(affinities: csr_array | NDArray[np.float64]) -> csr_array | NDArray[np.float64]:

@@ -65,9 +65,10 @@ class Similarity(Protocol):
 
 
 class Gaussian:
-    """The similarity of SNE, ``w = exp(-r²)`` (Hinton & Roweis 2002, eq. 3 without the factor ½).
+    """The similarity of SNE, ``w = exp(-r²)``.
 
-    No weight is below exp(-708), so that all weights are positive.
+    This is equation 3 of Hinton and Roweis (2002) without the factor ½. No weight is below exp(-708), so that all
+    weights are positive.
 
     Examples
     --------

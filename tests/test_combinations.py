@@ -181,7 +181,7 @@ TABLE = {
     ],
     "The affinities": [
         Row({"perplexity": MIXTURE}),
-        Row({"n_neighbors": 10}),
+        Row({"n_neighbors": 10, "perplexity": 30.0}),
         *(Row({"affinities": own}) for own in OBJECTS.values()),
         Row({"affinities": OBJECTS["Uniform"], **DISTANCES}, "dense distances"),
         Row({"affinities": OBJECTS["FixedBandwidth"], **DISTANCES}, "sparse graph"),

@@ -28,6 +28,17 @@ def test_every_page_of_the_api_has_an_example(name):
     assert ">>> " in docstring
 
 
+def test_every_name_has_a_first_sentence_of_its_own():
+    """The tables of the reference show what stands before the first period that a space follows."""
+    sentences = {}
+    for name in PAGES:
+        paragraph = " ".join(inspect.getdoc(documented(name)).partition("\n\n")[0].split())
+        sentence, _, rest = paragraph.partition(". ")
+        assert not rest or rest[0].isupper(), f"{name}: the sentence is cut at {sentence}."
+        sentences.setdefault(sentence, []).append(name)
+    assert [names for names in sentences.values() if len(names) > 1] == []
+
+
 def test_every_name_has_one_page():
     assert len(PAGES) == len(set(PAGES)) > 50
 

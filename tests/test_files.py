@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from sktsne import TSNE
+from sktsne import TSNE, __main__, _tables
 from sktsne.__main__ import main
 
 X = np.random.default_rng(0).normal(size=(12, 3)).round(3) + 0.0001
@@ -30,8 +30,22 @@ def directory(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture(params=["with pandas", "without pandas"])
+def reader(request, monkeypatch):
+    """Hide pandas from what reads text files."""
+    if request.param == "without pandas":
+        read_text = _tables.read_text
+
+        def read_without_pandas(*arguments):
+            with monkeypatch.context() as context:
+                context.setitem(sys.modules, "pandas", None)
+                return read_text(*arguments)
+
+        monkeypatch.setattr(_tables, "read_text", read_without_pandas)
+
+
 @pytest.fixture
-def read(monkeypatch, capsys):
+def read(reader, monkeypatch, capsys):
     """Write a file, and return the rows that the estimator gets, or None, and stderr."""
 
     def read(path, content, *arguments):
@@ -42,6 +56,7 @@ def read(monkeypatch, capsys):
             raise SeenError("rows are seen")
 
         monkeypatch.setattr(TSNE, "fit", fit)
+        monkeypatch.setattr(__main__, "_warn_of_scales", lambda table: None)  # the scales of these rows mean nothing
         if content is not None:
             with open(path, "wb") as file:
                 file.write(content if isinstance(content, bytes) else content.encode())
@@ -54,7 +69,7 @@ def read(monkeypatch, capsys):
 
 
 @pytest.fixture
-def labels_of(capsys):
+def labels_of(reader, capsys):
     """Embed a file, and return the labels that are written beside the map."""
 
     def labels_of(path, content, *arguments):
@@ -257,6 +272,12 @@ def test_labels_that_are_empty_at_first(labels_of):
     assert labels_of("in.csv", "1,2,\n7,4,\n" * 30 + "5,3,x\n", "--labels", "3") == [""] * 60 + ["x"]
 
 
+def test_true_and_false_beside_empty_labels(read):
+    rows, err = read("in.csv", "s,a,b\n,TRUE,1\nx,false,2\n", "--labels", "s")
+    assert err == ""
+    np.testing.assert_array_equal(rows, [[1, 1], [0, 2]])
+
+
 def test_several_columns_are_left_out(read):
     content = "#1.2\n2\t3\nName\tDescription\ts1\ts2\ng1\tx y\t1\t2\ng2\tz\t4\t5\n"  # a .gct file
     rows, err = read("in.tsv", content, "--index", "1", "--index", "Description")
@@ -397,12 +418,14 @@ def test_quoted_labels_of_csv(labels_of):
         ("a,b\n.,2\n", "line 2, column 1 (a): '.' is not a number such as 1234.5; missing values are not accepted"),
         ("x|y\n0\t1|2\n", "line 2, column 1 (x): '0\\t1' is not a number such as 1234.5; try --sep tab"),
         ("x\n0 1:0.2\n", "line 2, column 1 (x): '0 1:0.2' is not a number such as 1234.5; try --sep \" \""),
-        ("x\n$1\n", "line 2, column 1 (x): '$1' is not a number such as 1234.5; use --labels or --index"),
+        ("x\n$1\n", "line 2, column 1 (x): '$1' is not a number such as 1234.5; --labels takes a column"),
         ("a,b\n1,2\n".encode("utf-16-le"), "is not UTF-8 text in line 1; try --encoding utf-16-le"),
         ("a,b\n1,2\n".encode("utf-16-be"), "is not UTF-8 text in line 1; try --encoding utf-16-be"),
         (b"PK\3\4\0\0", "is compressed, not text; save a workbook of Excel as .csv"),
         (gzip.compress(b"a,b\n1,2\n"), "is compressed, not text; save a workbook of Excel as .csv"),
         ("a;b\n1 234,5;2\n", "line 2, column 1 (a): '1 234,5' is not a number such as 1234.5; separators of thousands"),
+        ("a,b\nTRUE,1\n1,2\n", "line 3, column 1 (a): '1' stands below true and false; a column must hold one kind"),
+        ("a,b\n1,1\nTrue,2\n", "line 3, column 1 (a): 'True' stands below numbers; a column must hold one kind"),
     ],
 )  # fmt: skip
 def test_errors_name_the_line(read, content, message):
@@ -580,26 +603,26 @@ def test_index_of_arrays(read):
 @pytest.mark.parametrize(
     ("path", "missing"),
     [
-        ("in.csv", "pandas"),
         ("in.csv.gz", "pandas"),
         ("in.csv.zst", "zstandard"),
         ("in.parquet", "pyarrow"),
         ("in.arrow", "pyarrow"),
     ],
 )
-def test_missing_extra_names_itself(read, monkeypatch, path, missing):
+def test_missing_extra_names_itself(capsys, monkeypatch, path, missing):
     monkeypatch.setitem(sys.modules, missing, None)
-    _, err = read(path, b"1,2\n3,4\n")
+    assert main([path]) == 2
+    err = capsys.readouterr().err
     commands = 'pip install "sktsne[files]" installs it, and pipx run --spec "sktsne[files]" sktsne runs with it'
     assert f"{path}: needs {missing}; {commands}" in err
     np.save("in.npy", X)
-    rows, err = read("in.npy", None, "-o", f"out{path[2:]}")
-    assert (rows is None) == (path != "in.csv")
-    assert ('pip install "sktsne[files]"' in err) == (path != "in.csv")
+    assert main(["in.npy", "-o", f"out{path[2:]}"]) == 2
+    assert 'pip install "sktsne[files]"' in capsys.readouterr().err
 
 
-def test_digits_and_arrays_need_no_pandas(tmp_path):
+def test_digits_arrays_and_plain_text_need_no_pandas(tmp_path):
     np.savez(tmp_path / "in.npz", X=X, y=np.array(LABELS))
+    (tmp_path / "in.csv").write_text(labeled(LABELS, ";"), encoding="utf-8")
     code = (
         "import importlib.abc, sys\n"
         "class Missing(importlib.abc.MetaPathFinder):\n"
@@ -607,9 +630,12 @@ def test_digits_and_arrays_need_no_pandas(tmp_path):
         "        if name.partition('.')[0] in ('pandas', 'pyarrow', 'matplotlib'): raise ImportError(name)\n"
         "sys.meta_path.insert(0, Missing()); from sktsne.__main__ import main; "
         "sys.exit(main(['--max-iter', '20']) + main(['in.npz', '--labels', 'y', '-o', 'map.tsv', '--max-iter', '9', "
-        "'--perplexity', '3']) + main(['in.npz', '-o', 'map.npy', '--max-iter', '9', '--perplexity', '3']))"
+        "'--perplexity', '3']) + main(['in.npz', '-o', 'map.npy', '--max-iter', '9', '--perplexity', '3'])"
+        " + main(['in.csv', '--labels', 's', '-o', 'text.tsv', '--max-iter', '9', '--perplexity', '3']))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert len((tmp_path / "embedding.csv").read_text().splitlines()) == 1798
-    assert len((tmp_path / "map.tsv").read_text(encoding="utf-8").splitlines()) == 13
+    from_array, from_text = [(tmp_path / name).read_text(encoding="utf-8") for name in ("map.tsv", "text.tsv")]
+    assert len(from_array.splitlines()) == 13
+    assert from_text.splitlines()[1:] == from_array.splitlines()[1:]

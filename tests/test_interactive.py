@@ -338,6 +338,21 @@ def test_seventy_thousand_points_in_a_browser(rng, page):
 
 
 @needs_browser
+@pytest.mark.parametrize("labels", [np.repeat(["cat", "dog"], 15), np.linspace(0, 1, 30)])
+def test_what_is_beside_the_frame_does_not_touch_it(rng, page, labels):
+    EmbeddingDisplay(rng.normal(size=(30, 2)), labels, label_name="a name").to_html(page)
+    with Browser(page, 1000, 800) as browser:
+        picture = browser.screenshot()
+    is_frame = is_near(picture, "#cccccc")
+    right = is_frame[600, :950].nonzero()[0].max()
+    assert right > 500
+    top, bottom = is_frame[:, right].nonzero()[0][[0, -1]]
+    assert bottom - top > 600
+    assert is_frame[top:bottom, right].all()
+    assert is_near(picture[top:bottom, right + 2 : right + 8], "#ffffff").all()
+
+
+@needs_browser
 def test_rows_are_found_by_the_numbers_that_tooltips_show(rng, page):
     """Names that are floating-point numbers, beside one another so closely that 32 bits or six digits merge them."""
     names = np.array([0.1, 0.12345678, 0.12345679, 1e-50, 20240101.0, 2.5])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
 import subprocess
 import sys
@@ -10,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn import datasets
 
 import sktsne
-from sktsne import SNE, TSNE, __main__, plotting
+from sktsne import SNE, TSNE, __main__, metrics, plotting
 from sktsne.__main__ import main
 
 FAST = ["--max-iter", "20", "--perplexity", "3", "--jobs", "1"]
@@ -103,7 +105,7 @@ def test_error_of_use_as_a_process(tmp_path):
     command = [sys.executable, "-m", "sktsne", "--bogus"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "sktsne: error: unrecognized arguments: --bogus\n"
+    assert done.stderr == "sktsne: error: unrecognized arguments: --bogus; --help lists all options\n"
 
 
 @pytest.mark.parametrize(("extension", "delimiter"), [("csv", ","), ("tsv", "\t")])
@@ -265,6 +267,87 @@ def test_warnings_are_lines(run):
     assert code == 0
     assert err.startswith("sktsne: warning: perplexity == 30")
     assert err.count("\n") == 1
+
+
+# Columns of different units
+
+
+UNEQUAL = X * [1, 50, 1] + [0, 1000, 5]
+OUTWEIGHING = "sktsne: warning: column 2 (b) outweighs the others, because its standard deviation is "
+
+
+@pytest.fixture
+def unequal():
+    write_rows("in.csv", [["a", "b", "c", "d"], *np.column_stack([UNEQUAL, np.full(N_ROWS, 1e9)]).tolist()])
+
+
+def test_scale(run, unequal):
+    code, out, err = run("in.csv", "--scale", *FAST)
+    assert (code, err) == (0, "")
+    said = report(out)
+    assert said["data"] == "in.csv (with header), 12 rows, 4 columns, scaled"
+    assert said["seconds"].startswith("reading ")
+    assert ", scaling " in said["seconds"]
+    rows = np.column_stack([(UNEQUAL - UNEQUAL.mean(axis=0)) / UNEQUAL.std(axis=0), np.zeros(N_ROWS)])
+    points = np.array(read_rows("embedding.csv")[1:], dtype=float)
+    np.testing.assert_allclose(points, embed(rows), rtol=1e-6, atol=1e-9)
+    value = metrics.trustworthiness(rows, points, n_neighbors=5)
+    assert said["trustworthiness"] == f"{value:.4f} (5 neighbors)"
+
+
+def test_scale_keeps_float32(run):
+    np.save("in.npy", X.astype(np.float32))
+    assert run("in.npy", "--scale", "-o", "out.npy", *FAST)[0] == 0
+    assert np.load("out.npy").dtype == np.float32
+
+
+def test_scale_that_is_impossible(refused):
+    np.save("in.npy", X * [1, 1e200, 1])
+    assert "--scale: the variance of column 2 overflows" in refused("in.npy", "--scale")
+    err = refused("none.npy", "--metric", "precomputed", "--scale")
+    assert "--scale: data of --metric precomputed are distances" in err
+
+
+def test_a_column_that_outweighs_the_others(run, unequal):
+    code, _, err = run("in.csv", *FAST)
+    assert code == 0
+    a, b, c = UNEQUAL.std(axis=0)
+    ratio = b / ((a + c) / 2)
+    assert 30 < ratio < 100
+    assert err == f"{OUTWEIGHING}{ratio:.0f} times the median of theirs (--scale brings all columns to one scale)\n"
+
+
+@pytest.mark.parametrize(
+    ("rows", "metric", "warns"),
+    [
+        (X * [1, 100, 1], "cityblock", True),
+        (X * [1, 100, 1], "cosine", True),
+        (X * [1, 100, 1], "canberra", False),
+        (X * [1, 100, 1], "seuclidean", False),
+        (X * [1, 100, 1], "hamming", False),
+        (X[:, :2] * [1, 10], "euclidean", False),
+        (X[:, :2] * [1, 1000], "euclidean", True),
+        (X[:, :1] * 1000, "euclidean", False),
+        (X > 0, "euclidean", False),
+        (X * [0, 1000, 0], "euclidean", False),
+        (X * [1e200, 1, 1e200], "cosine", False),
+        (np.tile(X * [1, 100, 1], (20_000, 1)), "euclidean", True),
+        (datasets.load_iris().data, "euclidean", False),
+        (datasets.load_digits().data, "euclidean", False),
+        (datasets.load_diabetes(scaled=False).data, "euclidean", False),
+        (datasets.load_wine().data, "euclidean", True),
+        (datasets.load_breast_cancer().data, "euclidean", True),
+    ],
+)
+def test_which_columns_outweigh_the_others(run, monkeypatch, rows, metric, warns):
+    def fit(self, X):
+        raise ValueError("after the warning")
+
+    monkeypatch.setattr(TSNE, "fit", fit)
+    np.save("in.npy", rows)
+    _, _, err = run("in.npy", "--metric", metric)
+    assert ("outweighs the others" in err) == warns
+    assert err.count("\n") == 1 + warns
 
 
 @pytest.mark.parametrize("n_rows", [2, 3, 4])
@@ -430,6 +513,7 @@ def test_files_that_cannot_be_read(refused, directory):
     assert "in.xlsx: the extension must be one of .csv, .tsv, .npy, .npz, .parquet" in refused("in.xlsx")
     assert "in.xlsx.gz: the extension must be one of .csv" in refused("in.xlsx.gz")
     assert "in.gz: the extension must be one of .csv" in refused("in.gz")
+    assert "; save the sheet of a workbook as .csv" in refused("in.XLSX")
     assert "none.parquet: No such file or directory" in refused("none.parquet")
     (directory / "folder.csv").mkdir()
     assert "folder.csv: " in refused("folder.csv")
@@ -450,8 +534,11 @@ def test_files_that_cannot_be_read(refused, directory):
         ("--seed -1", "random_state == -1, must be None, an integer from 0 to 2**32 - 1 or a RandomState"),
         (f"--seed {2**32}", f"random_state == {2**32}, must be None"),
         ("--metric precomputed --init random", "square distance matrix"),
-        ("--bogus", "unrecognized arguments: --bogus"),
-        ("--perp 3", "unrecognized arguments: --perp"),
+        ("--bogus", "unrecognized arguments: --bogus; --help lists all options"),
+        ("--perp 3", "unrecognized arguments: --perp 3; did you mean --perplexity?"),
+        ("--label=3", "unrecognized arguments: --label=3; did you mean --labels?"),
+        ("--sclae", "unrecognized arguments: --sclae; did you mean --scale?"),
+        ("other.npy", "unrecognized arguments: other.npy"),
         ("-o none/out.csv", "--output none/out.csv: there is no directory none"),
         ("-o out.txt", "--output out.txt: the extension must be one of .csv, .tsv, .npy, .npz"),
         ("-o out", "--output out: the extension must be"),
@@ -496,6 +583,7 @@ def test_paths_are_checked_before_the_fit(refused, monkeypatch):
         (MemoryError("Unable to allocate\n8 EiB"), 2, "sktsne: error: Unable to allocate 8 EiB\n"),
         (MemoryError(), 2, "sktsne: error: MemoryError\n"),
         (OSError(28, "No space left on device", "map.csv"), 2, "sktsne: error: map.csv: No space left on device\n"),
+        (OSError("no file is named"), 2, "sktsne: error: no file is named\n"),
     ],
 )
 def test_errors_from_outside(run, monkeypatch, error, code, message):
@@ -505,6 +593,52 @@ def test_errors_from_outside(run, monkeypatch, error, code, message):
     monkeypatch.setattr(TSNE, "fit", fit)
     np.save("in.npy", X)
     assert run("in.npy", *FAST)[::2] == (code, message)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "codes"),
+    [
+        (["-m", "sktsne", "in.npy"], {1}),
+        (["-um", "sktsne", "in.npy"], {1}),
+        (["-m", "sktsne", "--help"], {0, 1}),  # argparse ignores the error in some versions of Python
+    ],
+)
+def test_a_closed_pipe_ends_the_command_quietly(arguments, codes):
+    np.save("in.npy", X)
+    command = [sys.executable, *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert b"rror" not in process.stderr.read()
+    assert process.returncode in codes
+
+
+FAILING = """
+import io, sys
+from sktsne.__main__ import main
+class Failing(io.FileIO):
+    errors = [OSError(%d, "a reason")]
+    def write(self, text):
+        if self.errors:
+            raise self.errors.pop()
+        return super().write(text)
+sys.stdout = io.TextIOWrapper(io.BufferedWriter(Failing(1, "w")))
+sys.exit(main(["in.npy", "--max-iter", "20", "--perplexity", "3"]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "message"),
+    [
+        (errno.EINVAL, 1, ""),  # how Windows reports a closed pipe
+        (errno.ENOSPC, 2, f"sktsne: error: [Errno {errno.ENOSPC}] a reason\n"),
+    ],
+)
+def test_a_report_that_cannot_be_written(number, code, message):
+    np.save("in.npy", X)
+    command = [sys.executable, "-c", FAILING % number]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", message)
+    assert len(read_rows("embedding.csv")) == 1 + N_ROWS  # because the report is flushed last
 
 
 # Plots
@@ -595,11 +729,82 @@ def test_more_than_three_components(run, directory):
     assert (directory / "map.png").exists()
 
 
-def test_missing_matplotlib_ends_before_any_work(refused, monkeypatch, directory):
-    for module in ("matplotlib", "matplotlib.backends.backend_agg"):
+@pytest.mark.parametrize("name", ["map.html", "map.HTM"])
+def test_page(run, monkeypatch, name):
+    pytest.importorskip("bokeh")
+    columns = []
+    make_page = plotting.embedding.make_page
+    monkeypatch.setattr(plotting.embedding, "make_page", lambda *given: columns.append(given[2]) or make_page(*given))
+    ids, places = [f"s{k:02}" for k in range(N_ROWS)], ["here", "there"] * 6
+    rows = [["species", "a", "id", "b", "place"]]
+    rows += [[s, x[0], i, x[1], p] for s, x, i, p in zip(SPECIES, X.tolist(), ids, places, strict=True)]
+    write_rows("in.csv", rows)
+    arguments = ["--labels", "species", "--index", "id", "--index", "5", "--plot", name]
+    code, out, err = run("in.csv", *arguments, *FAST)
+    assert (code, err) == (0, "")
+    assert report(out)["plot"] == name
+    assert Path(name).read_text(encoding="utf-8").lstrip().startswith("<!DOCTYPE html>")
+    (shown,) = columns
+    texts = {column.heading: [column.names[code] for code in column.values] for column in shown.values()}
+    assert texts == {"row": ids, "species": SPECIES, "place": places}
+
+
+@pytest.mark.parametrize(
+    ("names", "content", "expected"),
+    [
+        (["--index", "1"], "id,a,b\n007,1,2\n08,2,1\n", {"row": ["007", "08"]}),
+        (["--index", "1", "--index", "2"], "a,a,b,c\nx,y,1,2\nz,y,2,1\n", {"row": "xz", "column 2 (a)": "yy"}),
+        ([], ",a,b\nx,1,2\ny,2,1\n", {"row": "xy"}),
+        (["--index", "none"], ",a,b\n3,1,2\n4,2,1\n", {"row": [0, 1]}),
+        (["--labels", "a", "--index", "a"], "a,b,c\nx,1,2\ny,2,1\n", {"row": [0, 1], "a": "xy"}),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_names_of_rows_in_a_page(run, monkeypatch, names, content, expected):
+    pytest.importorskip("bokeh")
+    pages = []
+    monkeypatch.setattr(plotting.embedding, "make_page", lambda *given: pages.append(given[2]) or "")
+    with open("in.csv", "w") as file:
+        file.write(content)
+    assert run("in.csv", "--plot", "map.html", "--init", "random", *names, *FAST)[0] == 0
+    shown = {
+        column.heading: [column.names[code] if column.names else code for code in column.values]
+        for column in pages[0].values()
+    }
+    assert shown == {key: list(values) for key, values in expected.items()}
+
+
+def test_names_of_rows_of_frames_and_arrays_in_a_page(run, monkeypatch):
+    pytest.importorskip("bokeh")
+    pd = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    pages = []
+    monkeypatch.setattr(plotting.embedding, "make_page", lambda *given: pages.append(given[2]) or "")
+    ids = [f"s{k}" for k in range(N_ROWS)]
+    pd.DataFrame(X, columns=["a", "b", "c"], index=ids).to_parquet("in.parquet")
+    assert run("in.parquet", "--plot", "map.html", *FAST)[0] == 0
+    assert [pages[0]["row"].names[code] for code in pages[0]["row"].values] == ids
+    np.save("in.npy", np.column_stack([1000 + np.arange(N_ROWS), X]))
+    assert run("in.npy", "--index", "1", "--plot", "map.html", *FAST)[0] == 0
+    np.testing.assert_array_equal(pages[1]["row"].values, 1000 + np.arange(N_ROWS))
+
+
+@pytest.mark.parametrize("n_components", [1, 3])
+def test_page_of_other_components(refused, n_components):
+    pytest.importorskip("bokeh")
+    err = refused("none.csv", "--plot", "map.html", "--components", n_components)
+    assert f"--plot map.html: a page shows maps with 2 components, not with {n_components}" in err
+
+
+@pytest.mark.parametrize(
+    ("modules", "extra", "name"),
+    [(("matplotlib", "matplotlib.backends.backend_agg"), "plot", "map.png"), (("bokeh",), "interactive", "map.html")],
+)
+def test_missing_packages_for_plots_end_before_any_work(refused, monkeypatch, directory, modules, extra, name):
+    for module in modules:
         monkeypatch.setitem(sys.modules, module, None)
     np.save("in.npy", X)
-    assert 'pip install "sktsne[plot]"' in refused("in.npy", "--plot", "map.png", *FAST)
+    assert f'pip install "sktsne[{extra}]"' in refused("in.npy", "--plot", name, *FAST)
     assert [path.name for path in directory.iterdir()] == ["in.npy"]
 
 

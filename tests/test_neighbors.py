@@ -1,5 +1,7 @@
 """The nearest-neighbor graph against plain differences, and as the user and the user's transformer give it."""
 
+import re
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -362,7 +364,7 @@ def test_sparse_rows_have_the_dense_rows_neighbors(metric, rng):
         ("cosine", {"a": 1}, r"metric == 'cosine', metric_params == \{'a': 1\}: .*metric_params must be None"),
         ("minkowski", {"p": -1}, r"metric == 'minkowski', metric_params == \{'p': -1\}: p must be a number above 0"),
         ("p", {"p": "3"}, r"metric == 'p', metric_params == \{'p': '3'\}: p must be a number above 0"),
-        ("haversine", None, "metric == 'haversine', metric_params == None: .*2 dim"),
+        ("haversine", None, "metric == 'haversine', metric_params == None: X has 4 columns, must have 2 .*in radians"),
         (
             "mahalanobis",
             {"VI": np.eye(3, 4)},
@@ -382,6 +384,30 @@ def test_what_a_metric_cannot_do_is_named(metric, params, message, rng):
         nearest_neighbors(X, 29, metric, params)
     with pytest.raises(ValueError, match=message):
         all_distances(X, metric, params)
+
+
+@in_every_way
+@pytest.mark.parametrize(("latitude", "longitude"), [(90, 1), (1, 400), (-89, -179)])
+def test_places_in_degrees_have_a_warning(latitude, longitude, rng):
+    X = rng.uniform(-1.0, 1.0, size=(30, 2)) * [latitude, longitude]
+    X[0] = latitude, longitude
+    message = re.escape(
+        f"metric == 'haversine' takes X for radians, but its latitudes reach {abs(latitude)} and its longitudes reach "
+        f"{abs(longitude)} (beyond pi/2 or 2 pi); numpy.radians(X) turns degrees into radians"
+    )
+    with pytest.warns(UserWarning, match=message) as warnings:
+        nearest_neighbors(X, 5, "haversine")
+    assert len(warnings) == 1
+    with pytest.warns(UserWarning, match=message):
+        all_distances(X, "haversine")
+
+
+@in_every_way
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_places_at_the_poles_have_no_warning(dtype, rng):
+    X = np.column_stack([rng.uniform(-np.pi / 2, np.pi / 2, size=30), rng.uniform(0.0, 2 * np.pi, size=30)])
+    X[:2] = [np.pi / 2, 2 * np.pi], [-np.pi / 2, -np.pi]
+    nearest_neighbors(X.astype(dtype), 5, "haversine")
 
 
 @pytest.mark.parametrize("n_columns", [3, 30])

@@ -637,6 +637,6 @@ class TestSmallFaults:
     def test_the_warning_of_missing_extensions_is_of_the_users_line(self, monkeypatch, rng):
         monkeypatch.setattr(_native, "COMPILED", False)
         monkeypatch.setattr(_native, "_warned", Lock())
-        with pytest.warns(UserWarning, match="compiled extensions are missing") as caught:
+        with pytest.warns(UserWarning, match="compiled extensions of sktsne are missing") as caught:
             TSNE(perplexity=5.0, max_iter=1).fit(rng.normal(size=(30, 3)))
         assert caught[0].filename == __file__

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Any
 
+import numpy as np
+
 from .._checks import warn
 
 
@@ -40,6 +42,11 @@ def choose(module: str, routine: str, reference: Callable[..., Any], *types: str
     compiled: Any = getattr(_MODULES[module], routine)
     found: Callable[..., Any] = compiled[types] if types else compiled
     return found
+
+
+def c_type(dtype: Any) -> str:
+    """Return the C name of a floating dtype, which selects the version of a compiled routine."""
+    return "float" if dtype == np.float32 else "double"
 
 
 def warn_if_not_compiled() -> None:

@@ -1,4 +1,4 @@
-"""The sum of a sparse matrix and its transposed matrix; twins of the references in affinities.py.
+"""Sums of sparse matrices and their transposed matrices, and matrices in another order; twins of affinities.py.
 
 Matrices are square and in CSR form, with the columns of each row in ascending order.
 """
@@ -10,6 +10,10 @@ ctypedef fused index_t:
     int64_t
 
 ctypedef fused real_t:
+    float
+    double
+
+ctypedef fused other_t:
     float
     double
 
@@ -137,3 +141,25 @@ def add(
                     new_indices[e] = column
                     new_data[e] = value
                     e += 1
+
+
+def reorder(
+    const other_t[::1] data,
+    const index_t[::1] indices,
+    const index_t[::1] indptr,
+    const Py_ssize_t[::1] order,
+    const index_t[::1] places,
+    real_t[::1] new_data,
+    index_t[::1] new_indices,
+    const index_t[::1] new_indptr,
+    Py_ssize_t start,
+    Py_ssize_t stop,
+):
+    """Fill rows ``start`` to ``stop`` of the matrix in another order, with values of another type."""
+    cdef Py_ssize_t i, e, shift
+    with nogil:
+        for i in range(start, stop):
+            shift = indptr[order[i]] - new_indptr[i]
+            for e in range(new_indptr[i], new_indptr[i + 1]):
+                new_indices[e] = places[indices[e + shift]]
+                new_data[e] = <real_t>data[e + shift]

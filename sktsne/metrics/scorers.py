@@ -234,3 +234,13 @@ trustworthiness_scorer = make_embedding_scorer(trustworthiness)
 continuity_scorer = make_embedding_scorer(continuity)
 neighborhood_preservation_scorer = make_embedding_scorer(neighborhood_preservation)
 rnx_scorer = make_embedding_scorer(rnx_auc)
+
+# The tables of the reference show the first sentence, so each scorer has one of its own before the class's docstring.
+_REST = (EmbeddingScorer.__doc__ or "").partition("\n\n")[2]
+for _scorer, _sentence in (
+    (trustworthiness_scorer, "Scores how far the neighbors in a map are neighbors in the data."),
+    (continuity_scorer, "Scores how far the neighbors in the data are neighbors in a map."),
+    (neighborhood_preservation_scorer, "Scores which fraction of the nearest neighbors a map keeps."),
+    (rnx_scorer, "Scores how well a map keeps neighborhoods of all sizes."),
+):
+    _scorer.__doc__ = f"{_sentence}\n\n{_REST}"

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 from sklearn.neighbors import VALID_METRICS
 
+from .._checks import warn
 from .._process import one_blas_thread
 from .._row_errors import RowError
 
@@ -119,6 +120,8 @@ def resolve(X: Any, metric: Metric, metric_params: dict[str, Any] | None) -> tup
     if issparse(X) and metric != "precomputed" and not traits_of(metric).sparse:
         accepted = ", ".join(repr(name) for name in METRICS if traits_of(name).sparse)
         raise ValueError(f"X is sparse, must be dense for {metric}; metrics for sparse X are {accepted} and callables.")
+    if metric == "haversine":
+        _check_places(X)
     for name in {"V", "VI"} & params.keys():  # SciPy accepts lists of some sizes only
         params[name] = None if params[name] is None else np.asarray(params[name], dtype=np.float64)
     if metric == "seuclidean" and params.get("V") is None:
@@ -139,6 +142,20 @@ def resolve(X: Any, metric: Metric, metric_params: dict[str, Any] | None) -> tup
     if metric == "mahalanobis" and params["VI"].shape != (X.shape[1], X.shape[1]):
         raise ValueError(f"VI has shape {params['VI'].shape}, must have {(X.shape[1], X.shape[1])}.")
     return metric, params
+
+
+def _check_places(X: Any) -> None:
+    """Raise a ValueError unless rows are latitude and longitude; warn if they are not in radians."""
+    if X.shape[1] != 2:
+        columns = f"{X.shape[1]} column" + "s" * (X.shape[1] != 1)
+        raise ValueError(f"X has {columns}, must have 2 for haversine: the latitude and the longitude, in radians.")
+    latitude, longitude = np.abs(X).max(axis=0, initial=0.0)
+    # Longitudes are counted to pi in both directions, or to 2 pi in one. The factor allows for rounding to float32.
+    if latitude > math.pi / 2 * (1 + 1e-6) or longitude > 2 * math.pi * (1 + 1e-6):
+        warn(
+            f"metric == 'haversine' takes X for radians, but its latitudes reach {latitude:g} and its longitudes reach "
+            f"{longitude:g} (beyond pi/2 or 2 pi); numpy.radians(X) turns degrees into radians"
+        )
 
 
 @contextmanager

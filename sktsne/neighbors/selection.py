@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._native import choose
+from .._native import c_type, choose
 from ..parallel import Workers
 
 # The number of candidates that a row can hold beyond k. The compiled loop needs more than 32, the number of values that
@@ -144,11 +144,6 @@ def pair_distances_reference(
         distances[rows] = np.sqrt(np.einsum("ijk,ijk->ij", difference, difference))
 
 
-def _c_type(dtype: Any) -> str:
-    """Return the C name of a floating dtype, which selects the version of a compiled routine."""
-    return "float" if dtype == np.float32 else "double"
-
-
 class Nearest:
     """Keep the k nearest of the candidates that are offered to each row.
 
@@ -181,9 +176,9 @@ class Nearest:
         self._counts = np.zeros(len(own), dtype=np.int32)
         self._limits = np.full(len(own), np.inf, dtype=dtype)
         self._rows = np.arange(len(own), dtype=np.int32)
-        self._offer = choose("neighbors", "offer", offer_reference, _c_type(dtype))
-        self._offer_lists = choose("neighbors", "offer_lists", offer_lists_reference, _c_type(dtype))
-        self._select = choose("neighbors", "select_nearest", select_nearest_reference, _c_type(dtype))
+        self._offer = choose("neighbors", "offer", offer_reference, c_type(dtype))
+        self._offer_lists = choose("neighbors", "offer_lists", offer_lists_reference, c_type(dtype))
+        self._select = choose("neighbors", "select_nearest", select_nearest_reference, c_type(dtype))
 
     def offer(
         self, values: NDArray[np.floating], columns: NDArray[np.int32], rows: NDArray[np.int32] | None = None
@@ -267,6 +262,6 @@ def pair_distances(
         The distances.
     """
     distances = np.empty(indices.shape)
-    routine = choose("neighbors", "pair_distances", pair_distances_reference, _c_type(new.dtype), _c_type(X.dtype))
+    routine = choose("neighbors", "pair_distances", pair_distances_reference, c_type(new.dtype), c_type(X.dtype))
     workers.run(partial(routine, new, X, indices, distances), len(new), indices.shape[1] * X.shape[1])
     return distances

@@ -485,6 +485,34 @@ def draw(path: Path, embedding: NDArray[Any], labels: NDArray[Any] | None = None
     figure.savefig(path, dpi=150, bbox_inches="tight")
 
 
+def draw_page(
+    path: Path, embedding: NDArray[Any], labels: Any, label_name: str, names_of_rows: Mapping[str, NDArray[Any]]
+) -> None:
+    """Write a map to a file as a page for a browser.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    embedding : ndarray of shape (n, d)
+        The positions, with d = 2, or d > 3, of which the page shows the first two.
+    labels : ndarray of shape (n,) or None
+        Labels or values that give the colors, as for `draw`.
+    label_name : str
+        The name of the labels.
+    names_of_rows : dict of str to ndarray of shape (n,)
+        Columns with names of the rows. The page finds rows by the first column, and shows all of them.
+
+    Warns
+    -----
+    UserWarning
+        If the page leaves something out; see `EmbeddingDisplay.to_html`.
+    """
+    y = None if labels is None else as_typed(labels, FEW_CLASSES)
+    names, *others = names_of_rows.items() or [("", None)]
+    EmbeddingDisplay(embedding, y, label_name=label_name).to_html(path, names=names[1], features=dict(others))
+
+
 def embedding_of(estimator: Any, X: Any = None) -> Any:
     """Return the map of an estimator, a pipeline or a search, or the positions of the rows ``X`` in this map."""
     if X is None:

@@ -244,6 +244,7 @@ def _color_bar(mapper: Any, labels: Labels) -> Any:
     from bokeh.models import ColorBar, CustomJSTickFormatter, DatetimeTicker, DatetimeTickFormatter
 
     style: dict[str, Any] = {"title": shorten(labels.name or "", LONGEST) or None, "title_text_color": INK}
+    style["background_fill_color"] = None  # which would hide a part of the frame of the map
     if labels.unit == "date":
         style |= {"ticker": DatetimeTicker(), "formatter": DatetimeTickFormatter(**DATES)}
     elif labels.unit:
@@ -312,7 +313,10 @@ def _legend(points: Any, labels: Labels, box: Any) -> Any:
         title=shorten(labels.name or "", LONGEST) or None,
         title_text_color=INK,
         label_text_color=INK,
-        border_line_color=None,
+        # The border is transparent, because Bokeh draws a legend without a border also without the padding that keeps
+        # its title away from the frame of the map. A background would hide a part of the frame.
+        border_line_color="#ffffff00",
+        background_fill_color=None,
         glyph_height=24,
         glyph_width=24,
         spacing=0,
