@@ -36,13 +36,13 @@ from ._parameters import (
 )
 from ._reports import CallbackSupportMixin, Reports, Tasks, stages_of, with_callbacks
 from ._row_errors import numbering
+from ._sparse import reorder
 from .affinities import (
     Perplexity,
     conditional_affinities,
     given_affinities,
     given_affinities_of_others,
     mean_bandwidth,
-    reorder,
 )
 from .conditioning import Conditioning
 from .initialization import pca_start, random_start, separate, space_filling_order, spectral_start

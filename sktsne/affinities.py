@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import partial
 from numbers import Integral, Real
 from typing import Any, Protocol
 
@@ -40,8 +39,8 @@ from ._checks import (
     without_rounding,
 )
 from ._documentation import LinksToDocumentation
-from ._native import c_type, choose
 from ._row_errors import RowError
+from ._sparse import symmetrize
 from .neighbors import NeighborGraph
 from .parallel import Workers
 from .perplexity import check_neighbor_distances, conditional_probabilities
@@ -412,100 +411,6 @@ def mean_bandwidth(graph: NeighborGraph | NDArray[np.float64], conditional: csr_
     return float(np.mean(bandwidths[np.isfinite(bandwidths)])) if np.isfinite(bandwidths).any() else math.nan
 
 
-def count_columns_reference(indices: NDArray[np.integer], counts: NDArray[np.int64], start: int, stop: int) -> None:
-    """Fill entries ``start`` to ``stop`` of ``counts`` with the number of entries in each column of a matrix."""
-    counts[start:stop] = np.bincount(indices, minlength=stop)[start:stop]
-
-
-def transpose_reference(
-    data: NDArray[np.floating],
-    indices: NDArray[np.integer],
-    indptr: NDArray[np.int64],
-    new_data: NDArray[np.floating],
-    new_indices: NDArray[np.integer],
-    new_indptr: NDArray[np.int64],
-    start: int,
-    stop: int,
-) -> None:
-    """Fill rows ``start`` to ``stop`` of the transposed matrix, of which ``new_indptr`` is known."""
-    rows = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
-    here = np.flatnonzero((start <= indices) & (indices < stop))
-    here = here[np.argsort(indices[here], kind="stable")]
-    entries = slice(new_indptr[start], new_indptr[stop])
-    new_indices[entries], new_data[entries] = rows[here], data[here]
-
-
-def count_sum_reference(
-    data: NDArray[np.floating],
-    indices: NDArray[np.integer],
-    indptr: NDArray[np.int64],
-    other_data: NDArray[np.floating],
-    other_indices: NDArray[np.integer],
-    other_indptr: NDArray[np.int64],
-    counts: NDArray[np.int64],
-    start: int,
-    stop: int,
-) -> None:
-    """Fill entries ``start`` to ``stop`` of ``counts`` with the number of entries of the sum that are not 0."""
-    shape = 2 * (len(counts),)
-    total = csr_array((data, indices, indptr), shape) + csr_array((other_data, other_indices, other_indptr), shape)
-    counts[start:stop] = np.diff(total.indptr)[start:stop]
-
-
-def add_reference(
-    data: NDArray[np.floating],
-    indices: NDArray[np.integer],
-    indptr: NDArray[np.int64],
-    other_data: NDArray[np.floating],
-    other_indices: NDArray[np.integer],
-    other_indptr: NDArray[np.int64],
-    new_data: NDArray[np.floating],
-    new_indices: NDArray[np.integer],
-    new_indptr: NDArray[np.int64],
-    start: int,
-    stop: int,
-) -> None:
-    """Fill rows ``start`` to ``stop`` of the sum, of which ``new_indptr`` is known."""
-    shape = 2 * (len(new_indptr) - 1,)
-    total = csr_array((data, indices, indptr), shape) + csr_array((other_data, other_indices, other_indptr), shape)
-    entries = slice(new_indptr[start], new_indptr[stop])
-    new_data[entries], new_indices[entries] = total.data[entries], total.indices[entries]
-
-
-def symmetrize(
-    conditional: csr_array | NDArray[np.float64], workers: Workers | None = None
-) -> csr_array | NDArray[np.float64]:
-    """Return the symmetric matrix of p_{j|i} + p_{i|j}.
-
-    SciPy's sum takes one thread, and twice the memory of all entries of both matrices for the result.
-    """
-    if isinstance(conditional, np.ndarray):
-        return conditional + conditional.T
-    workers = Workers() if workers is None else workers
-    if not conditional.has_canonical_format:
-        conditional = conditional.copy()
-        conditional.sum_duplicates()
-    n, nnz = conditional.shape[0], conditional.nnz
-    data, indices, indptr = conditional.data, conditional.indices, conditional.indptr.astype(np.int64)
-    index_t, types = f"{indices.dtype}_t", (c_type(data.dtype), f"{indices.dtype}_t")
-    count_columns = choose("sparse", "count_columns", count_columns_reference, index_t)
-    transpose = choose("sparse", "transpose", transpose_reference, *types)
-    count_sum = choose("sparse", "count_sum", count_sum_reference, *types)
-    add = choose("sparse", "add", add_reference, *types)
-
-    counts = np.empty(n, dtype=np.int64)
-    workers.divide(partial(count_columns, indices, counts), n, nnz)
-    other = np.empty_like(data), np.empty_like(indices), np.concatenate([[0], np.cumsum(counts)])
-    workers.divide(partial(transpose, data, indices, indptr, *other), n, nnz)
-    row_cost = 4 * max(1, nnz // n)
-    workers.run(partial(count_sum, data, indices, indptr, *other, counts), n, row_cost)
-    new_indptr = np.concatenate([[0], np.cumsum(counts)])
-    total = int(new_indptr[-1])
-    new = np.empty(total, dtype=data.dtype), np.empty(total, dtype=indices.dtype), new_indptr
-    workers.run(partial(add, data, indices, indptr, *other, *new), n, row_cost)
-    return csr_array((new[0], new[1], new_indptr.astype(indices.dtype)), shape=conditional.shape)
-
-
 def joint_affinities(
     conditional: csr_array | NDArray[np.float64], workers: Workers | None = None
 ) -> csr_array | NDArray[np.float64]:
@@ -537,41 +442,6 @@ def joint_affinities(
     joint = symmetrize(as_affinities("conditional", conditional), workers)
     joint /= 2 * joint.shape[0]
     return joint
-
-
-def reorder_reference(
-    data: NDArray[np.floating],
-    indices: NDArray[np.integer],
-    indptr: NDArray[np.integer],
-    order: NDArray[np.intp],
-    places: NDArray[np.integer],
-    new_data: NDArray[np.floating],
-    new_indices: NDArray[np.integer],
-    new_indptr: NDArray[np.integer],
-    start: int,
-    stop: int,
-) -> None:
-    """Fill rows ``start`` to ``stop`` of the matrix in another order, with values of another type."""
-    rows = csr_array((data, indices, indptr), 2 * (len(order),))[order[start:stop]]
-    entries = slice(new_indptr[start], new_indptr[stop])
-    new_data[entries], new_indices[entries] = rows.data, places[rows.indices]
-
-
-def reorder(
-    affinities: csr_array, order: NDArray[np.intp], dtype: type[np.floating], workers: Workers | None = None
-) -> csr_array:
-    """Return the affinities with rows and columns in another order, and values of type ``dtype``."""
-    workers = Workers() if workers is None else workers
-    n, indices = len(order), affinities.indices
-    places = np.empty(n, dtype=indices.dtype)
-    places[order] = np.arange(n, dtype=indices.dtype)
-    indptr = np.concatenate([[0], np.cumsum(np.diff(affinities.indptr)[order])]).astype(indices.dtype)
-    new = np.empty(affinities.nnz, dtype=dtype), np.empty_like(indices), indptr
-    types = c_type(affinities.dtype), f"{indices.dtype}_t", c_type(dtype)
-    fill = choose("sparse", "reorder", reorder_reference, *types)
-    fill = partial(fill, affinities.data, indices, affinities.indptr, order, places, *new)
-    workers.run(fill, n, 4 * max(1, affinities.nnz // max(1, n)))
-    return csr_array(new, shape=affinities.shape)
 
 
 def normalize_rows(affinities: csr_array | NDArray[np.float64]) -> csr_array | NDArray[np.float64]:

@@ -36,7 +36,8 @@ from scipy.sparse import csr_array
 from scipy.special import xlogy
 
 from ._checks import as_affinities, as_floats, check_number
-from .affinities import joint_affinities, normalize_rows, symmetrize
+from ._sparse import symmetrize
+from .affinities import joint_affinities, normalize_rows
 from .kernels import GradientKernel
 from .kernels.attraction import Attraction
 from .kernels.contract import potential_of

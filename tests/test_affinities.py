@@ -7,6 +7,7 @@ from scipy.sparse import coo_array, coo_matrix, csc_array, csr_array, csr_matrix
 from sklearn.manifold import TSNE as SklearnTSNE  # noqa: N811
 
 from sktsne import TSNE
+from sktsne._sparse import reorder, symmetrize
 from sktsne.affinities import (
     FixedBandwidth,
     Perplexity,
@@ -14,8 +15,6 @@ from sktsne.affinities import (
     conditional_affinities,
     given_affinities,
     joint_affinities,
-    reorder,
-    symmetrize,
 )
 from sktsne.kernels import ExactKernel
 from sktsne.neighbors import all_distances, nearest_neighbors

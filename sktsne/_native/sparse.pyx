@@ -1,4 +1,4 @@
-"""Sums of sparse matrices and their transposed matrices, and matrices in another order; twins of affinities.py.
+"""Sums of sparse matrices and their transposed matrices, and matrices in another order; twins of _sparse.py.
 
 Matrices are square and in CSR form, with the columns of each row in ascending order.
 """
