@@ -142,13 +142,13 @@ def readme_table() -> str:
                     lines.append([title + library, f"{median(group, 'seconds'):.3g}", *values])
                     title = ""
             count = len(next(g for key, g in by_group.items() if key[:2] == (n, most)))
-            counts.append(f"{count} {'fit' if count == 1 else 'fits'} ({n:,} rows)")
+            counts.append(f"{count} for {n:,} rows")
     machines = sorted(
         {content["circumstances"]["machine"] for content in files.values() if content.get("data") in README_ROWS}
     )
     source = (
-        f"Each number is the median of {' or '.join(counts)} of the library, with {most} threads on this machine: "
-        f"{' and '.join(machines)}."
+        f"Each number is the median over the fits of the library, of which there are {', '.join(counts[:-1])} and "
+        f"{counts[-1]}. All fits ran with {most} threads on this machine: {' and '.join(machines)}."
     )
     return "\n".join([markdown(lines), source, "", *_placement_sentences(files), ""])
 

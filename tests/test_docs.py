@@ -68,3 +68,10 @@ def test_both_estimators_describe_shared_parameters_in_the_same_words():
 @pytest.mark.parametrize("estimator", [sktsne.TSNE, sktsne.SNE])
 def test_the_worked_kernel_passes_scikit_learns_checks(estimator):
     check_estimator(estimator(method=array_kernel.ArrayKernel, max_iter=25), on_skip=None)
+
+
+def test_the_readme_calls_pages_by_their_titles():
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    links = re.findall(r"\bpage\s+\[([^]]+)\]\(\S+/stable/(\S+)\.html\)", readme)
+    titles = [(DOCS / f"{page}.rst").read_text(encoding="utf-8").split("\n", 1)[0] for _, page in links]
+    assert titles == [name for name, _ in links] != []

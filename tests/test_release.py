@@ -21,7 +21,7 @@ def script(monkeypatch):
     return importlib.import_module
 
 
-def test_every_place_has_the_version_of_the_package():
+def test_every_place_has_the_version_of_the_package_and_the_day_of_its_release():
     citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     assert re.findall(r"^version: (.*)$", citation, flags=re.MULTILINE) == [sktsne.__version__]
     recipe = (ROOT / ".github" / "conda-forge" / "recipe.yaml").read_text(encoding="utf-8")
@@ -30,6 +30,8 @@ def test_every_place_has_the_version_of_the_package():
     newest, state = re.search(r"^## (\S+) \((.*)\)$", changelog, flags=re.MULTILINE).groups()
     assert newest == sktsne.__version__
     assert re.fullmatch(r"unreleased|\d{4}-\d\d-\d\d", state)
+    dates = re.findall(r"^date-released: (.*)$", citation, flags=re.MULTILINE)
+    assert dates == ([] if state == "unreleased" else [state])
 
 
 @pytest.mark.parametrize(("version", "text"), [("0.2.0", "- A change."), ("0.1.0", "The first version.")])
@@ -62,4 +64,4 @@ def test_the_extra_all_has_every_extra_for_users():
     extras = dict(PROJECT["optional-dependencies"])
     (everything,) = extras.pop("all")
     named = set(re.findall(r"\w+", everything)) - {"sktsne"}
-    assert named == set(extras) - {"test", "lint", "docs", "benchmark"}
+    assert named == set(extras) - {"test", "tools", "lint", "docs", "benchmark"}
