@@ -192,8 +192,11 @@ def _check_affinities(estimator: Any) -> None:
 
 def _check_nothing_beside_n_neighbors(estimator: Any) -> None:
     """Raise a ValueError unless the other parameters that set the affinities have their defaults."""
+    parameters = signature(type(estimator)).parameters
     for name in "perplexity", "affinities":
-        value, default = getattr(estimator, name), signature(type(estimator)).parameters[name].default
+        if name not in parameters:  # the constructor of a subclass may have fewer parameters
+            continue
+        value, default = getattr(estimator, name), parameters[name].default
         if not isinstance(value, Real | str) or value != default:
             raise ValueError(
                 f"n_neighbors == {estimator.n_neighbors!r} and {name} == {value!r}: only one of them may be given. "

@@ -41,6 +41,7 @@ def callbacks_by_name(callback: Callbacks) -> dict[str, Callback]:
 @contextmanager
 def stages_of(callback: Callbacks, name: str, estimator: Any) -> Iterator[None]:
     """Run a stage in the context managers of the user's callbacks, that of the first callback outermost."""
+    failed: BaseException | None = None
     with ExitStack() as stages:
         for named, one in callbacks_by_name(callback).items():
             stage = getattr(one, "stage", None)
@@ -50,7 +51,13 @@ def stages_of(callback: Callbacks, name: str, estimator: Any) -> Iterator[None]:
             if not isinstance(context, AbstractContextManager):
                 raise TypeError(f"{named} has a method stage that returned {context!r}, must return a context manager.")
             stages.enter_context(context)
-        yield
+        try:
+            yield
+        except BaseException as error:
+            failed = error
+            raise
+    if failed is not None:  # a context manager has suppressed the error, but the fit lacks the result of the stage
+        raise failed
 
 
 class Tasks:

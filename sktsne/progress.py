@@ -22,7 +22,8 @@ class Callback(Protocol):
     A callback may have two methods:
 
     - ``stage(name, estimator)`` returns a context manager, in which a stage of the fit runs. The stages are named as in
-      ``timings_``. With several callbacks, the context of the first callback is the outermost.
+      ``timings_``. With several callbacks, the context of the first callback is the outermost. No context can suppress
+      an error of the fit.
     - ``tick(iteration)`` is called after every iteration with the number of iterations done. The cost is not computed
       for this call, and what ``tick`` returns has no effect.
 

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import tracemalloc
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import pytest
@@ -164,6 +164,21 @@ def test_several_callbacks_are_called_in_their_order_and_their_stages_nest(conta
     assert len(costs) == 2
     assert_array_equal(model.embedding_, TSNE(init=X[:, :2], max_iter=50, **LONG).fit(X).embedding_)
     assert_array_equal(TSNE(max_iter=5, callback=[], **LONG).fit(X).n_iter_, 4)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
+def test_the_stage_of_a_callback_suppresses_no_error(error, X):
+    class Suppresses:
+        def stage(self, name, estimator):
+            return suppress(error)
+
+        def __call__(self, iteration, cost, embedding):
+            raise error
+
+    model = TSNE(callback=Suppresses(), **LONG)
+    with pytest.raises(error):
+        model.fit(X)
+    assert not hasattr(model, "affinities_")
 
 
 @pytest.mark.parametrize("returned", [(True, None), (False, True), (True, True)])

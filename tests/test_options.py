@@ -116,6 +116,15 @@ def test_a_number_of_neighbors_stands_for_uniform_affinities(estimator, method, 
         assert_array_equal(estimator(n_neighbors=7, perplexity=default, **params).fit(X).embedding_, model.embedding_)
 
 
+def test_a_number_of_neighbors_in_a_subclass_with_fewer_parameters(estimator, X):
+    class Quick(estimator):
+        def __init__(self, n_neighbors=7):
+            super().__init__(n_neighbors=n_neighbors, max_iter=10, random_state=0)
+
+    expected = estimator(n_neighbors=7, max_iter=10, random_state=0).fit(X)
+    assert_array_equal(Quick().fit(X).embedding_, expected.embedding_)
+
+
 def test_a_number_of_neighbors_that_is_too_large_for_the_rows_is_replaced(estimator, X):
     with pytest.warns(UserWarning, match=r"n_neighbors == 60 needs at least 61 samples and X has 50: using .*=49\."):
         model = estimator(n_neighbors=60, max_iter=1).fit(X)
