@@ -58,7 +58,7 @@ from .similarities import similarity_of
 # distance to its farthest neighbor, because an earlier step of a pipeline may round the same row differently in a fit
 # and after it, as `PCA.fit_transform` and `PCA.transform` do.
 ROUNDINGS = 1000
-# From this many points on they do not fit into the cache of a core, and the order of the start is worth renewing.
+# From this many points on, the points do not fit into the cache of a core, and a new order of them saves time.
 POINTS_TO_ARRANGE = 2**17
 
 
@@ -462,7 +462,7 @@ class BaseEmbedding(
             report_every=self.callback_every,
             tick=reports.tick,
         )
-        # The map has few groups in place at first: it is arranged when early exaggeration has ended.
+        # When early exaggeration has ended, the groups of the map are at their places: then a new order lasts.
         settled = sum(phase.n_iter for phase in phases[:-1])
         arranges = sparse and n_samples >= POINTS_TO_ARRANGE and state.iteration <= settled < self.max_iter
         result = run(points.objective, state, until=settled if arranges else None)
