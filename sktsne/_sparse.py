@@ -54,8 +54,8 @@ def count_sum_reference(
 ) -> None:
     """Fill entries ``start`` to ``stop`` of ``counts`` with the number of entries of the sum that are not 0."""
     shape = 2 * (len(counts),)
-    total = csr_array((data, indices, indptr), shape) + csr_array((other_data, other_indices, other_indptr), shape)
-    counts[start:stop] = np.diff(total.indptr)[start:stop]
+    a, b = csr_array((data, indices, indptr), shape), csr_array((other_data, other_indices, other_indptr), shape)
+    counts[start:stop] = np.diff((a[start:stop] + b[start:stop]).indptr)
 
 
 def add_reference(
@@ -73,9 +73,9 @@ def add_reference(
 ) -> None:
     """Fill rows ``start`` to ``stop`` of the sum, of which ``new_indptr`` is known."""
     shape = 2 * (len(new_indptr) - 1,)
-    total = csr_array((data, indices, indptr), shape) + csr_array((other_data, other_indices, other_indptr), shape)
-    entries = slice(new_indptr[start], new_indptr[stop])
-    new_data[entries], new_indices[entries] = total.data[entries], total.indices[entries]
+    a, b = csr_array((data, indices, indptr), shape), csr_array((other_data, other_indices, other_indptr), shape)
+    rows, entries = a[start:stop] + b[start:stop], slice(new_indptr[start], new_indptr[stop])
+    new_data[entries], new_indices[entries] = rows.data, rows.indices
 
 
 def symmetrize(

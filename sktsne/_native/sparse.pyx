@@ -53,27 +53,34 @@ def transpose(
                     places[indices[e] - start] += 1
 
 
-cdef inline real_t next_entry(
-    const real_t* data, const index_t* indices, int64_t end, const real_t* other_data, const index_t* other_indices,
-    int64_t other_end, int64_t* a, int64_t* b, index_t* column,
+cdef int64_t add_rows(
+    const real_t* data, const index_t* indices, int64_t a, int64_t end, const real_t* other_data,
+    const index_t* other_indices, int64_t b, int64_t other_end, real_t* new_data, index_t* new_indices,
 ) noexcept nogil:
-    """Return the next entry of the sum of two rows, and move the places ``a`` and ``b`` in the rows behind it."""
+    """Return the number of entries of the sum of two rows that are not 0; write them unless ``new_data`` is NULL."""
+    cdef int64_t count = 0
+    cdef index_t column
     cdef real_t value
-    if b[0] == other_end or (a[0] < end and indices[a[0]] < other_indices[b[0]]):
-        column[0] = indices[a[0]]
-        value = data[a[0]]
-        a[0] += 1
-        return value
-    if a[0] == end or other_indices[b[0]] < indices[a[0]]:
-        column[0] = other_indices[b[0]]
-        value = other_data[b[0]]
-        b[0] += 1
-        return value
-    column[0] = indices[a[0]]
-    value = data[a[0]] + other_data[b[0]]
-    a[0] += 1
-    b[0] += 1
-    return value
+    while a < end or b < other_end:
+        if b == other_end or (a < end and indices[a] < other_indices[b]):
+            column = indices[a]
+            value = data[a]
+            a += 1
+        elif a == end or other_indices[b] < indices[a]:
+            column = other_indices[b]
+            value = other_data[b]
+            b += 1
+        else:
+            column = indices[a]
+            value = data[a] + other_data[b]
+            a += 1
+            b += 1
+        if value != 0:
+            if new_data != NULL:
+                new_data[count] = value
+                new_indices[count] = column
+            count += 1
+    return count
 
 
 def count_sum(
@@ -89,22 +96,15 @@ def count_sum(
 ):
     """Fill entries ``start`` to ``stop`` of ``counts`` with the number of entries of the sum that are not 0."""
     cdef Py_ssize_t i
-    cdef int64_t a, b, count
-    cdef index_t column
     if indices.shape[0] == 0:
         counts[start:stop] = 0
         return
     with nogil:
         for i in range(start, stop):
-            a = indptr[i]
-            b = other_indptr[i]
-            count = 0
-            while a < indptr[i + 1] or b < other_indptr[i + 1]:
-                count += next_entry(
-                    &data[0], &indices[0], indptr[i + 1], &other_data[0], &other_indices[0], other_indptr[i + 1], &a, &b,
-                    &column,
-                ) != 0
-            counts[i] = count
+            counts[i] = add_rows(
+                &data[0], &indices[0], indptr[i], indptr[i + 1], &other_data[0], &other_indices[0], other_indptr[i],
+                other_indptr[i + 1], NULL, NULL,
+            )
 
 
 def add(
@@ -122,25 +122,18 @@ def add(
 ):
     """Fill rows ``start`` to ``stop`` of the sum, of which ``new_indptr`` is known."""
     cdef Py_ssize_t i
-    cdef int64_t a, b, e
-    cdef index_t column
-    cdef real_t value
-    if indices.shape[0] == 0:
+    cdef real_t* values
+    cdef index_t* columns
+    if new_indices.shape[0] == 0:
         return
+    values = &new_data[0]
+    columns = &new_indices[0]
     with nogil:
         for i in range(start, stop):
-            a = indptr[i]
-            b = other_indptr[i]
-            e = new_indptr[i]
-            while a < indptr[i + 1] or b < other_indptr[i + 1]:
-                value = next_entry(
-                    &data[0], &indices[0], indptr[i + 1], &other_data[0], &other_indices[0], other_indptr[i + 1], &a, &b,
-                    &column,
-                )
-                if value != 0:
-                    new_indices[e] = column
-                    new_data[e] = value
-                    e += 1
+            add_rows(
+                &data[0], &indices[0], indptr[i], indptr[i + 1], &other_data[0], &other_indices[0], other_indptr[i],
+                other_indptr[i + 1], values + new_indptr[i], columns + new_indptr[i],
+            )
 
 
 def reorder(

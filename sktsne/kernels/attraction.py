@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from .._checks import as_affinities, as_floats
-from .._native import choose
+from .._native import c_type, choose
 from ..parallel import Workers
 from ..similarities import Similarity, similarity_of
 from .contract import check_parts, check_points
@@ -120,7 +120,7 @@ class Attraction:
         self._dtype = dtype
         self._sparse = not isinstance(affinities, np.ndarray)
         if not isinstance(affinities, np.ndarray):
-            types = "float" if dtype == np.float32 else "double", f"{affinities.indices.dtype}_t"
+            types = c_type(dtype), f"{affinities.indices.dtype}_t"
             routine = choose("attraction", "sparse_attraction", sparse_attraction_reference, *types)
             # The arrays of indices are copied, so that nobody can change them after they were checked. The fixed points
             # are stored after the n points of the embedding, so their indices grow by n.
