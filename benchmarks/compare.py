@@ -68,11 +68,11 @@ def judge_all(fits: list[dict[str, Any]], files: dict[int, Path], maps: Path, la
     """Add to every fit the quality of its map."""
     for n, file in files.items():
         X = np.load(file)
-        conditional = cached_affinities(X, file.parent)
+        affinities = cached_affinities(X, file.parent)
         for fit in fits:
             if fit["n"] == n:
                 objective = LIBRARIES[fit["library"]].objective
-                fit |= judge(conditional, X, labels[:n], np.load(maps / fit.pop("map")), objective)
+                fit |= judge(affinities, X, labels[:n], np.load(maps / fit.pop("map")), objective)
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -1,7 +1,8 @@
-"""The data of the benchmarks: digits, MNIST, and any number of deformed digits of MNIST.
+"""The data of the benchmarks: digits, MNIST, and any number of deformed digits of MNIST or of rows of a hierarchy.
 
 MNIST is reduced to 50 dimensions by a PCA of all its 70,000 images, and stored in float32. A deformed digit is an image
-of MNIST that is turned, shifted and bent at random, and then projected onto the same 50 directions.
+of MNIST that is turned, shifted and bent at random, and then projected onto the same 50 directions. The rows of the
+hierarchy are drawn from 1,000 Gaussians, whose means lie around 100 points, which lie around 10 points, the classes.
 """
 
 from __future__ import annotations
@@ -23,7 +24,11 @@ ROTATION, SHIFT, BENDING, SMOOTHNESS = 10.0, 1.5, 0.5, 4.0
 # like a shorter file.
 BATCH = 1000
 
-DEFAULT_SIZES = {"digits": 1797, "mnist": 70_000, "deformed": 100_000}
+# The numbers of branches at each level of the hierarchy, and the standard deviations: of the branches of each level
+# around their common mean, and of the rows around theirs.
+BRANCHES, SPREADS = (10, 10, 10), (2.0, 1.0, 0.7, 1.0)
+
+DEFAULT_SIZES = {"digits": 1797, "mnist": 70_000, "deformed": 100_000, "hierarchy": 100_000}
 
 
 def prepare(
@@ -37,6 +42,8 @@ def prepare(
     elif name == "mnist":
         images, labels = load_mnist(mnist)
         rows = reduction(images).transform(images.astype(np.float32))
+    elif name == "hierarchy":
+        rows, labels = hierarchy(max(sizes))
     else:
         images, labels = load_mnist(mnist)
         rows, labels = write_deformed(folder / "deformed.npy", max(sizes), images, labels)
@@ -46,6 +53,21 @@ def prepare(
     for n, file in files.items():
         np.save(file, rows[:n])
     return files, labels
+
+
+def hierarchy(n: int) -> tuple[NDArray[np.float32], NDArray[np.integer]]:
+    """Return n rows of the hierarchy, and their classes."""
+    random = np.random.default_rng(0)
+    means = np.zeros((1, COMPONENTS))
+    for count, spread in zip(BRANCHES, SPREADS, strict=False):
+        means = np.repeat(means, count, axis=0)
+        means += spread * random.normal(size=means.shape)
+    leaves = random.integers(len(means), size=n)
+    rows = means[leaves].astype(np.float32)
+    for start in range(0, n, BATCH):
+        part = rows[start : start + BATCH]
+        part += SPREADS[-1] * random.standard_normal(part.shape, dtype=np.float32)
+    return rows, leaves * BRANCHES[0] // len(means)
 
 
 def load_mnist(path: Path | None = None) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

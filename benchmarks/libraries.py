@@ -114,6 +114,7 @@ def read_sklearn(lines: list[Line], facts: Facts) -> tuple[Stages, Trajectory]:
 
 LIBRARIES = {
     "sktsne": Library("sktsne", fit_sktsne, read_sktsne),
+    "sktsne-15-neighbors": Library("sktsne", partial(fit_sktsne, n_neighbors=15), read_sktsne),
     "sktsne-exact-neighbors": Library("sktsne", partial(fit_sktsne, neighbors="exact"), read_sktsne),
     "openTSNE": Library("openTSNE", fit_opentsne, read_opentsne),
     "scikit-learn": Library("sklearn.manifold", fit_sklearn, read_sklearn),

@@ -34,9 +34,9 @@ memory
     The peak memory of the whole process.
 cost
     The cost of the final map, which one evaluator computes in float64 for all libraries. The evaluator takes affinities
-    of perplexity 30 over exact neighbors, and all pairs in the normalization. Above 100,000 rows, it estimates the
-    normalization from 10,000 rows against all rows. The cost of sktsne-SNE is the cost of SNE per row, which does not
-    compare with the cost of t-SNE.
+    of perplexity 30 over exact neighbors, and all pairs in the normalization. Above 100,000 rows, it estimates both
+    from 10,000 rows against all rows, the same for every map. The cost of sktsne-SNE is the cost of SNE per row, which
+    does not compare with the cost of t-SNE.
 10-NN
     The accuracy of 10 nearest neighbors in the map, by 3-fold cross-validation.
 trustworthiness

@@ -36,7 +36,7 @@ from ._parameters import (
 )
 from ._reports import CallbackSupportMixin, Reports, Tasks, stages_of, with_callbacks
 from ._row_errors import numbering
-from ._sparse import reorder
+from ._sparse import freeze, reorder
 from .affinities import (
     Perplexity,
     conditional_affinities,
@@ -46,7 +46,7 @@ from .affinities import (
 )
 from .conditioning import Conditioning
 from .initialization import pca_start, random_start, separate, space_filling_order, spectral_start
-from .kernels.contract import KernelFactory, make_kernel
+from .kernels.contract import GradientKernel, KernelFactory, make_kernel
 from .known_rows import KnownRows
 from .objectives import ConditionalKL, JointKL
 from .optimizer import Phase, State, minimize
@@ -311,6 +311,8 @@ class BaseEmbedding(
         self.timings_: dict[str, float] = {}
         self._tasks = Tasks(self, (1 if given else 2) + (start is None) + 1, rows, y)
         with Workers(effective_n_threads(self.n_jobs)) as workers:
+            self.method_, factory = choose_method(self, n_samples)
+            kernel = make_kernel(factory, similarity_of(self.dof), workers)
             if rule is None:
                 with self._stage("affinities"):
                     resumed = self._recognized(X)
@@ -331,7 +333,8 @@ class BaseEmbedding(
                         start = separate(start, random_state, self._known_rows.groups)
                 del X  # this matrix, and each one deleted below, takes gigabytes for a million rows
                 with self._stage("affinities"):
-                    conditional = conditional_affinities(graph, rule, workers)
+                    # A kernel in single precision would round the affinities of float32 rows in any case.
+                    conditional = conditional_affinities(graph, rule, workers, np.result_type(dtype, kernel.dtype).type)
                     self._log(f"Computed conditional probabilities for {n_samples} samples")
                     if self.verbose and isinstance(rule, Perplexity):
                         self._log(f"Mean sigma: {mean_bandwidth(graph, conditional):f}")
@@ -343,7 +346,7 @@ class BaseEmbedding(
             done = 0 if resumed is None else resumed[0].iteration
             stretches = (self.max_iter - 1) // self.callback_every - done // self.callback_every + 1
             with self._stage("optimization", max(stretches, 1)):
-                self._optimize(start, resumed, dtype, workers)
+                self._optimize(start, resumed, dtype, factory, kernel, workers)
         self._tasks.end(dict)  # the estimator has all of its attributes by now
         del self._tasks
 
@@ -396,7 +399,8 @@ class BaseEmbedding(
             # A fit symmetrizes affinities and multiplies them by their logarithms, which takes 1.5 times the memory
             # that it takes for rows of the same shape.
             n_neighbors, n_features = 0, 3 * n_features // 2
-        check_memory(n_samples, n_features, n_neighbors, self._input_kind.all_pairs and not precomputed(self))
+        all_pairs = self._input_kind.all_pairs and not precomputed(self)
+        check_memory(n_samples, n_features, n_neighbors, all_pairs, X.dtype.itemsize)
 
     def _start(self, n_samples: int, random_state: np.random.RandomState) -> NDArray[np.float64]:
         """Return the start of an ``init`` that does not need the rows."""
@@ -420,18 +424,23 @@ class BaseEmbedding(
         return found
 
     def _optimize(
-        self, start: NDArray[np.float64], resumed: tuple[State, NDArray[np.intp]] | None, dtype: Any, workers: Workers
+        self,
+        start: NDArray[np.float64],
+        resumed: tuple[State, NDArray[np.intp]] | None,
+        dtype: Any,
+        factory: KernelFactory,
+        kernel: GradientKernel,
+        workers: Workers,
     ) -> None:
-        n_samples = len(start)
-        self.method_, factory = choose_method(self, n_samples)
-        similarity = similarity_of(self.dof)
-        kernel = make_kernel(factory, similarity, workers)
+        n_samples, similarity = len(start), similarity_of(self.dof)
         phases = self._phases()
         self.learning_rate_ = phases[-1].learning_rate
         sparse = issparse(self.affinities_)
 
         def objective_of(order: NDArray[np.intp]) -> JointKL | ConditionalKL:
-            affinities = reorder(self.affinities_, order, kernel.dtype, workers) if sparse else self.affinities_
+            affinities = self.affinities_
+            if sparse:
+                affinities = freeze(reorder(affinities, order, kernel.dtype, workers))
             return self._objective(affinities, similarity, kernel, workers)
 
         if resumed is not None:

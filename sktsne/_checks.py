@@ -104,7 +104,7 @@ def _required(value: Any, dtype: DTypeLike) -> NDArray[Any]:
         return np.require(value, dtype, ["C_CONTIGUOUS", "ALIGNED", "ENSUREARRAY"])
 
 
-def _is_finite(array: NDArray[np.float64]) -> bool:
+def is_finite(array: NDArray[np.float64]) -> bool:
     """Return whether all values are finite; a finite sum shows this without a temporary array."""
     with np.errstate(over="ignore", invalid="ignore"):
         return math.isfinite(array.sum()) or bool(np.isfinite(array).all())
@@ -162,10 +162,20 @@ def as_floats(
         _check_shape(name, array, shape)
     if not empty and 0 in array.shape:
         raise ValueError(f"{name} has shape {array.shape}, must not be empty.")
-    if finite and not _is_finite(array):
+    if finite and not is_finite(array):
         place = tuple(map(int, np.argwhere(~np.isfinite(array))[0]))
         raise ValueError(f"{name} must be finite, and {name}[{', '.join(map(str, place))}] is {array[place]}.")
     return array
+
+
+def is_read_only(array: NDArray[Any]) -> bool:
+    """Return whether an array, and every array that it is a view of, is read-only."""
+    part: Any = array
+    while isinstance(part, np.ndarray):
+        if part.flags.writeable:
+            return False
+        part = part.base
+    return part is None
 
 
 def as_indices(name: str, value: Any, shape: tuple[int | str, ...], n: int) -> NDArray[np.integer]:

@@ -86,12 +86,11 @@ class SNE(BaseEmbedding):
         - "exact" sums all pairs, for any number of components. With ``affinities="perplexity"``, it uses a dense matrix
           of the affinities of all pairs of rows. All other methods use the affinities of the
           ``min(n_samples - 1, int(3 * perplexity + 1))`` nearest neighbors of each row.
-        - "fft" interpolates on a mesh, for one or two components, in a time nearly proportional to n_samples. Its
+        - "fft" interpolates on a mesh, for up to three components, in a time nearly proportional to n_samples. Its
           forces have a relative error of about 1 %.
         - "barnes_hut" combines distant points into cells of a tree, for up to three components.
-        - "auto" is the fastest method for the number of rows: with one or two components "fft" from 500 rows on; with
-          three "barnes_hut" from 4,000; otherwise "exact". :doc:`/kernels` lists the numbers for other values of
-          ``dof``.
+        - "auto" is the fastest method for the number of rows: with up to three components "fft" from 500 rows on;
+          otherwise "exact". :doc:`/kernels` lists the numbers for other values of ``dof``.
         - A callable makes a kernel of your own; see :class:`sktsne.kernels.GradientKernel`.
 
         With "fft" and "barnes_hut", the attraction and the cost are computed in float32 for any input; with "fft", the
@@ -190,7 +189,8 @@ class SNE(BaseEmbedding):
 
     affinities_ : csr_array or ndarray of shape (n_samples, n_samples)
         The conditional probabilities p_{j|i}: row i has the sum 1. A dense array for ``method="exact"`` with
-        ``affinities="perplexity"`` and for dense precomputed affinities; otherwise sparse.
+        ``affinities="perplexity"`` and for dense precomputed affinities; otherwise sparse, and float32 where the
+        fit computes them from float32 ``X`` for "fft" or "barnes_hut".
 
     method_ : str
         The name of the kernel that was used, for example "fft".

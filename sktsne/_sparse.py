@@ -3,12 +3,15 @@
     symmetrize      S_ij = P_ij + P_ji
     reorder         R_ij = P_kl,  k = order_i,  l = order_j
 
-Matrices are square and in CSR form. SciPy computes the same with one thread, and needs twice the memory.
+Matrices are square and in CSR form. SciPy computes the same with one thread, and needs twice the memory. The transposed
+matrix, which would take as much memory as the matrix, is made for a panel of its rows at a time.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +19,9 @@ from scipy.sparse import csr_array
 
 from ._native import c_type, choose
 from .parallel import Workers
+
+# The number of panels, and the smallest number of rows of a panel.
+PANELS, PANEL_ROWS = 16, 4096
 
 
 def count_columns_reference(indices: NDArray[np.integer], counts: NDArray[np.int64], start: int, stop: int) -> None:
@@ -33,12 +39,11 @@ def transpose_reference(
     start: int,
     stop: int,
 ) -> None:
-    """Fill rows ``start`` to ``stop`` of the transposed matrix, of which ``new_indptr`` is known."""
+    """Fill a panel, rows ``start`` to ``stop`` of the transposed matrix, of which ``new_indptr`` is known."""
     rows = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
     here = np.flatnonzero((start <= indices) & (indices < stop))
     here = here[np.argsort(indices[here], kind="stable")]
-    entries = slice(new_indptr[start], new_indptr[stop])
-    new_indices[entries], new_data[entries] = rows[here], data[here]
+    new_indices[:], new_data[:] = rows[here], data[here]
 
 
 def count_sum_reference(
@@ -52,10 +57,16 @@ def count_sum_reference(
     start: int,
     stop: int,
 ) -> None:
-    """Fill entries ``start`` to ``stop`` of ``counts`` with the number of entries of the sum that are not 0."""
-    shape = 2 * (len(counts),)
-    a, b = csr_array((data, indices, indptr), shape), csr_array((other_data, other_indices, other_indptr), shape)
-    counts[start:stop] = np.diff((a[start:stop] + b[start:stop]).indptr)
+    """Fill entries ``start`` to ``stop`` of ``counts`` with the number of entries of the sum that are not 0.
+
+    The other matrix is a panel: rows ``start`` to ``stop`` of the second summand.
+    """
+    n = len(counts)
+    a, b = (
+        csr_array((data, indices, indptr), (n, n)),
+        csr_array((other_data, other_indices, other_indptr), (stop - start, n)),
+    )
+    counts[start:stop] = np.diff((a[start:stop] + b).indptr)
 
 
 def add_reference(
@@ -71,10 +82,13 @@ def add_reference(
     start: int,
     stop: int,
 ) -> None:
-    """Fill rows ``start`` to ``stop`` of the sum, of which ``new_indptr`` is known."""
-    shape = 2 * (len(new_indptr) - 1,)
-    a, b = csr_array((data, indices, indptr), shape), csr_array((other_data, other_indices, other_indptr), shape)
-    rows, entries = a[start:stop] + b[start:stop], slice(new_indptr[start], new_indptr[stop])
+    """Fill rows ``start`` to ``stop`` of the sum with a panel, of which ``new_indptr`` is known."""
+    n = len(new_indptr) - 1
+    a, b = (
+        csr_array((data, indices, indptr), (n, n)),
+        csr_array((other_data, other_indices, other_indptr), (stop - start, n)),
+    )
+    rows, entries = a[start:stop] + b, slice(new_indptr[start], new_indptr[stop])
     new_data[entries], new_indices[entries] = rows.data, rows.indices
 
 
@@ -101,14 +115,24 @@ def symmetrize(
 
     counts = np.empty(n, dtype=np.int64)
     workers.divide(partial(count_columns, indices, counts), n, nnz)
-    other = np.empty_like(data), np.empty_like(indices), np.concatenate([[0], np.cumsum(counts)])
-    workers.divide(partial(transpose, data, indices, indptr, *other), n, nnz)
-    row_cost = 4 * max(1, nnz // n)
-    workers.run(partial(count_sum, data, indices, indptr, *other, counts), n, row_cost)
+    other_indptr = np.concatenate([[0], np.cumsum(counts)])
+
+    def with_panel(function: Callable[..., None], *arguments: Any) -> None:
+        """Call ``function`` for each panel with the arrays of both matrices, the arguments and the panel's rows."""
+
+        def of_panel(start: int, stop: int) -> None:
+            bounds = other_indptr[start : stop + 1] - other_indptr[start]
+            panel = np.empty(bounds[-1], dtype=data.dtype), np.empty(bounds[-1], dtype=indices.dtype), bounds
+            transpose(data, indices, indptr, *panel, start, stop)
+            function(data, indices, indptr, *panel, *arguments, start, stop)
+
+        workers.run_blocks(of_panel, n, max(PANEL_ROWS, -(-n // PANELS)))
+
+    with_panel(count_sum, counts)
     new_indptr = np.concatenate([[0], np.cumsum(counts)])
     total = int(new_indptr[-1])
     new = np.empty(total, dtype=data.dtype), np.empty(total, dtype=indices.dtype), new_indptr
-    workers.run(partial(add, data, indices, indptr, *other, *new), n, row_cost)
+    with_panel(add, *new)
     # The sum may have twice as many entries, whose number must fit into the dtype of the indices.
     index_dtype = indices.dtype if total <= np.iinfo(indices.dtype).max else np.int64
     return csr_array((new[0], new[1], new_indptr.astype(index_dtype)), shape=conditional.shape)
@@ -147,3 +171,13 @@ def reorder(
     fill = partial(fill, affinities.data, indices, affinities.indptr, order, places, *new)
     workers.run(fill, n, 4 * max(1, affinities.nnz // max(1, n)))
     return csr_array(new, shape=affinities.shape)
+
+
+def freeze(affinities: csr_array) -> csr_array:
+    """Return the affinities with indices that are read-only, so that compiled loops need no copy of them."""
+    part: Any
+    for part in affinities.indices, affinities.indptr:
+        while isinstance(part, np.ndarray):  # SciPy may hold views of the arrays that it was made of
+            part.flags.writeable = False
+            part = part.base
+    return affinities

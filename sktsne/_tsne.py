@@ -88,7 +88,7 @@ class TSNE(BaseEmbedding):
         - "exact" sums all pairs, for any number of components. With ``affinities="perplexity"``, it uses a dense matrix
           of the affinities of all pairs of rows. All other methods use the affinities of the
           ``min(n_samples - 1, int(3 * perplexity + 1))`` nearest neighbors of each row.
-        - "fft" interpolates on a mesh, for one or two components, in a time nearly proportional to n_samples. Its
+        - "fft" interpolates on a mesh, for up to three components, in a time nearly proportional to n_samples. Its
           forces have a relative error of about 1 %, and of 2 to 3 % for a ``dof`` of ½ or less.
         - "barnes_hut" combines distant points into cells of a tree, for up to three components.
         - "auto" is the fastest method for the number of rows: with one component "fft" from 600 rows on; with two
@@ -192,7 +192,8 @@ class TSNE(BaseEmbedding):
 
     affinities_ : csr_array or ndarray of shape (n_samples, n_samples)
         The joint probabilities p_ij of pairs of rows: symmetric, with the sum 1. A dense array for ``method="exact"``
-        with ``affinities="perplexity"`` and for dense precomputed affinities; otherwise sparse.
+        with ``affinities="perplexity"`` and for dense precomputed affinities; otherwise sparse, and float32 where the
+        fit computes them from float32 ``X`` for "fft" or "barnes_hut".
 
     method_ : str
         The name of the kernel that was used, for example "fft".

@@ -39,17 +39,20 @@ from ._checks import (
     without_rounding,
 )
 from ._documentation import LinksToDocumentation
-from ._row_errors import RowError
+from ._row_errors import RowError, numbering
 from ._sparse import symmetrize
 from .neighbors import NeighborGraph
 from .parallel import Workers
 from .perplexity import check_neighbor_distances, conditional_probabilities
 
 SORT_COST = 32  # elementary operations to sort one neighbor, roughly
+ROWS_AT_ONCE = 2**13  # the number of rows whose probabilities a rule computes at a time, in float64
 
 
 class Affinities(Protocol):
     """The contract of an affinity rule, which turns the distances of neighbors into conditional probabilities.
+
+    The probabilities of a row must not depend on other rows, because a rule gets large sets of rows in parts.
 
     Examples
     --------
@@ -329,7 +332,10 @@ def given_affinities_of_others(X: Any) -> tuple[NDArray[np.float64], NDArray[np.
 
 
 def conditional_affinities(
-    graph: NeighborGraph | NDArray[np.float64], rule: Affinities, workers: Workers
+    graph: NeighborGraph | NDArray[np.float64],
+    rule: Affinities,
+    workers: Workers,
+    dtype: type[np.floating] = np.float64,
 ) -> csr_array | NDArray[np.float64]:
     """Return the matrix of conditional probabilities p_{j|i}, whose rows sum to 1.
 
@@ -341,11 +347,14 @@ def conditional_affinities(
         The affinity rule.
     workers : Workers
         The threads to use.
+    dtype : type, default=numpy.float64
+        The type of the probabilities of a NeighborGraph, float32 or float64. They are computed in float64.
 
     Returns
     -------
     conditional : csr_array or ndarray of shape (n, n)
-        The probabilities: sparse for a NeighborGraph, with int32 indices if they suffice; dense for all pairs.
+        The probabilities: sparse for a NeighborGraph, with int32 indices if they suffice; dense and float64 for all
+        pairs.
 
     Examples
     --------
@@ -360,18 +369,25 @@ def conditional_affinities(
            [0.5, 0.5, 0. , 0. ],
            [0. , 0.5, 0.5, 0. ]])
     """
+    if dtype not in (np.float32, np.float64):
+        raise TypeError(f"dtype == {dtype!r}, must be numpy.float32 or numpy.float64.")
     if isinstance(graph, NeighborGraph):
-        # A copy is sorted, because the rule may keep its array, or return the distances themselves.
-        probabilities = _probabilities(rule, graph.distances, workers).copy()
-        n, k = probabilities.shape
+        distances = as_floats("graph.distances", graph.distances, ("n", "k"), finite=False, empty=False)
+        n, k = distances.shape
+        neighbors = as_indices("graph.indices", graph.indices, (n, k), n)
+        # Joint probabilities may have twice as many entries.
         index_dtype = np.int32 if 2 * n * k <= np.iinfo(np.int32).max else np.int64
         indptr = np.arange(0, n * k + 1, k, dtype=index_dtype)
-        indices = as_indices("graph.indices", graph.indices, (n, k), n).astype(index_dtype)
+        indices, probabilities = np.empty((n, k), dtype=index_dtype), np.empty((n, k), dtype=dtype)
+        for start in range(0, n, ROWS_AT_ONCE):
+            rows = np.arange(start, min(start + ROWS_AT_ONCE, n))
+            with numbering(rows):
+                probabilities[rows] = _probabilities(rule, distances[rows], workers)
 
         def sort_columns(start: int, stop: int) -> None:
-            order = np.argsort(indices[start:stop], axis=1)
-            for array in indices, probabilities:
-                array[start:stop] = np.take_along_axis(array[start:stop], order, axis=1)
+            order = np.argsort(neighbors[start:stop], axis=1)
+            indices[start:stop] = np.take_along_axis(neighbors[start:stop], order, axis=1)
+            probabilities[start:stop] = np.take_along_axis(probabilities[start:stop], order, axis=1)
 
         workers.run(sort_columns, n, SORT_COST * k)
         return csr_array((probabilities.ravel(), indices.ravel(), indptr), shape=(n, n))
@@ -404,12 +420,20 @@ def mean_bandwidth(graph: NeighborGraph | NDArray[np.float64], conditional: csr_
         distances, P = graph.distances, np.reshape(conditional.data, graph.distances.shape)
     else:
         distances, P = graph + np.diag(np.full(len(graph), np.inf)), conditional
-    distances, P = np.sort(distances, axis=1), -np.sort(-P, axis=1)  # the likeliest neighbor is the nearest
-    rows, last = np.arange(len(P)), np.count_nonzero(P, axis=1) - 1
+    parts = (slice(start, start + ROWS_AT_ONCE) for start in range(0, len(P), ROWS_AT_ONCE))
+    bandwidths = np.concatenate([_bandwidths(distances[part], P[part]) for part in parts])
+    return float(np.mean(bandwidths)) if len(bandwidths) else math.nan
+
+
+def _bandwidths(distances: NDArray[np.float64], P: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the standard deviations σ_i of the rows whose probabilities are not all equal."""
+    least = np.finfo(P.dtype).smallest_normal  # smaller probabilities have lost digits
+    distances, P = np.sort(distances, axis=1), -np.sort(-P.astype(np.float64), axis=1)  # the likeliest is the nearest
+    rows, last = np.arange(len(P)), np.count_nonzero(least <= P, axis=1) - 1
     with np.errstate(divide="ignore", invalid="ignore"):
         spread = distances[rows, last] ** 2 - distances[:, 0] ** 2
-        bandwidths = np.sqrt(spread / (2.0 * np.log(P[:, 0] / P[rows, last])))
-    return float(np.mean(bandwidths[np.isfinite(bandwidths)])) if np.isfinite(bandwidths).any() else math.nan
+        bandwidths: NDArray[np.float64] = np.sqrt(spread / (2.0 * np.log(P[:, 0] / P[rows, last])))
+    return bandwidths[np.isfinite(bandwidths)]
 
 
 def joint_affinities(

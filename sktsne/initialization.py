@@ -221,7 +221,7 @@ def spectral_start(affinities: Any, n_components: int, random_state: np.random.R
     if affinities.shape[0] == 0:
         raise ValueError("affinities has shape (0, 0), must not be empty.")
     affinities = scaled(affinities, scale_exponent(affinities))  # so that no sum of affinities overflows
-    S = csr_array(affinities + affinities.T)
+    S = csr_array(affinities + affinities.T, dtype=np.float64)
     n_parts, labels = connected_components(S, directed=False)
     if n_parts == 1:
         start = _eigenvectors(S, n_components, random_state)

@@ -91,7 +91,10 @@ def _hashes(X: Any, explicit_zeros: bool) -> NDArray[np.bytes_]:
     single = isinstance(X, np.ndarray) and X.dtype == np.float32 and X.ndim == 2
     X = X if single else as_floats("X", X, SHAPE, finite=False)
     step = max(1, NUMBERS_AT_ONCE // max(1, X.shape[1]))
-    return _digests(row for first in range(0, len(X), step) for row in _shortened(X[first : first + step]))
+    hashes = np.empty(len(X), dtype="S16")
+    for first in range(0, len(X), step):
+        hashes[first : first + step] = _digests(_shortened(X[first : first + step]))
+    return hashes
 
 
 def _shortened(X: NDArray[np.floating]) -> list[NDArray[np.floating]]:

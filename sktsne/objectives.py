@@ -36,7 +36,7 @@ from scipy.sparse import csr_array
 from scipy.special import xlogy
 
 from ._checks import as_affinities, as_floats, check_number
-from ._sparse import symmetrize
+from ._sparse import freeze, symmetrize
 from .affinities import joint_affinities, normalize_rows
 from .kernels import GradientKernel
 from .kernels.attraction import Attraction
@@ -53,6 +53,7 @@ Matrix: TypeAlias = csr_array | NDArray[np.float64]
 # `least_curvature_light`, because repulsion is stronger relative to the attraction while such a map grows. With the
 # smaller bound, single points of t-SNE left the map and did not return.
 LEAST_CURVATURE = 1.0 / 8.0
+PART = 2**18  # the number of affinities whose logarithms are computed at a time, to stay in the cache
 
 
 def _row_sums(affinities: Matrix) -> NDArray[np.float64]:
@@ -70,8 +71,9 @@ def _times_log(affinities: Matrix) -> Matrix:
 
 def _negative_entropy(affinities: Matrix) -> float:
     """Return Σ p log p."""
-    p = affinities if isinstance(affinities, np.ndarray) else affinities.data
-    return float(xlogy(p, p).sum(dtype=np.float64))
+    p = (affinities if isinstance(affinities, np.ndarray) else affinities.data).ravel()
+    parts = (p[start : start + PART] for start in range(0, len(p), PART))
+    return math.fsum(float(xlogy(part, part).sum(dtype=np.float64)) for part in parts)
 
 
 def _check_normalization(least: float) -> None:
@@ -225,7 +227,9 @@ class ConditionalKL:
         self.gradient_scale = 1.0 / math.sqrt(self._affinities.shape[0])
         part = LEAST_CURVATURE if similarity.dof <= 1.0 else self.least_curvature_light
         self._least_curvature = 2.0 * part  # each row of affinities sums to 1, and so does each column on average
-        self._attraction = Attraction(symmetrize(self._affinities, workers), similarity, workers, kernel.dtype)
+        springs = symmetrize(self._affinities, workers)
+        springs = springs if isinstance(springs, np.ndarray) else freeze(springs)
+        self._attraction = Attraction(springs, similarity, workers, kernel.dtype)
         self._similarity, self._kernel, self._workers = similarity, kernel, workers
         self._negative_entropy = _negative_entropy(self._affinities)
 

@@ -53,7 +53,7 @@ def digits():
 @pytest.fixture
 def small_meshes(monkeypatch):
     """Have meshes reach their bounds with fewer nodes, which takes less time."""
-    for d, nodes in {1: 2**13, 2: 300}.items():
+    for d, nodes in {1: 2**13, 2: 300, 3: 60}.items():
         monkeypatch.setitem(fft.MAX_NODES, d, nodes)
 
 

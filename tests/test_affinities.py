@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import coo_array, coo_matrix, csc_array, csr_array, csr_matrix, lil_array
 from sklearn.manifold import TSNE as SklearnTSNE  # noqa: N811
 
-from sktsne import TSNE
+from sktsne import SNE, TSNE
 from sktsne._sparse import reorder, symmetrize
 from sktsne.affinities import (
     FixedBandwidth,
@@ -152,6 +152,31 @@ def test_sparse_affinities_have_small_sorted_indices(rng):
     assert joint.indices.dtype == np.int32
     assert joint.indptr.dtype == np.int32
     assert joint.has_sorted_indices
+
+
+def test_probabilities_of_many_rows_are_computed_in_parts(monkeypatch, rng):
+    graph = nearest_neighbors(rng.normal(size=(100, 5)), 31)
+    whole = conditional_affinities(graph, Perplexity([10.0]), Workers())
+    monkeypatch.setattr("sktsne.affinities.ROWS_AT_ONCE", 7)
+    parts = conditional_affinities(graph, Perplexity([10.0]), Workers(2))
+    assert_array_equal(parts.toarray(), whole.toarray())
+    graph.distances[40, 3] = -1.0
+    with pytest.raises(ValueError, match=r"the least of row 40 is -1\.0"):
+        conditional_affinities(graph, Perplexity([10.0]), Workers())
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("estimator", [TSNE, SNE])
+def test_affinities_of_neighbors_have_the_precision_of_the_rows(estimator, dtype, digits):
+    X = digits[0][:300].astype(dtype)
+    assert estimator(max_iter=1, method="fft").fit(X).affinities_.dtype == dtype
+    for method in ("exact", ExactKernel):
+        assert estimator(max_iter=1, method=method).fit(X).affinities_.dtype == np.float64
+    graph = nearest_neighbors(X, 31)
+    double, found = (conditional_affinities(graph, Perplexity([10.0]), Workers(), kind) for kind in (np.float64, dtype))
+    assert_array_equal(found.data, double.data.astype(dtype))
+    with pytest.raises(TypeError, match=r"dtype == .*float16.*, must be numpy\.float32 or numpy\.float64"):
+        conditional_affinities(graph, Perplexity([10.0]), Workers(), np.float16)
 
 
 def test_all_pairs_leave_the_distances_as_they_are(rng):
@@ -394,7 +419,9 @@ class TestSums:
     @pytest.mark.parametrize("index_dtype", [np.int32, np.int64])
     @pytest.mark.parametrize("density", [0.0, 0.003, 0.1, 1.0])
     @pytest.mark.parametrize("n", [1, 7, 300])
-    def test_of_any_matrix(self, n, density, index_dtype, dtype, rng):
+    @pytest.mark.parametrize("panel_rows", [3, 4096])
+    def test_of_any_matrix(self, panel_rows, n, density, index_dtype, dtype, rng, monkeypatch):
+        monkeypatch.setattr("sktsne._sparse.PANEL_ROWS", panel_rows)
         A = csr_array((rng.random((n, n)) * (rng.random((n, n)) < density)).astype(dtype))
         A.data[::5] = 0.0  # a stored zero, as of a probability that is too small, is no entry of the sum
         A = csr_array((A.data, A.indices.astype(index_dtype), A.indptr.astype(index_dtype)), shape=A.shape)

@@ -14,6 +14,8 @@ from sktsne.parallel import Workers
 from sktsne.similarities import Gaussian, StudentT, similarity_of
 
 DOFS = [1.0, math.inf, 0.5, 3.0]
+SPREADS = {1: 60.0, 2: 8.0, 3: 4.0}  # standard deviations of points that are about as dense for any d
+SHAPES = [(1, 1, 9), (1, 1, 64), (9, 1, 10), (31, 1, 18), (12, 1, 33), (9, 10, 12), (23, 9, 17), (8, 31, 11)]
 
 
 def error(actual, expected):
@@ -32,10 +34,10 @@ def both(Y, dof=1.0, charges=None, at=None, **params):
 @pytest.mark.parametrize("charged", [False, True])
 @pytest.mark.parametrize("at", [False, True])
 @pytest.mark.parametrize("dof", DOFS)
-@pytest.mark.parametrize("d", [1, 2])
+@pytest.mark.parametrize("d", [1, 2, 3])
 @pytest.mark.usefixtures("backend")
 def test_potential_is_near_the_exact_one(d, dof, at, charged, rng):
-    Y = (8.0 if d == 2 else 60.0) * rng.normal(size=(1500, d))
+    Y = SPREADS[d] * rng.normal(size=(1500, d))
     charges = rng.uniform(0.5, 2.0, size=1500) if charged else None
     (phi, grad), (expected_phi, expected_grad) = both(Y, dof, charges, Y[:50] + 0.3 if at else None)
     assert error(phi, expected_phi) < 1e-3
@@ -44,9 +46,9 @@ def test_potential_is_near_the_exact_one(d, dof, at, charged, rng):
 
 
 @pytest.mark.parametrize("dof", [1.0, math.inf])
-@pytest.mark.parametrize("d", [1, 2])
+@pytest.mark.parametrize("d", [1, 2, 3])
 def test_error_falls_with_the_spacing(d, dof, rng):
-    Y = (5.0 if d == 2 else 40.0) * rng.normal(size=(1000, d))
+    Y = 0.65 * SPREADS[d] * rng.normal(size=(1000, d))
     errors = []
     for spacing in (0.8, 0.4, 0.2):
         (_, grad), (_, expected) = both(Y, dof, spacing=spacing)
@@ -56,7 +58,7 @@ def test_error_falls_with_the_spacing(d, dof, rng):
 
 
 @pytest.mark.parametrize("dof", [1.0, math.inf])
-@pytest.mark.parametrize("d", [1, 2])
+@pytest.mark.parametrize("d", [1, 2, 3])
 def test_agrees_with_its_reference(d, dof, reference, rng):
     Y = 10.0 * rng.normal(size=(400, d))
     charges = rng.uniform(size=400)
@@ -78,10 +80,10 @@ def test_the_far_part_is_the_weight_but_for_a_remainder_that_falls_fast(dof):
 
 
 def coarse_mesh(shape):
-    return Mesh(shape if shape[0] > 1 else shape[1:], 1.0, StudentT(), Workers())
+    return Mesh(tuple(m for m in shape if m > 1), 1.0, StudentT(), Workers())
 
 
-@pytest.mark.parametrize("shape", [(1, 9), (1, 64), (9, 10), (31, 18), (12, 33)])
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.usefixtures("backend")
 def test_coarse_splines_are_sums_of_fine_ones(shape, rng):
     mesh = coarse_mesh(shape)
@@ -89,26 +91,20 @@ def test_coarse_splines_are_sums_of_fine_ones(shape, rng):
     fine = np.zeros(shape, dtype=np.float32)
     mesh._refine(coarse, mesh._splines, fine, 0, len(fine))
 
-    def value(nodes, x, y):
-        total = 0.0
-        parts = [
-            splines(np.array([z])) if m > 1 else (np.array([0]), np.ones((1, 1)), None)
-            for z, m in ((x, len(nodes)), (y, 2))
+    def value(nodes, place):
+        axes = [
+            (first + np.arange(4), values[:, 0]) if m > 1 else (np.array([0]), np.ones(1))
+            for (first, values, _), m in zip((splines(np.array([x])) for x in place), nodes.shape, strict=True)
         ]
-        (row, outer, _), (column, inner, _) = parts
-        for a, first in enumerate(outer[:, 0]):
-            for b, second in enumerate(inner[:, 0]):
-                total += first * second * nodes[row[0] + a, column[0] + b]
-        return total
+        return np.einsum("i,j,k,ijk->", *(values for _, values in axes), nodes[np.ix_(*(places for places, _ in axes))])
 
     for _ in range(20):
-        x, y = (1.0 + rng.uniform() * (m - 3.0) if m > 1 else 0.0 for m in shape)
+        place = np.array([1.0 + rng.uniform() * (m - 3.0) if m > 1 else 0.0 for m in shape])
         # Coarse node 1 lies where the first fine one does.
-        expected = value(coarse, x / COARSENING + 1.0, y / COARSENING + 1.0)
-        assert value(fine, x, y) == pytest.approx(expected, abs=1e-5)
+        assert value(fine, place) == pytest.approx(value(coarse, place / COARSENING + 1.0), abs=1e-5)
 
 
-@pytest.mark.parametrize("shape", [(1, 9), (1, 64), (9, 10), (31, 18), (12, 33)])
+@pytest.mark.parametrize("shape", SHAPES)
 def test_changes_of_the_spacing_agree_with_their_references(shape, reference, rng):
     fine = rng.normal(size=shape).astype(np.float32)
     coarse = rng.normal(size=coarse_mesh(shape)._coarse.shape).astype(np.float32)
@@ -130,10 +126,11 @@ def test_changes_of_the_spacing_agree_with_their_references(shape, reference, rn
     assert FAR_WIDTH > COARSENING  # else the coarse mesh would resolve the far part worse than the fine one does w
 
 
+@pytest.mark.parametrize("d", [2, 3])
 @pytest.mark.parametrize("n_threads", [2, 3, 7])
 @pytest.mark.usefixtures("backend")
-def test_threads_do_not_change_a_bit(n_threads, rng):
-    Y = 15.0 * rng.normal(size=(6000, 2))
+def test_threads_do_not_change_a_bit(n_threads, d, rng):
+    Y = (15.0 if d == 2 else 1.5) * rng.normal(size=(6000, d))
     results = []
     for threads in (1, n_threads):
         with Workers(threads) as workers:
@@ -144,12 +141,12 @@ def test_threads_do_not_change_a_bit(n_threads, rng):
         assert_array_equal(one, many)
 
 
-@pytest.mark.parametrize("d", [1, 2])
+@pytest.mark.parametrize("d", [1, 2, 3])
 @pytest.mark.usefixtures("backend")
 def test_a_point_alone_has_no_potential_and_feels_no_force(d):
-    for x in np.linspace(0.0, 1.0, 9):
+    for x in np.linspace(0.0, 1.0, 9 if d < 3 else 3):
         kernel = FFTKernel(StudentT(), Workers())
-        kernel.set_points(np.array([[x] * d, [x + 100.0] * d]))
+        kernel.set_points(np.array([[x] * d, [x + (100.0 if d < 3 else 6.0)] * d]))
         phi, grad = kernel.potential(np.array([1.0, 0.0]))
         assert abs(phi[0]) < 1e-3
         assert np.abs(grad[0]).max() < 3e-3
@@ -168,9 +165,9 @@ def test_the_last_two_meshes_are_kept(rng):
     assert len(kernel._meshes) == 2
 
 
-@pytest.mark.parametrize("d", [1, 2])
+@pytest.mark.parametrize("d", [1, 2, 3])
 def test_a_potential_does_not_depend_on_the_points_before(d, rng):
-    Y = rng.normal(size=(300, d))
+    Y = (1.0 if d < 3 else 0.3) * rng.normal(size=(300, d))
     kernel = FFTKernel(StudentT(), Workers())
     for scale in (1.0, 3.0, 0.1, 10.0, 3.1):
         kernel.set_points(scale * Y + scale)
@@ -178,11 +175,11 @@ def test_a_potential_does_not_depend_on_the_points_before(d, rng):
         assert_array_equal(actual, expected)
 
 
-@pytest.mark.parametrize("d", [1, 2])
+@pytest.mark.parametrize("d", [1, 2, 3])
 @pytest.mark.parametrize("distance", [1e4, 1e8, 1e15])
 @pytest.mark.usefixtures("backend")
 def test_a_few_far_points_are_summed_directly(d, distance, rng):
-    Y = 5.0 * rng.normal(size=(500, d))
+    Y = (5.0 if d < 3 else 1.5) * rng.normal(size=(500, d))
     if d == 1:
         distance *= 1e5  # a line has many more nodes
     Y[:3] += distance
@@ -195,12 +192,12 @@ def test_a_few_far_points_are_summed_directly(d, distance, rng):
         assert_allclose(phi, expected_phi, rtol=2e-2)
 
 
-@pytest.mark.parametrize("d", [1, 2])
+@pytest.mark.parametrize("d", [1, 2, 3])
 @pytest.mark.parametrize("place", [1e9, -1e15, 1e17, -1e18, 1e100])
 @pytest.mark.usefixtures("backend")
 def test_points_are_on_their_mesh_wherever_it_is(d, place, rng):
     # Beyond 1e15 float64 has fewer numbers than the mesh has nodes: places told from 0 were off it, in others' memory.
-    Y = place + rng.uniform(0.0, 300.0, size=(50, d))
+    Y = place + rng.uniform(0.0, 300.0 if d < 3 else 20.0, size=(50, d))
     kernel = FFTKernel(StudentT(), Workers())
     kernel.set_points(Y)
     assert kernel._small or kernel._mesh.on_mesh(kernel._coordinates).all()
@@ -211,14 +208,16 @@ def test_points_are_on_their_mesh_wherever_it_is(d, place, rng):
     assert_allclose(grad, expected_grad, atol=2e-2 * max(1.0, expected_phi.max()))
 
 
-def test_a_map_too_wide_gets_a_coarser_mesh_of_bounded_size_and_a_warning(rng):
-    Y = 5000.0 * rng.uniform(-1.0, 1.0, size=(1000, 2))
+@pytest.mark.usefixtures("small_meshes")
+@pytest.mark.parametrize(("d", "half"), [(2, 5000.0), (3, 100.0)])
+def test_a_map_too_wide_gets_a_coarser_mesh_of_bounded_size_and_a_warning(d, half, rng):
+    Y = half * rng.uniform(-1.0, 1.0, size=(1000, d))
     kernel = FFTKernel(StudentT(), Workers())
     with pytest.warns(
-        UserWarning, match=r"The map spans 9\d+, so the FFT kernel's mesh gets a spacing of [\d.]+ in place"
+        UserWarning, match=r"The map spans 1?9[\d.]+, so the FFT kernel's mesh gets a spacing of [\d.]+ in place"
     ):
         kernel.set_points(Y)
-    assert max(kernel._mesh.shape) <= 1.1 * MAX_NODES[2]
+    assert max(kernel._mesh.shape) <= 1.1 * MAX_NODES[d]
     phi, grad = kernel.potential()
     assert np.isfinite(phi).all()
     assert np.isfinite(grad).all()
@@ -241,7 +240,7 @@ def test_isolated_points_have_a_small_relative_error(rng):
     assert (np.linalg.norm(pulls - expected_pulls, axis=1) < 2e-2 * np.linalg.norm(expected_pulls, axis=1)).all()
 
 
-@pytest.mark.parametrize("d", [1, 2])
+@pytest.mark.parametrize("d", [1, 2, 3])
 @pytest.mark.parametrize("distance", [2.5, 4.0, 7.5, 20.0])
 @pytest.mark.usefixtures("backend")
 def test_points_that_are_all_isolated_have_a_small_relative_error(d, distance):
@@ -253,8 +252,8 @@ def test_points_that_are_all_isolated_have_a_small_relative_error(d, distance):
         assert_allclose(grad, expected_grad, rtol=1e-6, atol=1e-6 * np.abs(expected_grad).max())
 
 
-@pytest.mark.parametrize("estimator", [TSNE, SNE])
-@pytest.mark.parametrize("d", [1, 2])
+# A map of t-SNE with three components is too wide for a mesh.
+@pytest.mark.parametrize(("estimator", "d"), [(TSNE, 1), (TSNE, 2), (SNE, 1), (SNE, 2), (SNE, 3)])
 def test_fits_end_in_a_minimum_of_the_exact_cost(estimator, d, digits):
     X = digits[0][:300]
     mesh = estimator(d, method="fft", random_state=0, min_grad_norm=1e-4).fit(X)
@@ -267,6 +266,6 @@ def test_fits_end_in_a_minimum_of_the_exact_cost(estimator, d, digits):
 
 
 @pytest.mark.parametrize("estimator", [TSNE, SNE])
-def test_more_than_two_components_are_refused(estimator, rng):
-    with pytest.raises(ValueError, match=r"takes at most 2 .* == 3: .* 'auto' or 'exact' or 'barnes_hut'"):
-        estimator(3, method="fft", perplexity=5.0).fit(rng.normal(size=(50, 4)))
+def test_more_than_three_components_are_refused(estimator, rng):
+    with pytest.raises(ValueError, match=r"takes at most 3 .* == 4: .* 'auto' or 'exact'"):
+        estimator(4, method="fft", perplexity=5.0).fit(rng.normal(size=(50, 5)))

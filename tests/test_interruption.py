@@ -456,7 +456,7 @@ def test_control_c_stops_within_a_second(stage, server):
     ("X", "params"),
     [
         # Of fewer rows, the blocks of pairs take as much as the neighbors, 8 MB in each thread.
-        ((9000, 20), {"method": "fft", "neighbors": "exact"}),
+        ((16_000, 20), {"method": "fft", "neighbors": "exact"}),
         ((9000, 20), {"method": "fft", "neighbors": "clustered"}),
         ((3000, 300), {"method": "barnes_hut", "neighbors": "exact"}),
         ((900, 20), {"method": "exact"}),

@@ -41,24 +41,37 @@ def sparse_attraction(
     with nogil:
         for i in range(start, stop):
             first = indptr[i]
-            # With literal arguments the compiler makes specialized versions of add_row_planar.
-            if d == 2 and dof == 1.0 and real_t is float and with_cost:
-                costs[i] = add_row_planar(
-                    s + first, index + first, indptr[i + 1] - first, y, i, False, True, &force[i, 0], &stiffness[i]
-                )
-            elif d == 2 and dof == 1.0:
+            # With literal arguments the compiler makes specialized versions of add_row_fast.
+            if d == 2 and dof == 1.0:
+                if with_cost and real_t is float:
+                    costs[i] = add_row_fast(
+                        s + first, index + first, indptr[i + 1] - first, y, i, 2, False, True, &force[i, 0],
+                        &stiffness[i],
+                    )
+                    continue
                 costs[i] = 0.0
                 if with_cost:
                     costs[i] = add_row(
                         s + first, index + first, indptr[i + 1] - first, y, i, d, dof, True, &force[i, 0], &stiffness[i]
                     )
                 # The force is computed again, because it must be the same, to the last bit, with and without a cost.
-                add_row_planar(
-                    s + first, index + first, indptr[i + 1] - first, y, i, False, False, &force[i, 0], &stiffness[i]
+                add_row_fast(
+                    s + first, index + first, indptr[i + 1] - first, y, i, 2, False, False, &force[i, 0], &stiffness[i]
+                )
+            elif d == 3 and dof == 1.0 and real_t is float:
+                costs[i] = add_row_fast(
+                    s + first, index + first, indptr[i + 1] - first, y, i, 3, False, with_cost, &force[i, 0],
+                    &stiffness[i],
                 )
             elif d == 2 and dof == INFINITY:
-                costs[i] = add_row_planar(
-                    s + first, index + first, indptr[i + 1] - first, y, i, True, with_cost, &force[i, 0], &stiffness[i]
+                costs[i] = add_row_fast(
+                    s + first, index + first, indptr[i + 1] - first, y, i, 2, True, with_cost, &force[i, 0],
+                    &stiffness[i],
+                )
+            elif d == 3 and dof == INFINITY:
+                costs[i] = add_row_fast(
+                    s + first, index + first, indptr[i + 1] - first, y, i, 3, True, with_cost, &force[i, 0],
+                    &stiffness[i],
                 )
             else:
                 costs[i] = add_row(
@@ -67,41 +80,48 @@ def sparse_attraction(
                 )
 
 
-cdef inline double add_row_planar(
-    const real_t* s, const index_t* index, Py_ssize_t length, const real_t* y, Py_ssize_t i, bint gaussian,
-    bint with_cost, double* force, double* stiffness,
+cdef inline double add_row_fast(
+    const real_t* s, const index_t* index, Py_ssize_t length, const real_t* y, Py_ssize_t i, Py_ssize_t d,
+    bint gaussian, bint with_cost, double* force, double* stiffness,
 ) noexcept nogil:
-    # The force of t-SNE and SNE in two components, which takes a large part of the time of most fits. The neighbors of
-    # a point are copied to a buffer first, so that the compiler can vectorize the loops over them. The cost of t-SNE is
-    # computed in float32 only. Returns the cost, or 0.
+    # The force of t-SNE and SNE in two and three components, which takes a large part of the time of most fits. The
+    # neighbors of a point are copied to a buffer first, so that the compiler can vectorize the loops over them. The
+    # cost of t-SNE is computed in float32 only. Returns the cost, or 0.
     cdef Py_ssize_t begin = 0, m, j
-    cdef real_t near[2 * CHUNK]
-    cdef real_t sa, dx, dy, x_i = y[2 * i], y_i = y[2 * i + 1], force_x = 0, force_y = 0, total = 0, cross = 0
+    cdef real_t near[3 * CHUNK]
+    cdef real_t squares[CHUNK]
+    cdef real_t sa, r2, dx, dy, dz, x_i = y[d * i], y_i = y[d * i + 1], z_i = y[d * i + d - 1]
+    cdef real_t force_x = 0, force_y = 0, force_z = 0, total = 0, cross = 0
     cdef real_t one = 1  # a variable, because with the literal 1.0 C would compute in double
     while begin < length:
         m = min(<Py_ssize_t>CHUNK, length - begin)
         for j in range(m):
-            memcpy(&near[2 * j], y + 2 * <Py_ssize_t>index[begin + j], 2 * sizeof(real_t))
+            memcpy(&near[d * j], y + d * <Py_ssize_t>index[begin + j], d * sizeof(real_t))
         for j in range(m):
-            dx = x_i - near[2 * j]
-            dy = y_i - near[2 * j + 1]
-            sa = s[begin + j] if gaussian else s[begin + j] / (one + dx * dx + dy * dy)
+            dx = x_i - near[d * j]
+            dy = y_i - near[d * j + 1]
+            dz = z_i - near[d * j + d - 1]
+            r2 = dx * dx + dy * dy
+            if d == 3:
+                r2 = r2 + dz * dz
+            if with_cost:
+                squares[j] = r2
+            sa = s[begin + j] if gaussian else s[begin + j] / (one + r2)
             total += sa
             force_x += sa * dx
             force_y += sa * dy
+            force_z += sa * dz
         if with_cost and gaussian:
             for j in range(m):
-                dx = x_i - near[2 * j]
-                dy = y_i - near[2 * j + 1]
-                cross += s[begin + j] * (dx * dx + dy * dy)
+                cross += s[begin + j] * squares[j]
         elif real_t is float and with_cost:
             for j in range(m):
-                dx = x_i - near[2 * j]
-                dy = y_i - near[2 * j + 1]
-                cross += s[begin + j] * log_from_one(one + dx * dx + dy * dy)
+                cross += s[begin + j] * log_from_one(one + squares[j])
         begin += m
     force[0] = force_x
     force[1] = force_y
+    if d == 3:
+        force[2] = force_z
     stiffness[0] = total
     return cross
 

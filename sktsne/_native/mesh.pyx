@@ -2,18 +2,17 @@
 
 cdef enum:
     SUPPORT = 4
-    TABLE = 64
     COARSENING = 4
 
 
 # Numbers that kernels/mesh.py has, too; a test compares them.
-CONSTANTS = {"SUPPORT": SUPPORT, "TABLE": TABLE, "COARSENING": COARSENING}
+CONSTANTS = {"SUPPORT": SUPPORT, "COARSENING": COARSENING}
 
 
 def spread(
     const double[:, ::1] points,
     const double[::1] charges,
-    float[:, ::1] mesh,
+    float[:, :, ::1] mesh,
     Py_ssize_t start,
     Py_ssize_t stop,
 ):
@@ -21,38 +20,45 @@ def spread(
 
     The charges of a node are added in the order of the points, so the sums do not depend on how threads divide rows.
     """
-    cdef Py_ssize_t p, a, b, row, n = points.shape[0], d = points.shape[1]
-    cdef Py_ssize_t support = SUPPORT if d == 2 else 1
+    cdef Py_ssize_t p, a, b, k, row, n = points.shape[0], d = points.shape[1]
+    cdef Py_ssize_t n_outer = SUPPORT if d >= 2 else 1, n_middle = SUPPORT if d == 3 else 1
+    cdef Py_ssize_t planes = mesh.shape[1], width = mesh.shape[2]
     cdef float outer[SUPPORT]
+    cdef float middle[SUPPORT]
     cdef float inner[SUPPORT]
     cdef float slope[SUPPORT]
     cdef float c
     cdef float* nodes
-    cdef Py_ssize_t first_row = 0, first_column
-    outer[0] = 1.0
+    cdef float* first_node = &mesh[0, 0, 0]
+    cdef Py_ssize_t first_plane = 0, first_row = 0, first_column
+    outer[0] = middle[0] = 1.0
     with nogil:
         for p in range(n):
-            if d == 2:
-                first_row = <Py_ssize_t>points[p, 0] - 1
-                if first_row >= stop or first_row + SUPPORT <= start:
+            if d >= 2:
+                first_plane = <Py_ssize_t>points[p, 0] - 1
+                if first_plane * planes >= stop or (first_plane + SUPPORT) * planes <= start:
                     continue
                 spline(points[p, 0], outer, slope)
+            if d == 3:
+                first_row = <Py_ssize_t>points[p, 1] - 1
+                spline(points[p, 1], middle, slope)
             first_column = <Py_ssize_t>points[p, d - 1] - 1
             spline(points[p, d - 1], inner, slope)
-            for a in range(support):
-                row = first_row + a
-                if start <= row < stop:
-                    nodes = &mesh[row, first_column]
-                    c = <float>charges[p] * outer[a]
-                    for b in range(SUPPORT):
-                        nodes[b] += c * inner[b]
+            for a in range(n_outer):
+                for b in range(n_middle):
+                    row = (first_plane + a) * planes + first_row + b
+                    if start <= row < stop:
+                        nodes = first_node + row * width + first_column
+                        c = <float>charges[p] * outer[a] * middle[b]
+                        for k in range(SUPPORT):
+                            nodes[k] += c * inner[k]
 
 
 def read(
     const double[:, ::1] points,
-    const float[:, ::1] mesh,
+    const float[:, :, ::1] mesh,
     const double[::1] charges,
-    const float[:, :, ::1] self_terms,
+    const float[:, :, :, ::1] self_terms,
     bint exclude_self,
     double[::1] phi,
     double[:, ::1] grad_phi,
@@ -60,120 +66,152 @@ def read(
     Py_ssize_t stop,
 ):
     """Interpolate the potential and its gradient at mesh coordinates ``points``, for rows ``start`` to ``stop``."""
-    cdef Py_ssize_t p, a, b, i, j, d = points.shape[1]
-    cdef Py_ssize_t support = SUPPORT if d == 2 else 1
+    cdef Py_ssize_t p, a, b, k, d = points.shape[1]
+    cdef Py_ssize_t n_outer = SUPPORT if d >= 2 else 1, n_middle = SUPPORT if d == 3 else 1
     cdef float outer[SUPPORT]
     cdef float outer_slope[SUPPORT]
+    cdef float middle[SUPPORT]
+    cdef float middle_slope[SUPPORT]
     cdef float inner[SUPPORT]
     cdef float inner_slope[SUPPORT]
-    cdef float value, slope, total, total_outer, total_inner
+    cdef float value, slope, total, total_outer, total_middle, total_inner
     cdef const float* nodes
-    cdef Py_ssize_t first_row = 0, first_column
+    cdef const float* own
+    cdef Py_ssize_t first_plane = 0, first_row = 0, first_column, i, j
+    cdef Py_ssize_t table = self_terms.shape[3], n_terms = self_terms.shape[1] * self_terms.shape[2] * table
     cdef float c
-    outer[0] = 1.0
-    outer_slope[0] = 0.0
+    outer[0] = middle[0] = 1.0
+    outer_slope[0] = middle_slope[0] = 0.0
     with nogil:
         for p in range(start, stop):
-            if d == 2:
-                first_row = <Py_ssize_t>points[p, 0] - 1
+            if d >= 2:
+                first_plane = <Py_ssize_t>points[p, 0] - 1
                 spline(points[p, 0], outer, outer_slope)
+            if d == 3:
+                first_row = <Py_ssize_t>points[p, 1] - 1
+                spline(points[p, 1], middle, middle_slope)
             first_column = <Py_ssize_t>points[p, d - 1] - 1
             spline(points[p, d - 1], inner, inner_slope)
-            total = total_outer = total_inner = 0.0
-            for a in range(support):
-                nodes = &mesh[first_row + a, first_column]
-                value = slope = 0.0
-                for b in range(SUPPORT):
-                    value += inner[b] * nodes[b]
-                    slope += inner_slope[b] * nodes[b]
-                total += outer[a] * value
-                total_outer += outer_slope[a] * value
-                total_inner += outer[a] * slope
+            total = total_outer = total_middle = total_inner = 0.0
+            for a in range(n_outer):
+                for b in range(n_middle):
+                    nodes = &mesh[first_plane + a, first_row + b, first_column]
+                    value = slope = 0.0
+                    for k in range(SUPPORT):
+                        value += inner[k] * nodes[k]
+                        slope += inner_slope[k] * nodes[k]
+                    total += outer[a] * middle[b] * value
+                    total_outer += outer_slope[a] * middle[b] * value
+                    total_middle += outer[a] * middle_slope[b] * value
+                    total_inner += outer[a] * middle[b] * slope
             if exclude_self:
-                i = table_index(points[p, 0]) if d == 2 else 0
-                j = table_index(points[p, d - 1])
+                i = table_index(points[p, 0], table) if d >= 2 else 0
+                j = table_index(points[p, 1], table) if d == 3 else 0
+                own = &self_terms[0, i, j, table_index(points[p, d - 1], table)]
                 c = <float>charges[p]
-                total -= c * self_terms[0, i, j]
-                total_outer -= c * self_terms[1, i, j]
-                total_inner -= c * self_terms[2, i, j]
+                total -= c * own[0]
+                total_outer -= c * own[n_terms]
+                total_middle -= c * own[2 * n_terms]
+                total_inner -= c * own[3 * n_terms]
             phi[p] = total
-            if d == 2:
+            if d >= 2:
                 grad_phi[p, 0] = total_outer
+            if d == 3:
+                grad_phi[p, 1] = total_middle
             grad_phi[p, d - 1] = total_inner
 
 
 def coarsen(
-    const float[:, ::1] fine,
+    const float[:, :, ::1] fine,
     const float[:, ::1] weights,
-    float[:, ::1] coarse,
+    float[:, :, ::1] coarse,
     Py_ssize_t start,
     Py_ssize_t stop,
 ):
-    """Fill rows ``start`` to ``stop`` of ``coarse`` with the charges of ``fine``, spread by the coarse splines."""
-    cdef Py_ssize_t i, j, row, width = fine.shape[1]
+    """Fill planes ``start`` to ``stop`` of ``coarse`` with the charges of ``fine``, spread by the coarse splines."""
+    cdef Py_ssize_t i, j, k, row, width = fine.shape[2]
     cdef float weight
-    cdef float[::1] scratch = fine[0].copy()
-    cdef float* line
-    cdef const float* nodes
+    cdef float[:, ::1] plane = fine[0].copy()
+    cdef float[::1] line = fine[0, 0].copy()
     with nogil:
         for i in range(start, stop):
-            line = &scratch[0]
-            for j in range(width):
-                line[j] = fine[0, j] if fine.shape[0] == 1 else 0.0
-            if fine.shape[0] > 1:
-                # The spline of row i of coarse is not 0 in the 16 rows of fine from COARSENING * (i - SUPPORT + 1) on.
-                for row in range(max(0, COARSENING * (i - SUPPORT + 1)), min(fine.shape[0], COARSENING * (i + 1))):
-                    weight = weights[row % COARSENING, i - row // COARSENING]
-                    nodes = &fine[row, 0]
-                    for j in range(width):
-                        line[j] += weight * nodes[j]
+            gather(&fine[0, 0, 0], fine.shape[0], fine.shape[1] * width, weights, i, &plane[0, 0])
             for j in range(coarse.shape[1]):
-                weight = 0.0
-                for row in range(max(0, COARSENING * (j - SUPPORT + 1)), min(width, COARSENING * (j + 1))):
-                    weight += weights[row % COARSENING, j - row // COARSENING] * line[row]
-                coarse[i, j] = weight
+                gather(&plane[0, 0], fine.shape[1], width, weights, j, &line[0])
+                for k in range(coarse.shape[2]):
+                    weight = 0.0
+                    for row in range(max(0, COARSENING * (k - SUPPORT + 1)), min(width, COARSENING * (k + 1))):
+                        weight += weights[row % COARSENING, k - row // COARSENING] * line[row]
+                    coarse[i, j, k] = weight
+
+
+cdef inline void gather(
+    const float* lines, Py_ssize_t n, Py_ssize_t width, const float[:, ::1] weights, Py_ssize_t i, float* total
+) noexcept nogil:
+    # Fills total with the sum of n lines, weighted by the spline of coarse node i. This spline is not 0 at the 16 nodes
+    # from COARSENING * (i - SUPPORT + 1) on. An axis that is not used has one line.
+    cdef Py_ssize_t k, row, first = 0, last = 1
+    cdef float weight = 1.0
+    if n > 1:
+        first = max(0, COARSENING * (i - SUPPORT + 1))
+        last = min(n, COARSENING * (i + 1))
+    for k in range(width):
+        total[k] = 0.0
+    for row in range(first, last):
+        if n > 1:
+            weight = weights[row % COARSENING, i - row // COARSENING]
+        for k in range(width):
+            total[k] += weight * lines[row * width + k]
 
 
 def refine(
-    const float[:, ::1] coarse,
+    const float[:, :, ::1] coarse,
     const float[:, ::1] weights,
-    float[:, ::1] fine,
+    float[:, :, ::1] fine,
     Py_ssize_t start,
     Py_ssize_t stop,
 ):
-    """Add the potential ``coarse``, interpolated by the coarse splines, to rows ``start`` to ``stop`` of ``fine``."""
-    cdef Py_ssize_t i, j, q, r, width = coarse.shape[1], last = fine.shape[1]
-    cdef float weight
-    cdef float[::1] scratch = coarse[0].copy()
-    cdef float* line
+    """Add the potential ``coarse``, interpolated by the coarse splines, to planes ``start`` to ``stop`` of ``fine``."""
+    cdef Py_ssize_t i, j, k, q, r, width = coarse.shape[2], last = fine.shape[2]
+    cdef float[:, ::1] plane = coarse[0].copy()
+    cdef float[::1] scratch = coarse[0, 0].copy()
+    cdef float* line = &scratch[0]
     cdef float* row
-    cdef const float* nodes
     with nogil:
         for i in range(start, stop):
-            line = &scratch[0]
-            for j in range(width):
-                line[j] = coarse[0, j] if fine.shape[0] == 1 else 0.0
-            if fine.shape[0] > 1:
-                for q in range(SUPPORT):
-                    weight = weights[i % COARSENING, q]
-                    nodes = &coarse[i // COARSENING + q, 0]
-                    for j in range(width):
-                        line[j] += weight * nodes[j]
-            row = &fine[i, 0]
-            for q in range(last // COARSENING):
-                for r in range(COARSENING):
-                    row[COARSENING * q + r] += (
-                        weights[r, 0] * line[q] + weights[r, 1] * line[q + 1]
-                        + weights[r, 2] * line[q + 2] + weights[r, 3] * line[q + 3]
-                    )
-            q = last // COARSENING
-            for r in range(last % COARSENING):
-                for j in range(SUPPORT):
-                    row[COARSENING * q + r] += weights[r, j] * line[q + j]
+            interpolate(&coarse[0, 0, 0], coarse.shape[0], coarse.shape[1] * width, weights, i, &plane[0, 0])
+            for j in range(fine.shape[1]):
+                interpolate(&plane[0, 0], coarse.shape[1], width, weights, j, line)
+                row = &fine[i, j, 0]
+                for q in range(last // COARSENING):
+                    for r in range(COARSENING):
+                        row[COARSENING * q + r] += (
+                            weights[r, 0] * line[q] + weights[r, 1] * line[q + 1]
+                            + weights[r, 2] * line[q + 2] + weights[r, 3] * line[q + 3]
+                        )
+                q = last // COARSENING
+                for r in range(last % COARSENING):
+                    for k in range(SUPPORT):
+                        row[COARSENING * q + r] += weights[r, k] * line[q + k]
 
 
-cdef inline Py_ssize_t table_index(double x) noexcept nogil:
-    return <Py_ssize_t>((x - <Py_ssize_t>x) * TABLE)
+cdef inline void interpolate(
+    const float* lines, Py_ssize_t n, Py_ssize_t width, const float[:, ::1] weights, Py_ssize_t i, float* total
+) noexcept nogil:
+    # Fills total with the interpolation of n lines of coarse nodes at fine node i.
+    cdef Py_ssize_t k, q, first = i // COARSENING if n > 1 else 0
+    cdef float weight = 1.0
+    for k in range(width):
+        total[k] = 0.0
+    for q in range(SUPPORT if n > 1 else 1):
+        if n > 1:
+            weight = weights[i % COARSENING, q]
+        for k in range(width):
+            total[k] += weight * lines[(first + q) * width + k]
+
+
+cdef inline Py_ssize_t table_index(double x, Py_ssize_t table) noexcept nogil:
+    return <Py_ssize_t>((x - <Py_ssize_t>x) * table)
 
 
 cdef inline void spline(double x, float* value, float* slope) noexcept nogil:

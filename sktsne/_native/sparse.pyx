@@ -38,19 +38,27 @@ def transpose(
     Py_ssize_t start,
     Py_ssize_t stop,
 ):
-    """Fill rows ``start`` to ``stop`` of the transposed matrix, of which ``new_indptr`` is known."""
-    cdef Py_ssize_t i, e, n = indptr.shape[0] - 1
+    """Fill a panel, rows ``start`` to ``stop`` of the transposed matrix, of which ``new_indptr`` is known."""
+    cdef Py_ssize_t i, e, end, middle, n = indptr.shape[0] - 1
     cdef int64_t[::1] places
     if start >= stop:
         return
-    places = new_indptr[start:stop].copy()  # of the next entry of each new row
+    places = new_indptr.copy()  # of the next entry of each new row
     with nogil:
         for i in range(n):
-            for e in range(indptr[i], indptr[i + 1]):
-                if start <= indices[e] < stop:
-                    new_indices[places[indices[e] - start]] = <index_t>i
-                    new_data[places[indices[e] - start]] = data[e]
-                    places[indices[e] - start] += 1
+            # Columns ascend, so that bisection finds the first one of the panel.
+            e, end = indptr[i], indptr[i + 1]
+            while e < end:
+                middle = e + (end - e) // 2
+                if indices[middle] < start:
+                    e = middle + 1
+                else:
+                    end = middle
+            while e < indptr[i + 1] and indices[e] < stop:
+                new_indices[places[indices[e] - start]] = <index_t>i
+                new_data[places[indices[e] - start]] = data[e]
+                places[indices[e] - start] += 1
+                e += 1
 
 
 cdef int64_t add_rows(
@@ -94,16 +102,24 @@ def count_sum(
     Py_ssize_t start,
     Py_ssize_t stop,
 ):
-    """Fill entries ``start`` to ``stop`` of ``counts`` with the number of entries of the sum that are not 0."""
+    """Fill entries ``start`` to ``stop`` of ``counts`` with the number of entries of the sum that are not 0.
+
+    The other matrix is a panel: rows ``start`` to ``stop`` of the second summand.
+    """
     cdef Py_ssize_t i
-    if indices.shape[0] == 0:
-        counts[start:stop] = 0
-        return
+    cdef const real_t* values = NULL
+    cdef const real_t* other_values = NULL
+    cdef const index_t* columns = NULL
+    cdef const index_t* other_columns = NULL
+    if indices.shape[0] > 0:
+        values, columns = &data[0], &indices[0]
+    if other_indices.shape[0] > 0:
+        other_values, other_columns = &other_data[0], &other_indices[0]
     with nogil:
         for i in range(start, stop):
             counts[i] = add_rows(
-                &data[0], &indices[0], indptr[i], indptr[i + 1], &other_data[0], &other_indices[0], other_indptr[i],
-                other_indptr[i + 1], NULL, NULL,
+                values, columns, indptr[i], indptr[i + 1], other_values, other_columns, other_indptr[i - start],
+                other_indptr[i + 1 - start], NULL, NULL,
             )
 
 
@@ -120,19 +136,23 @@ def add(
     Py_ssize_t start,
     Py_ssize_t stop,
 ):
-    """Fill rows ``start`` to ``stop`` of the sum, of which ``new_indptr`` is known."""
+    """Fill rows ``start`` to ``stop`` of the sum with a panel, of which ``new_indptr`` is known."""
     cdef Py_ssize_t i
-    cdef real_t* values
-    cdef index_t* columns
+    cdef const real_t* values = NULL
+    cdef const real_t* other_values = NULL
+    cdef const index_t* columns = NULL
+    cdef const index_t* other_columns = NULL
     if new_indices.shape[0] == 0:
         return
-    values = &new_data[0]
-    columns = &new_indices[0]
+    if indices.shape[0] > 0:
+        values, columns = &data[0], &indices[0]
+    if other_indices.shape[0] > 0:
+        other_values, other_columns = &other_data[0], &other_indices[0]
     with nogil:
         for i in range(start, stop):
             add_rows(
-                &data[0], &indices[0], indptr[i], indptr[i + 1], &other_data[0], &other_indices[0], other_indptr[i],
-                other_indptr[i + 1], values + new_indptr[i], columns + new_indptr[i],
+                values, columns, indptr[i], indptr[i + 1], other_values, other_columns, other_indptr[i - start],
+                other_indptr[i + 1 - start], &new_data[0] + new_indptr[i], &new_indices[0] + new_indptr[i],
             )
 
 

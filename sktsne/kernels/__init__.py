@@ -23,11 +23,11 @@ KERNELS: dict[str, KernelFactory] = {
 # For each number of components, the numbers of points from which `method="auto"` uses another kernel than the exact
 # one, because that kernel is faster in a fit of MNIST (benchmarks/crossover.py). Student's t with one degree of freedom
 # has its own numbers: its weight needs no exponential and no power, so that the exact kernel takes a tenth of the time
-# of other similarities.
+# of other similarities. Maps of t-SNE with three components are too wide for a mesh.
 Crossovers = dict[int, list[tuple[int, str]]]
 STUDENT_T: Crossovers = {1: [(600, "fft")], 2: [(1000, "barnes_hut"), (3000, "fft")], 3: [(1000, "barnes_hut")]}
 OTHER_TAILS: Crossovers = {1: [(500, "fft")], 2: [(500, "fft")], 3: [(500, "barnes_hut")]}
-GAUSSIAN: Crossovers = {**OTHER_TAILS, 3: [(4000, "barnes_hut")]}
+GAUSSIAN: Crossovers = {**OTHER_TAILS, 3: [(500, "fft")]}
 NUMPY: Crossovers = {**OTHER_TAILS, 3: [(5000, "barnes_hut")]}
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from .._checks import as_affinities, as_floats
+from .._checks import as_affinities, as_floats, is_read_only
 from .._native import c_type, choose
 from ..parallel import Workers
 from ..similarities import Similarity, similarity_of
@@ -122,10 +122,11 @@ class Attraction:
         if not isinstance(affinities, np.ndarray):
             types = c_type(dtype), f"{affinities.indices.dtype}_t"
             routine = choose("attraction", "sparse_attraction", sparse_attraction_reference, *types)
-            # The arrays of indices are copied, so that nobody can change them after they were checked. The fixed points
-            # are stored after the n points of the embedding, so their indices grow by n.
-            indices = affinities.indices + (0 if fixed is None else self._n)
-            self._run = partial(routine, affinities.data.astype(dtype, copy=False), indices, affinities.indptr.copy())
+            # The fixed points are stored after the n points of the embedding, so their indices grow by n.
+            indices = affinities.indices if fixed is None else affinities.indices + self._n
+            # Indices that somebody could change after they were checked are copied.
+            indices, indptr = (a if is_read_only(a) else a.copy() for a in (indices, affinities.indptr))
+            self._run = partial(routine, affinities.data.astype(dtype, copy=False), indices, indptr)
             self._row_cost = 4 * max(1, affinities.nnz // max(1, self._n))
         elif fixed is None:
             routine = choose("attraction", "dense_attraction", dense_attraction_reference)

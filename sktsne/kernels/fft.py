@@ -39,10 +39,12 @@ from .contract import check_parts, check_points, check_request
 from .exact import ExactKernel
 from .mesh import SUPPORT, Mesh, read_reference, spread_reference
 
-SPACING = 0.35  # the default distance of two nodes, in units of the map
+# The default distance of two nodes, in units of the map, for each number of components. In three components a mesh of
+# the same spacing would be less accurate.
+SPACING = {1: 0.35, 2: 0.35, 3: 0.3}
 # The largest number of nodes along an axis, before padding, for each number of components. A mesh of 2500 by 2500 nodes
-# needs 330 MB of memory while it is made.
-MAX_NODES = {1: 2**20, 2: 2500}
+# needs 330 MB of memory while it is made, and a mesh of 150 by 150 by 150 nodes 420 MB.
+MAX_NODES = {1: 2**20, 2: 2500, 3: 150}
 # The numbers of nodes are roughly powers of GROWTH, so that a growing map seldom needs a new mesh. The last MESHES_KEPT
 # meshes are kept for maps that grow and shrink.
 GROWTH = 2.0**0.2
@@ -63,7 +65,7 @@ LARGEST_CHARGE = 1e30
 
 
 class FFTKernel:
-    """Compute potentials by FFTs on a mesh, for 1 and 2 components.
+    """Compute potentials by FFTs on a mesh, for 1, 2 and 3 components.
 
     See :class:`sktsne.kernels.GradientKernel` for the contract. Three kinds of points are not left to the mesh, but
     summed directly: a few outliers, if a mesh that covers them would be too large; points so isolated that rounding
@@ -76,9 +78,10 @@ class FFTKernel:
         The weight of a pair.
     workers : Workers
         The threads to use.
-    spacing : float, default=0.35
-        The distance of two nodes of the mesh, in units of the map. A smaller spacing is more accurate and slower. With
-        less than ½ degree of freedom the kernel reduces the spacing in proportion to the width of the peak of w.
+    spacing : float, default=None
+        The distance of two nodes of the mesh, in units of the map. A smaller spacing is more accurate and slower.
+        ``None`` is 0.35 for one and two components, and 0.3 for three. With less than ½ degree of freedom the kernel
+        reduces the spacing in proportion to the width of the peak of w.
 
     Examples
     --------
@@ -93,17 +96,16 @@ class FFTKernel:
     (array([0.7 , 0.67, 0.37]), (3, 2))
     """
 
-    max_components: int | None = 2
+    max_components: int | None = len(MAX_NODES)
     dtype: type[np.floating] = np.float32
 
-    def __init__(self, similarity: Similarity, workers: Workers, spacing: float = SPACING) -> None:
+    def __init__(self, similarity: Similarity, workers: Workers, spacing: float | None = None) -> None:
         check_parts(similarity, workers)
-        check_number("spacing", spacing, Real, 0, low_included=False)
+        if spacing is not None:
+            check_number("spacing", spacing, Real, 0, low_included=False)
         self._similarity = similarity
         self._workers = workers
-        # The peak of w has the width √α, and the error of the forces grows as α falls: it doubles from α = 1 to α = ½.
-        # Below α = ½ the spacing is reduced so that the error does not grow further.
-        self._spacing = spacing * min(1.0, math.sqrt(2.0 * similarity.dof))
+        self._given_spacing = spacing
         self._points: Any = None  # until set_points has prepared everything
         self._meshes: dict[tuple[tuple[int, ...], float], Mesh] = {}
         self._unit_nodes: NDArray[np.float32] | None = None
@@ -114,6 +116,10 @@ class FFTKernel:
         """Set the positions of the sources, ``Y`` of shape (n, d)."""
         self._points = None  # until everything is prepared, because an allocation may fail
         points = check_points(Y, self.max_components)
+        # The peak of w has the width √α, and the error of the forces grows as α falls: it doubles from α = 1 to α = ½.
+        # Below α = ½ the spacing is reduced so that the error does not grow further.
+        spacing = SPACING[points.shape[1]] if self._given_spacing is None else self._given_spacing
+        self._spacing = spacing * min(1.0, math.sqrt(2.0 * self._similarity.dof))
         low, high = _bounds(points)
         with np.errstate(over="ignore"):
             extent = float(np.max(high - low))
@@ -150,7 +156,7 @@ class FFTKernel:
             spacing *= GROWTH ** math.ceil(math.log(span / (spacing * limit), GROWTH))
             warnings.warn(
                 f"The map spans {span:.4g}, so the FFT kernel's mesh gets a spacing of {spacing:.3g} in place of "
-                f"{self._spacing:.3g}, and its potentials are less accurate.",
+                f"{self._spacing:.3g}, and its potentials are less accurate; method='barnes_hut' stays accurate.",
                 UserWarning,
                 stacklevel=2,
             )
@@ -220,7 +226,8 @@ class FFTKernel:
     def _convolve(self, near_c: NDArray[np.float64]) -> NDArray[np.float32]:
         """Return the potential of the charges at the nodes, in an array that the next call overwrites."""
         charged = np.zeros(self._mesh.shape, dtype=np.float32)
-        self._workers.divide(partial(self._spread, self._coordinates, near_c, charged), len(charged), 15 * len(near_c))
+        rows = charged.shape[0] * charged.shape[1]
+        self._workers.divide(partial(self._spread, self._coordinates, near_c, charged), rows, 15 * len(near_c))
         return self._mesh.convolve(charged)
 
     def _with_heavy_charges(

@@ -11,6 +11,10 @@ by a factor of r⁸, and needs zeros over a distance of about 26 only. The far p
 mesh with four times the spacing represents it. The B-splines of this coarse mesh are exact sums of B-splines of the
 fine mesh.
 
+Every mesh has three axes: outer, middle and inner, the one along which nodes are next to each other in memory. Maps of
+one component use the inner axis only, maps of two components the outer and the inner one. An axis that is not used has
+one node, with the spline 1. A row is a line of nodes along the inner axis.
+
 Rows of the transforms that hold only zeros, or are not needed, are not stored. Mesh and transforms are float32.
 """
 
@@ -19,6 +23,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,11 +35,14 @@ from ..similarities import Similarity
 
 SUPPORT = 4  # the number of nodes along an axis at which the B-spline around a point is not 0
 COARSENING = 4  # the spacing of the coarse mesh divided by the spacing of the fine mesh
+# The compiled loops are written for these values of SUPPORT and COARSENING.
 FAR_WIDTH = 6.0  # the width of the far part, in units of the width of w
 FAR_TERMS = 4  # the number of terms of the Taylor polynomial
 NEGLIGIBLE = 1e-8  # weights below this value may be left out
-TABLE = 64  # the number of positions within a cell, along each axis, at which the self-terms are tabulated
-# The compiled loops are written for these values of SUPPORT, COARSENING and TABLE.
+# For maps of 1, 2 and 3 components: the axes of the mesh that they use, and the number of positions within a cell,
+# along each of these axes, at which the self-terms are tabulated.
+AXES = {1: (2,), 2: (0, 2), 3: (0, 1, 2)}
+TABLE = {1: 64, 2: 64, 3: 32}
 Weight = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
@@ -56,6 +64,15 @@ def splines(x: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float
     return cell.astype(np.int64) - 1, values, slopes
 
 
+def _splines_of(
+    points: NDArray[np.float64],
+) -> list[tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]]:
+    """Return the `splines` along the three axes of the mesh at mesh coordinates ``points`` of shape (n, d)."""
+    n, d = points.shape
+    unused = np.zeros(n, dtype=np.int64), np.ones((1, n)), np.zeros((1, n))
+    return [splines(points[:, AXES[d].index(axis)]) if axis in AXES[d] else unused for axis in range(3)]
+
+
 def spread_reference(
     points: NDArray[np.float64],
     charges: NDArray[np.float64],
@@ -64,15 +81,14 @@ def spread_reference(
     stop: int,
 ) -> None:
     """Spread the charges at mesh coordinates ``points`` by the splines, on rows ``start`` to ``stop`` of ``mesh``."""
-    column, inner, _ = splines(points[:, -1])
-    if points.shape[1] == 2:
-        row, outer, _ = splines(points[:, 0])
-    else:
-        row, outer = np.zeros_like(column), np.ones((1, len(points)))
-    for a, outer_weight in enumerate(outer):
-        here = (start <= row + a) & (row + a < stop)
-        for b, inner_weight in enumerate(inner):
-            np.add.at(mesh, (row[here] + a, column[here] + b), (charges * outer_weight * inner_weight)[here])
+    (i, outer, _), (j, middle, _), (k, inner, _) = _splines_of(points)
+    rows = mesh.reshape(-1, mesh.shape[2])
+    for (a, outer_weight), (b, middle_weight) in product(enumerate(outer), enumerate(middle)):
+        row = (i + a) * mesh.shape[1] + j + b
+        here = (start <= row) & (row < stop)
+        for c, inner_weight in enumerate(inner):
+            weights = charges * outer_weight * middle_weight * inner_weight
+            np.add.at(rows, (row[here], k[here] + c), weights[here])
 
 
 def read_reference(
@@ -91,26 +107,22 @@ def read_reference(
     Fills ``phi`` and ``grad_phi``, whose gradient is in units of the spacing. With ``exclude_self``, the tabulated
     ``self_terms`` times the charges are subtracted.
     """
-    column, inner, inner_slope = splines(points[start:stop, -1])
-    if points.shape[1] == 2:
-        row, outer, outer_slope = splines(points[start:stop, 0])
-    else:
-        row = np.zeros_like(column)
-        outer, outer_slope = np.ones((1, len(column))), np.zeros((1, len(column)))
-    phi[start:stop], grad_phi[start:stop] = 0.0, 0.0
-    for a in range(len(outer)):
-        for b in range(SUPPORT):
-            nodes = mesh[row + a, column + b]
-            phi[start:stop] += outer[a] * inner[b] * nodes
-            grad_phi[start:stop, 0] += outer_slope[a] * inner[b] * nodes
-            grad_phi[start:stop, -1] += outer[a] * inner_slope[b] * nodes
+    x = points[start:stop]
+    (i, outer, outer_slope), (j, middle, middle_slope), (k, inner, inner_slope) = _splines_of(x)
+    results = np.zeros((4, len(x)))
+    for a, b, c in product(range(len(outer)), range(len(middle)), range(len(inner))):
+        nodes = mesh[i + a, j + b, k + c]
+        results[0] += outer[a] * middle[b] * inner[c] * nodes
+        results[1] += outer_slope[a] * middle[b] * inner[c] * nodes
+        results[2] += outer[a] * middle_slope[b] * inner[c] * nodes
+        results[3] += outer[a] * middle[b] * inner_slope[c] * nodes
+    axes = AXES[x.shape[1]]
     if exclude_self:
-        x = points[start:stop]
-        place = ((x - np.floor(x)) * TABLE).astype(np.int64)
-        own = charges[start:stop] * self_terms[:, place[:, 0] if x.shape[1] == 2 else 0, place[:, -1]]
-        phi[start:stop] -= own[0]
-        grad_phi[start:stop, 0] -= own[1]
-        grad_phi[start:stop, -1] -= own[2]
+        sizes = np.array(self_terms.shape[1:])[list(axes)]
+        place = np.zeros((3, len(x)), dtype=np.int64)
+        place[list(axes)] = ((x - np.floor(x)) * sizes).astype(np.int64).T
+        results -= charges[start:stop] * self_terms[:, place[0], place[1], place[2]]
+    phi[start:stop], grad_phi[start:stop] = results[0], results[1:][list(axes)].T
 
 
 def _correlate(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -177,9 +189,9 @@ def coarsen_reference(
     start: int,
     stop: int,
 ) -> None:
-    """Fill rows ``start`` to ``stop`` of ``coarse`` with the charges of ``fine``, spread by the coarse splines."""
-    outer, inner = (_refinement(m, c, weights) for m, c in zip(fine.shape, coarse.shape, strict=True))
-    coarse[start:stop] = outer[:, start:stop].T @ fine @ inner
+    """Fill planes ``start`` to ``stop`` of ``coarse`` with the charges of ``fine``, spread by the coarse splines."""
+    outer, middle, inner = (_refinement(m, c, weights) for m, c in zip(fine.shape, coarse.shape, strict=True))
+    coarse[start:stop] = np.einsum("ia,jb,kc,ijk->abc", outer[:, start:stop], middle, inner, fine, optimize=True)
 
 
 def refine_reference(
@@ -189,9 +201,9 @@ def refine_reference(
     start: int,
     stop: int,
 ) -> None:
-    """Add the potential ``coarse``, interpolated by the coarse splines, to rows ``start`` to ``stop`` of ``fine``."""
-    outer, inner = (_refinement(m, c, weights) for m, c in zip(fine.shape, coarse.shape, strict=True))
-    fine[start:stop] += outer[start:stop] @ coarse @ inner.T
+    """Add the potential ``coarse``, interpolated by the coarse splines, to planes ``start`` to ``stop`` of ``fine``."""
+    outer, middle, inner = (_refinement(m, c, weights) for m, c in zip(fine.shape, coarse.shape, strict=True))
+    fine[start:stop] += np.einsum("ia,jb,kc,abc->ijk", outer[start:stop], middle, inner, coarse, optimize=True)
 
 
 class Convolution:
@@ -199,8 +211,8 @@ class Convolution:
 
     Parameters
     ----------
-    shape : tuple of two ints
-        The number of nodes along each axis of the mesh. For one component the mesh has one row.
+    shape : tuple of three ints
+        The number of nodes along each axis of the mesh, which is 1 for an axis that is not used.
     spacing : float
         The distance of two nodes.
     weight : callable
@@ -221,41 +233,56 @@ class Convolution:
     ) -> None:
         self._workers = workers
         self._padded = tuple(
-            1 if m == 1 else fft.next_fast_len(m + min(m, math.ceil(min(reach / spacing, m))), real=axis == 1)
+            1 if m == 1 else fft.next_fast_len(m + min(m, math.ceil(min(reach / spacing, m))), real=axis == 2)
             for axis, m in enumerate(shape)
         )
         offsets = [np.minimum(np.arange(size), size - np.arange(size)) * spacing for size in self._padded]
-        w = weight(offsets[0][:, None] ** 2 + offsets[1][None, :] ** 2)
+        outer, middle, inner = np.ix_(*(x**2 for x in offsets))
         # The division by b², see the head of fft.py. b and the transform of the weight are real, because both are even.
-        transform = fft.rfft2(w, workers=workers.n_threads).real
+        transform = fft.rfftn(weight(outer + middle + inner), workers=workers.n_threads).real
         for axis, size in enumerate(self._padded):
             if size > 1:
                 theta = 2.0 * np.pi * np.arange(transform.shape[axis]) / size
                 factor = (3.0 / (2.0 + np.cos(theta))) ** 2
-                transform *= factor[:, None] if axis == 0 else factor
+                transform *= np.expand_dims(factor, tuple(other for other in range(3) if other != axis))
         # Each factor is stored twice, for the real and the imaginary part, because NumPy multiplies complex numbers by
         # real numbers slowly.
-        self._transform = np.repeat(transform.astype(np.float32), 2, axis=1)
-        self._spectrum = np.empty((shape[0], transform.shape[1]), dtype=np.complex64)
+        width = transform.shape[2]
+        self._transform = np.repeat(transform.astype(np.float32), 2, axis=2).reshape(self._padded[0], -1)
+        self._spectrum = np.empty((*shape[:2], width), dtype=np.complex64)
+        # Where the middle axis is not used, its transform changes nothing.
+        self._middle = np.empty((shape[0], self._padded[1], width), np.complex64) if shape[1] > 1 else self._spectrum
         self._potential = np.empty(shape, dtype=np.float32)
 
     def __call__(self, mesh: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the potential at the nodes of charges on the mesh, in an array that the next call overwrites."""
-        # The transforms of rows, of columns and back work on blocks of rows or columns that fit in the cache. The rows
-        # of zeros are never stored. SciPy's own threads would need the whole padded array.
-        rows, width = self._padded
-        self._workers.run(partial(self._forward, mesh), len(mesh), width)
-        self._workers.run(self._multiply, self._spectrum.shape[1], 2 * rows)
-        self._workers.run(self._backward, len(mesh), width)
+        # The transforms along the axes and back work on blocks that fit in the cache. The rows of zeros are never
+        # stored. SciPy's own threads would need the whole padded array.
+        rows, planes = mesh.reshape(-1, mesh.shape[2]), len(mesh)
+        outer, _, inner = self._padded
+        columns, run = self._middle[0].size, self._workers.run
+        run(partial(self._forward, rows), len(rows), inner)
+        if self._middle is not self._spectrum:
+            run(self._forward_middle, planes, 2 * columns)
+        run(self._multiply, columns, 2 * outer)
+        if self._middle is not self._spectrum:
+            run(self._backward_middle, planes, 2 * columns)
+        run(self._backward, len(rows), inner)
         return self._potential
 
-    def _forward(self, mesh: NDArray[np.float32], start: int, stop: int) -> None:
+    def _forward(self, rows: NDArray[np.float32], start: int, stop: int) -> None:
         """Transform rows ``start`` to ``stop`` of the mesh."""
-        self._spectrum[start:stop] = fft.rfft(mesh[start:stop], self._padded[1], axis=1, workers=1)
+        spectrum = self._spectrum.reshape(len(rows), -1)
+        spectrum[start:stop] = fft.rfft(rows[start:stop], self._padded[2], axis=1, workers=1)
+
+    def _forward_middle(self, start: int, stop: int) -> None:
+        """Transform planes ``start`` to ``stop`` along the middle axis."""
+        for plane in range(start, stop):
+            self._middle[plane] = fft.fft(self._spectrum[plane], self._padded[1], axis=0, workers=1)
 
     def _multiply(self, start: int, stop: int) -> None:
         """Transform columns ``start`` to ``stop``, multiply them by the transform of the weight, and transform back."""
-        columns = self._spectrum[:, start:stop]
+        columns = self._middle.reshape(len(self._middle), -1)[:, start:stop]
         several = len(columns) > 1
         block = fft.fft(columns, self._padded[0], axis=0, workers=1) if several else columns.copy()
         parts = block.view(np.float32)
@@ -264,10 +291,17 @@ class Convolution:
             block = fft.ifft(block, axis=0, workers=1, overwrite_x=True)[: len(columns)]
         columns[:] = block
 
+    def _backward_middle(self, start: int, stop: int) -> None:
+        """Transform planes ``start`` to ``stop`` back along the middle axis."""
+        for plane in range(start, stop):
+            nodes = fft.ifft(self._middle[plane], axis=0, workers=1)
+            self._spectrum[plane] = nodes[: self._spectrum.shape[1]]
+
     def _backward(self, start: int, stop: int) -> None:
         """Transform rows ``start`` to ``stop`` back to the potential."""
-        potential = fft.irfft(self._spectrum[start:stop], self._padded[1], axis=1, workers=1)
-        self._potential[start:stop] = potential[:, : self._potential.shape[1]]
+        rows = self._potential.reshape(-1, self._potential.shape[2])
+        spectrum = self._spectrum.reshape(len(rows), -1)
+        rows[start:stop] = fft.irfft(spectrum[start:stop], self._padded[2], axis=1, workers=1)[:, : rows.shape[1]]
 
 
 class Mesh:
@@ -278,8 +312,8 @@ class Mesh:
 
     Parameters
     ----------
-    nodes : tuple of one or two ints
-        The number of nodes along each axis.
+    nodes : tuple of one, two or three ints
+        The number of nodes along each axis of the map.
     spacing : float
         The distance h of two nodes.
     similarity : Similarity
@@ -297,7 +331,8 @@ class Mesh:
     ) -> None:
         self.corner, self.corner_place = np.zeros((2, len(nodes)))
         self.spacing = spacing
-        self.shape = nodes if len(nodes) == 2 else (1, *nodes)  # for one component a mesh of one row
+        used = dict(zip(AXES[len(nodes)], nodes, strict=True))
+        self.shape = tuple(used.get(axis, 1) for axis in range(3))
         self._workers = workers
         self._far: Convolution | None = None
         near: Weight = similarity.weight
@@ -311,10 +346,10 @@ class Mesh:
             self._refine = choose("mesh", "refine", refine_reference)
             near = partial(near_weight, similarity)
         self._near = Convolution(self.shape, spacing, near, _reach(near), workers)
-        self.self_terms = self._self_terms()
+        self.self_terms = self._self_terms(TABLE[len(nodes)])
 
-    def _self_terms(self) -> NDArray[np.float32]:
-        """Return the potential of a unit charge and its two slopes at the charge, for positions within a cell."""
+    def _self_terms(self, table: int) -> NDArray[np.float32]:
+        """Return the potential of a unit charge and its three slopes at the charge, for positions within a cell."""
         unit = np.zeros(self.shape, dtype=np.float32)
         center = tuple(m // 2 for m in self.shape)
         unit[center] = 1.0
@@ -323,15 +358,19 @@ class Mesh:
             for m, c in zip(self.shape, center, strict=True)
         ]
         response = self.convolve(unit)[np.ix_(*near)].astype(np.float64)
-        _, values, slopes = splines((np.arange(TABLE) + 0.5) / TABLE)
-        inner, inner_slope = _correlate(values, values), _correlate(slopes, values)
-        outer, outer_slope = (inner, inner_slope) if self.shape[0] > 1 else (np.ones((1, 1)), np.zeros((1, 1)))
-        terms = [outer.T @ response @ inner, outer_slope.T @ response @ inner, outer.T @ response @ inner_slope]
+        _, values, slopes = splines((np.arange(table) + 0.5) / table)
+        used = _correlate(values, values), _correlate(slopes, values)
+        unused = np.ones((1, 1)), np.zeros((1, 1))
+        factors = [used if m > 1 else unused for m in self.shape]
+        terms = []
+        for sloped in (None, 0, 1, 2):
+            outer, middle, inner = (factor[axis == sloped] for axis, factor in enumerate(factors))
+            terms.append(np.einsum("xi,yj,zk,xyz->ijk", outer, middle, inner, response, optimize=True))
         return np.ascontiguousarray(terms, dtype=np.float32)
 
     def on_mesh(self, coordinates: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Return for each row of mesh coordinates whether all nodes that reading needs are on the mesh."""
-        last = np.array(self.shape[-coordinates.shape[1] :]) - SUPPORT // 2
+        last = np.array([self.shape[axis] for axis in AXES[coordinates.shape[1]]]) - SUPPORT // 2
         inside: NDArray[np.bool_] = np.all((coordinates >= 1.0) & (coordinates < last), axis=1)
         return inside
 
@@ -349,9 +388,8 @@ class Mesh:
         """Return the potential at the nodes of charges on the mesh, in an array that the next call overwrites."""
         potential = self._near(mesh)
         if self._far is not None:
-            self._workers.run(
-                partial(self._coarsen, mesh, self._splines, self._coarse), len(self._coarse), mesh.shape[1]
-            )
+            plane = mesh[0].size
+            self._workers.run(partial(self._coarsen, mesh, self._splines, self._coarse), len(self._coarse), plane)
             far = self._far(self._coarse)
-            self._workers.run(partial(self._refine, far, self._splines, potential), len(mesh), mesh.shape[1])
+            self._workers.run(partial(self._refine, far, self._splines, potential), len(mesh), plane)
         return potential

@@ -126,13 +126,14 @@ class ClusteredSearch(ExactSearch):
         """Return the nearest neighbors of all rows among the members of their probes."""
         space, n, k = self._space, self._space.n, self._n_neighbors
         indices, distances = np.empty((n, k), dtype=np.int32), np.empty((n, k))
+        right = self._right_operand()
 
         def block(start: int, stop: int) -> None:
             rows = lists.members[start:stop]
             points = space.points[rows]
             nearest = Nearest(rows, n, k, self._dtype)
             probes = lists.probes(as_float32(space.coordinates(points)), lists.scores, k + 1)
-            self._search(points, nearest, probes, lists.of_rows[rows])
+            self._search(points, nearest, probes, right, lists.of_rows[rows])
             graph = graph_of_candidates(space, *nearest.found(Workers()), rows, points, Workers())
             indices[rows], distances[rows] = graph
 
@@ -151,6 +152,7 @@ class ClusteredSearch(ExactSearch):
         points: Any,
         nearest: Nearest,
         probes: tuple[NDArray[np.int32], NDArray[np.int32]],
+        right: Any,
         first: NDArray[np.int32] | None = None,
     ) -> None:
         """Offer to each point, by ``nearest``, the members of the lists that the point probes.
@@ -163,6 +165,8 @@ class ClusteredSearch(ExactSearch):
             The selection of candidates, with a row for each point.
         probes : tuple of two ndarrays of shape (n_probes,), int32
             Pairs of a row of ``points`` and a list, as `Lists.probes` returns them.
+        right : {ndarray, csr_array}
+            The rows of the fit, as `_right_operand` returns them.
         first : ndarray of shape (m,), int32, default=None
             The list of each point. Its members are offered before all others, because most neighbors are among them
             and `Nearest` then rejects other candidates sooner.
@@ -179,18 +183,22 @@ class ClusteredSearch(ExactSearch):
             order = np.argsort(probed.astype(np.uint16) if len(lists.centers) < 2**16 else probed, kind="stable")
             rows, ends = rows[order], np.searchsorted(probed[order], np.arange(len(lists.centers) + 1))
             if space.products:
-                nearest.offer_lists(left, self._right, lists.members, lists.bounds, rows, ends)
+                nearest.offer_lists(left, right, lists.members, lists.bounds, rows, ends)
                 continue
             for number in np.flatnonzero(np.diff(ends)):
                 some = rows[ends[number] : ends[number + 1]]
                 those = left[some]
                 for start in range(lists.bounds[number], lists.bounds[number + 1], MEMBERS_AT_ONCE):
                     members = slice(start, min(start + MEMBERS_AT_ONCE, lists.bounds[number + 1]))
-                    nearest.offer(space.values(those, self._right[members]), lists.members[members], some)
+                    nearest.offer(space.values(those, right[members]), lists.members[members], some)
 
     @cached_property
     def _right(self) -> Any:
-        """The rows of the fit in the order of the lists, as right operands."""
+        """What `_right_operand` returns, kept from the first search for new rows on, because it is a copy of X."""
+        return self._right_operand()
+
+    def _right_operand(self) -> Any:
+        """Return the rows of the fit in the order of the lists, as right operands."""
         assert self._lists is not None
         return self._space.operand(self._space.points[self._lists.members], False, self._dtype)
 
@@ -215,13 +223,13 @@ class ClusteredSearch(ExactSearch):
         if lists is None:
             return super()._candidates(points, n_candidates, workers)
         values, indices = np.empty((m, n_candidates), self._dtype), np.empty((m, n_candidates), dtype=np.int32)
-        counts = np.empty(m, dtype=np.int32)
+        counts, right = np.empty(m, dtype=np.int32), self._right
 
         def block(start: int, stop: int) -> None:
             part = points[start:stop]
             nearest = Nearest(no_own_index(stop - start), self._space.n, n_candidates, self._dtype)
             probes = lists.probes(self._space.coordinates(part), lists.exact_scores, n_candidates)
-            self._search(part, nearest, probes)
+            self._search(part, nearest, probes, right)
             values[start:stop], indices[start:stop], counts[start:stop] = nearest.found(Workers())
 
         workers.run_blocks(skip_sklearn_checks(block), m, self._rows_at_once(m))

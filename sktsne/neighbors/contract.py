@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from .._checks import as_csr, as_floats
+from .._checks import as_csr, as_floats, is_finite
 from .._row_errors import RowError
 from ..parallel import Workers
 
@@ -96,7 +96,7 @@ def as_rows(name: str, X: Any, like: Any = None) -> Any:
     if issparse(X):
         X = as_csr(name, X)
         as_floats(f"the values of {name}", X.data, X.data.shape)
-    elif isinstance(X, np.ndarray) and X.dtype == np.float32 and X.ndim == 2 and np.isfinite(X).all():
+    elif isinstance(X, np.ndarray) and X.dtype == np.float32 and X.ndim == 2 and is_finite(X):
         X = np.require(X, np.float32, ["C_CONTIGUOUS", "ALIGNED", "ENSUREARRAY"])
     else:
         X = as_floats(name, X, ("n", "n_features"))
