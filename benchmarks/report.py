@@ -18,7 +18,7 @@ STAGES = ("neighbors", "affinities", "optimization")
 # The time of a fit is not reliable if other processes kept more than this number of cores busy.
 DISTURBANCE = 0.1
 # A library has the same color in every plot.
-COLORS = dict(zip(LIBRARIES, ("#0072B2", "#56B4E9", "#E69F00", "#009E73", "#CC79A7"), strict=True))
+COLORS = dict(zip(LIBRARIES, ("#0072B2", "#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#D55E00"), strict=True))
 NOTES = """\
 Each number in a table is the median over the fits of its line. The columns are:
 

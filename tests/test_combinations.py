@@ -387,6 +387,7 @@ def test_isolated_points_leave_the_gradient_of_sne_accurate(d, method, distance)
 
 @pytest.mark.parametrize("method", [*(name for name in KERNELS if takes_components(KERNELS[name], 3)), PlainKernel])
 @pytest.mark.parametrize("dof", [3.0, 100.0, 1e6, 1e12])
+@pytest.mark.filterwarnings("ignore:The map spans")
 def test_no_distance_is_so_large_that_a_weight_vanishes(dof, method):
     model = SNE(3, dof=dof, **{**QUICK, "max_iter": 1, "method": method}).fit(DATA["rows"])
     Y = 1e4 * np.random.default_rng(0).normal(size=(N, 3))
