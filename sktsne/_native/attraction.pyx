@@ -4,7 +4,7 @@ from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy
 
-from sktsne._native.pairs cimport CHUNK, cross_entropy, decays, squared_distances
+from sktsne._native.pairs cimport CHUNK, MAX_FUSED, cross_entropy, decays, squared_distances
 
 ctypedef fused index_t:
     int32_t
@@ -41,24 +41,36 @@ def sparse_attraction(
     with nogil:
         for i in range(start, stop):
             first = indptr[i]
-            # With literal arguments the compiler makes specialized versions of add_row_planar.
+            # With literal arguments the compiler makes specialized versions of add_row_fused.
             if d == 2 and dof == 1.0 and real_t is float and with_cost:
-                costs[i] = add_row_planar(
-                    s + first, index + first, indptr[i + 1] - first, y, i, False, True, &force[i, 0], &stiffness[i]
+                costs[i] = add_row_fused(
+                    s + first, index + first, indptr[i + 1] - first, y, i, 2, False, True, &force[i, 0], &stiffness[i]
                 )
-            elif d == 2 and dof == 1.0:
+            elif d == 3 and dof == 1.0 and real_t is float and with_cost:
+                costs[i] = add_row_fused(
+                    s + first, index + first, indptr[i + 1] - first, y, i, 3, False, True, &force[i, 0], &stiffness[i]
+                )
+            elif (d == 2 or d == 3) and dof == 1.0:
                 costs[i] = 0.0
                 if with_cost:
                     costs[i] = add_row(
                         s + first, index + first, indptr[i + 1] - first, y, i, d, dof, True, &force[i, 0], &stiffness[i]
                     )
                 # The force is computed again, because it must be the same, to the last bit, with and without a cost.
-                add_row_planar(
-                    s + first, index + first, indptr[i + 1] - first, y, i, False, False, &force[i, 0], &stiffness[i]
-                )
+                if d == 2:
+                    add_row_fused(
+                        s + first, index + first, indptr[i + 1] - first, y, i, 2, False, False, &force[i, 0],
+                        &stiffness[i],
+                    )
+                else:
+                    add_row_fused(
+                        s + first, index + first, indptr[i + 1] - first, y, i, 3, False, False, &force[i, 0],
+                        &stiffness[i],
+                    )
             elif d == 2 and dof == INFINITY:
-                costs[i] = add_row_planar(
-                    s + first, index + first, indptr[i + 1] - first, y, i, True, with_cost, &force[i, 0], &stiffness[i]
+                costs[i] = add_row_fused(
+                    s + first, index + first, indptr[i + 1] - first, y, i, 2, True, with_cost, &force[i, 0],
+                    &stiffness[i],
                 )
             else:
                 costs[i] = add_row(
@@ -67,41 +79,51 @@ def sparse_attraction(
                 )
 
 
-cdef inline double add_row_planar(
-    const real_t* s, const index_t* index, Py_ssize_t length, const real_t* y, Py_ssize_t i, bint gaussian,
-    bint with_cost, double* force, double* stiffness,
+cdef inline double add_row_fused(
+    const real_t* s, const index_t* index, Py_ssize_t length, const real_t* y, Py_ssize_t i, Py_ssize_t d,
+    bint gaussian, bint with_cost, double* force, double* stiffness,
 ) noexcept nogil:
-    # The force of t-SNE and SNE in two components, which takes a large part of the time of most fits. The neighbors of
-    # a point are copied to a buffer first, so that the compiler can vectorize the loops over them. The cost of t-SNE is
-    # computed in float32 only. Returns the cost, or 0.
-    cdef Py_ssize_t begin = 0, m, j
-    cdef real_t near[2 * CHUNK]
-    cdef real_t sa, dx, dy, x_i = y[2 * i], y_i = y[2 * i + 1], force_x = 0, force_y = 0, total = 0, cross = 0
+    # The force of t-SNE and SNE in two or three components, which takes a large part of the time of most fits. The
+    # neighbors of a point are copied to a buffer first, so that the compiler can vectorize the loops over them. The
+    # cost of t-SNE is computed in float32 only. Returns the cost, or 0.
+    cdef Py_ssize_t begin = 0, m, j, k
+    cdef real_t near[MAX_FUSED * CHUNK]
+    cdef real_t sa, r2, total = 0, cross = 0
+    cdef real_t difference[MAX_FUSED]
+    cdef real_t sums[MAX_FUSED]
+    cdef const real_t* y_i = y + i * d
+    cdef const real_t* y_j
     cdef real_t one = 1  # a variable, because with the literal 1.0 C would compute in double
+    for k in range(d):
+        sums[k] = 0
     while begin < length:
         m = min(<Py_ssize_t>CHUNK, length - begin)
         for j in range(m):
-            memcpy(&near[2 * j], y + 2 * <Py_ssize_t>index[begin + j], 2 * sizeof(real_t))
+            y_j = y + d * <Py_ssize_t>index[begin + j]
+            for k in range(d):
+                near[k * CHUNK + j] = y_j[k]
         for j in range(m):
-            dx = x_i - near[2 * j]
-            dy = y_i - near[2 * j + 1]
-            sa = s[begin + j] if gaussian else s[begin + j] / (one + dx * dx + dy * dy)
+            r2 = 0
+            for k in range(d):
+                difference[k] = y_i[k] - near[k * CHUNK + j]
+                r2 += difference[k] * difference[k]
+            sa = s[begin + j] if gaussian else s[begin + j] / (one + r2)
             total += sa
-            force_x += sa * dx
-            force_y += sa * dy
-        if with_cost and gaussian:
+            for k in range(d):
+                sums[k] += sa * difference[k]
+        if with_cost:
             for j in range(m):
-                dx = x_i - near[2 * j]
-                dy = y_i - near[2 * j + 1]
-                cross += s[begin + j] * (dx * dx + dy * dy)
-        elif real_t is float and with_cost:
-            for j in range(m):
-                dx = x_i - near[2 * j]
-                dy = y_i - near[2 * j + 1]
-                cross += s[begin + j] * log_from_one(one + dx * dx + dy * dy)
+                r2 = 0
+                for k in range(d):
+                    difference[k] = y_i[k] - near[k * CHUNK + j]
+                    r2 += difference[k] * difference[k]
+                if gaussian:
+                    cross += s[begin + j] * r2
+                elif real_t is float:
+                    cross += s[begin + j] * log_from_one(one + r2)
         begin += m
-    force[0] = force_x
-    force[1] = force_y
+    for k in range(d):
+        force[k] = sums[k]
     stiffness[0] = total
     return cross
 
