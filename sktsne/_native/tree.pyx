@@ -4,7 +4,7 @@ The root is node 1, and node k has the children 2k and 2k + 1. Node 2^l + j, whi
 l, holds the points from n j / 2^l to n (j + 1) / 2^l, both rounded down, in the order of the tree.
 """
 
-from libc.math cimport INFINITY, exp, log, log1p, sqrt
+from libc.math cimport INFINITY, exp, log1p, sqrt
 
 from sktsne._native.pairs cimport MAX_FUSED, add_run
 
@@ -13,7 +13,6 @@ cdef enum:
     LIST = 512
     CELLS = 128
     WIDEST = 64
-    SAMPLED = 600
 
 ctypedef fused real_t:
     float
@@ -23,10 +22,12 @@ cdef extern from *:
     """
     #define DIAGONAL 1.7320508075688772  /* of a unit cube, as in kernels/barnes_hut.py */
     #define NEGLIGIBLE 35.0
+    #define NOWHERE 1e18f  /* its square does not overflow in float32 */
     #define LEAST_CHARGE 9.332636185032189e-302
     """
     const double DIAGONAL
     const double NEGLIGIBLE
+    const float NOWHERE
     const double LEAST_CHARGE
 
 
@@ -85,24 +86,12 @@ cdef void select(
     double* y, Py_ssize_t* order, Py_ssize_t d, Py_ssize_t axis, Py_ssize_t left, Py_ssize_t right, Py_ssize_t middle
 ) noexcept nogil:
     # Quickselect (Hoare 1961): reorders the points from left to right along an axis, so that no point before middle has
-    # a larger coordinate than a point after middle. The pivot of many points is selected from a sample of them, which
-    # nearly halves the number of comparisons (Floyd & Rivest 1975).
-    cdef Py_ssize_t i, j, size
-    cdef double a, b, c, pivot, sample, shift
+    # a larger coordinate than a point after middle.
+    cdef Py_ssize_t j
+    cdef double a, b, c, pivot
     while left < right:
-        size = right - left + 1
-        if size > SAMPLED:
-            sample = 0.5 * exp(log(size) * 2.0 / 3.0)
-            shift = 0.5 * sqrt(log(size) * sample * (size - sample) / size)
-            if 2 * (middle - left) < size:
-                shift = -shift
-            i = max(left, middle - <Py_ssize_t>((middle - left) * sample / size - shift))
-            j = min(right, middle + <Py_ssize_t>((right - middle) * sample / size + shift))
-            select(y, order, d, axis, i, j, middle)
-            pivot = y[middle * d + axis]
-        else:
-            a, b, c = y[left * d + axis], y[((left + right) >> 1) * d + axis], y[right * d + axis]
-            pivot = max(min(a, b), min(max(a, b), c))
+        a, b, c = y[left * d + axis], y[((left + right) >> 1) * d + axis], y[right * d + axis]
+        pivot = max(min(a, b), min(max(a, b), c))
         j = partition(y, order, d, axis, left, right, pivot, False)
         if middle < j:
             right = j - 1
@@ -119,7 +108,7 @@ cdef inline Py_ssize_t partition(
     bint equal,
 ) noexcept nogil:
     # Moves the points below the pivot, or with `equal` those up to the pivot, before the others, and returns the end of
-    # their range. The loop has no branch that depends on a coordinate, because half of its predictions would be wrong.
+    # their range. With literal d the compiler unrolls the inner loop.
     if d == 1:
         return partition_unrolled(y, order, 1, axis, first, last, pivot, equal)
     if d == 2:
@@ -131,6 +120,7 @@ cdef inline Py_ssize_t partition_unrolled(
     double* y, Py_ssize_t* order, Py_ssize_t d, Py_ssize_t axis, Py_ssize_t first, Py_ssize_t last, double pivot,
     bint equal,
 ) noexcept nogil:
+    # The loop has no branch that depends on a coordinate, because half of its predictions would be wrong.
     cdef Py_ssize_t end = first, p, k, place
     cdef double x, coordinate
     for p in range(first, last + 1):
@@ -406,12 +396,12 @@ cdef inline void walk(
 ) noexcept nogil:
     # One walk through the tree, as in visit, collects a list of cells, with their spreads, and a list of points. All
     # coordinates are relative to the center of the leaf, so that they keep their digits in float32.
-    cdef Py_ssize_t k = 1, level = 0, axis, i, n_points = 0, n_cells = 0, next
+    cdef Py_ssize_t k = 1, level = 0, axis, i, n_points = 0, n_cells = 0
+    cdef bint divides
     cdef double angle2 = cells.angle * cells.angle
     cdef double origin[MAX_FUSED]
     cdef real_t y[LEAF * MAX_FUSED]
     cdef real_t x[LIST * MAX_FUSED]
-    cdef real_t c[LIST]
     cdef real_t far[CELLS * MAX_FUSED]
     cdef real_t mass[CELLS]
     cdef real_t trace[CELLS]
@@ -425,10 +415,10 @@ cdef inline void walk(
     copy_points(cells, d, own, origin, y, LEAF, 0)
     while k > 0:
         if n_points > LIST - LEAF:
-            add_points(y, n_targets, x, c, d, n_points, -1, phi, grad_phi)
+            add_points(y, n_targets, x, d, n_points, -1, phi, grad_phi)
             n_points = 0
         if own >> (cells.depth - level) == k:  # the leaf of the targets, or an ancestor of this leaf
-            next = level < cells.depth
+            divides = level < cells.depth
         elif cells.sizes[k] * cells.sizes[k] <= angle2 * squared_gap(cells, d, k, low, high):
             if n_cells == CELLS:
                 add_cells(y, n_targets, far, mass, trace, spread, d, n_cells, phi, grad_phi)
@@ -441,28 +431,24 @@ cdef inline void walk(
             for i in range(d * d):
                 spread[i * CELLS + n_cells] = <real_t>(4.0 * cells.masses[k] * cells.spreads[k * d * d + i])
             n_cells += 1
-            next = 0
+            divides = False
         elif level < cells.depth:
-            next = 1
+            divides = True
         else:
-            i = copy_points(cells, d, k, origin, x, LIST, n_points)
-            for axis in range(n_points, n_points + i):
-                c[axis] = 1
-            n_points += i
-            next = 0
-        if next:
+            n_points += copy_points(cells, d, k, origin, x, LIST, n_points)
+            divides = False
+        if divides:
             k, level = 2 * k, level + 1
             continue
         while k & 1:
             k, level = k >> 1, level - 1
         k += k > 0
     if n_points > LIST - LEAF:
-        add_points(y, n_targets, x, c, d, n_points, -1, phi, grad_phi)
+        add_points(y, n_targets, x, d, n_points, -1, phi, grad_phi)
         n_points = 0
-    i = copy_points(cells, d, own, origin, x, LIST, n_points)
-    for axis in range(n_points, n_points + i):
-        c[axis] = 1
-    add_points(y, n_targets, x, c, d, n_points + i, n_points, phi, grad_phi)
+    i = n_points
+    n_points += copy_points(cells, d, own, origin, x, LIST, n_points)
+    add_points(y, n_targets, x, d, n_points, i, phi, grad_phi)
     add_cells(y, n_targets, far, mass, trace, spread, d, n_cells, phi, grad_phi)
 
 
@@ -480,44 +466,42 @@ cdef inline Py_ssize_t copy_points(
 
 
 cdef inline void add_points(
-    const real_t* y, Py_ssize_t n_targets, real_t* x, real_t* c, Py_ssize_t d, Py_ssize_t m, Py_ssize_t own,
-    double* phi, double* grad_phi,
+    const real_t* y, Py_ssize_t n_targets, real_t* x, Py_ssize_t d, Py_ssize_t m, Py_ssize_t own, double* phi,
+    double* grad_phi,
 ) noexcept nogil:
-    # Adds the terms of m points to the potentials of all targets. If own is not negative, point own + i is target i,
-    # and is left out of its sum.
+    # Adds the terms of m points to the potentials of all targets. If own is not negative, point own + i is target i. It
+    # is left out of its own sum: it is moved to NOWHERE, where its weight is negligible.
     cdef Py_ssize_t i, j, axis
-    cdef real_t one = 1, r2, w, aw, total
+    cdef real_t one = 1, r2, w, total
     cdef real_t here[MAX_FUSED]
     cdef real_t difference[MAX_FUSED]
     cdef real_t force[MAX_FUSED]
-    while m & 3:  # points without charge, because the compiled loop takes four at a time
+    while m & 3:  # the compiled loop takes four points at a time
         for axis in range(d):
-            x[axis * LIST + m] = 0
-        c[m] = 0
+            x[axis * LIST + m] = NOWHERE
         m += 1
     for i in range(n_targets):
-        if own >= 0:
-            c[own + i] = 0
         total = 0
         for axis in range(d):
             here[axis] = y[axis * LEAF + i]
             force[axis] = 0
+            if own >= 0:
+                x[axis * LIST + own + i] = NOWHERE
         for j in range(m):
             r2 = one
             for axis in range(d):
                 difference[axis] = here[axis] - x[axis * LIST + j]
                 r2 += difference[axis] * difference[axis]
             w = one / r2
-            aw = w * c[j]
-            total += aw
-            aw *= w
+            total += w
+            w *= w
             for axis in range(d):
-                force[axis] += aw * difference[axis]
+                force[axis] += w * difference[axis]
         phi[i] += total
         for axis in range(d):
             grad_phi[i * d + axis] -= 2.0 * force[axis]
-        if own >= 0:
-            c[own + i] = 1
+            if own >= 0:
+                x[axis * LIST + own + i] = here[axis]
 
 
 cdef inline void add_cells(
