@@ -56,8 +56,35 @@ def test_compiled_tree_agrees_with_its_reference(d, dof, charges, at, reference,
     phi, grad_phi = evaluate(BarnesHutKernel, Y, dof, c, places, angle=0.8)
     reference()
     expected_phi, expected_grad = evaluate(BarnesHutKernel, Y, dof, c, places, angle=0.8)
+    if dof == 1.0 and not charges and not at:  # in float32, except in the reference
+        assert_allclose(phi, expected_phi, rtol=2e-6)
+        assert_allclose(grad_phi, expected_grad, rtol=0.0, atol=2e-6 * np.abs(expected_grad).max())
+    else:
+        assert_allclose(phi, expected_phi, rtol=1e-11)
+        assert_allclose(grad_phi, expected_grad, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("d", COMPONENTS)
+def test_wide_leaves_are_computed_in_float64(d, reference, rng):
+    Y = 1e4 * clusters(rng, 700, d)
+    Y[::2] = Y[1::2] + rng.normal(size=(350, d))  # near pairs far from the centers of their leaves
+    phi, grad_phi = evaluate(BarnesHutKernel, Y, 1.0, angle=0.8)
+    reference()
+    expected_phi, expected_grad = evaluate(BarnesHutKernel, Y, 1.0, angle=0.8)
     assert_allclose(phi, expected_phi, rtol=1e-11)
     assert_allclose(grad_phi, expected_grad, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("at", [False, True])
+@pytest.mark.parametrize("d", COMPONENTS)
+def test_a_map_far_from_the_origin_has_the_same_potential(d, at, rng):
+    # The translation rounds the positions to 2e-10; in float32 it would round them to 0.06.
+    Y = clusters(rng, 1000, d)
+    places = Y[:50] + 0.5 if at else None
+    phi, grad_phi = evaluate(BarnesHutKernel, Y, 1.0, at=places)
+    moved_phi, moved_grad = evaluate(BarnesHutKernel, Y + 2.0**20, 1.0, at=None if places is None else places + 2.0**20)
+    assert_allclose(moved_phi, phi, rtol=1e-4)
+    assert_allclose(moved_grad, grad_phi, rtol=0.0, atol=1e-4 * np.abs(grad_phi).max())
 
 
 @pytest.mark.parametrize("at", [False, True])

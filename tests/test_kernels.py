@@ -188,10 +188,11 @@ def test_attraction_agrees_with_its_reference(d, dof, storage, with_cost, refere
     assert (cost > 0.0) == with_cost
 
 
-def test_attraction_in_float32_is_that_in_float64(rng):
+@pytest.mark.parametrize("d", COMPONENTS)
+def test_attraction_in_float32_is_that_in_float64(d, rng):
     affinities = csr_array(random_sparse(300, 300, density=0.2, random_state=rng))
     affinities = csr_array(affinities + affinities.T)
-    Y = np.concatenate([1e-3 * rng.normal(size=(100, 2)), rng.normal(size=(100, 2)), 1e3 * rng.normal(size=(100, 2))])
+    Y = np.concatenate([scale * rng.normal(size=(100, d)) for scale in (1e-3, 1.0, 1e3)])
     results = [Attraction(affinities, StudentT(), Workers(), dtype)(Y, True) for dtype in (np.float32, np.float64)]
     for low, high in zip(*results, strict=True):
         assert_allclose(low, high, rtol=1e-5, atol=1e-6 * np.max(high))
