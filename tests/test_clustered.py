@@ -1,6 +1,7 @@
 """The search in lists: as many of the neighbors as promised, with distances by differences, and the same everywhere."""
 
 import pickle
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -334,6 +335,94 @@ class TestNewRows:
     def test_an_error_names_the_metric_once(self, scale, rng):
         with pytest.raises(ValueError, match="metric == 'euclidean', metric_params == None: metric must give"):
             fitted(scale * blobs(rng), 12)
+
+
+class TestManyLists:
+    """Of many lists, only those near to a mean of centers or to the row's own list are ranked for a row."""
+
+    @pytest.fixture
+    def many_lists(self, monkeypatch):
+        """Make lists of about ten rows, whose centers have two levels of means above them."""
+        monkeypatch.setattr(clustered, "MIN_LISTS_FACTOR", 6.0)
+        monkeypatch.setattr(clustered, "NEAR_A_MEAN", 16)
+        monkeypatch.setattr(clustered, "MAX_PROBED", 1.0)  # lists, even where all pairs would be faster
+
+    @pytest.mark.parametrize("near_a_mean", [5, 12, 23])
+    @pytest.mark.parametrize("storage", [np.asarray, csr_array])
+    def test_a_row_is_in_the_nearest_of_the_lists_near_to_its_mean(self, near_a_mean, storage, rng, monkeypatch):
+        """Above 46 centers there are two levels of means, one level, or none, as always for sparse rows."""
+        monkeypatch.setattr(clustered, "NEAR_A_MEAN", near_a_mean)
+        monkeypatch.setattr(clustered, "PER_MEAN", 3)
+        centers, X = (rng.normal(size=(n, 5)).astype(np.float32) for n in (46, 3000))
+        rows = storage(X)
+        with Workers(2) as workers:
+            assigned = clustered._assigned(lambda some: rows[some], 3000, centers, workers)
+        levels = [centers]
+        while len(levels[0]) > 3 * near_a_mean and storage is np.asarray:
+            parts = np.split(levels[0], range(3, len(levels[0]), 3))
+            levels.insert(0, np.stack([part.mean(axis=0) for part in parts]))
+        assert len(levels) == ({5: 3, 12: 2, 23: 1}[near_a_mean] if storage is np.asarray else 1)
+        expected = np.argmin(cdist(X, levels[0]), axis=1)
+        for above, level in pairwise(levels):
+            near = np.argsort(cdist(above, level), axis=1)[:, :near_a_mean]
+            others = np.ones((len(above), len(level)), dtype=bool)
+            np.put_along_axis(others, near, False, axis=1)
+            expected = np.argmin(np.where(others[expected], np.inf, cdist(X, level)), axis=1)
+        assert_array_equal(assigned, expected)
+
+    @pytest.mark.parametrize("n_near", [12, 46])
+    @pytest.mark.parametrize("wanted", [1, 3, 4, 12, 13, 46])
+    def test_a_row_probes_the_nearest_of_the_lists_near_to_its_list(self, n_near, wanted, rng):
+        centers, X = (rng.normal(size=(n, 5)).astype(np.float32) for n in (46, 300))
+        of_rows = np.sort(rng.integers(0, 40, 300)).astype(np.int32)
+        lists = clustered.Lists(centers, np.arange(46, dtype=np.int32))  # each has one member
+        lists.n_probes, lists.n_near = 3, n_near
+        rows, probed = lists.probes_of_members(X, of_rows, wanted)
+        n_probes = next(number for number in (3, 6, 12, 24, 46) if number >= wanted)
+        D = cdist(X, centers)
+        if n_probes == 3:
+            between = cdist(centers, centers)[of_rows]
+            D[between > np.sort(between, axis=1)[:, n_near - 1 : n_near]] = np.inf
+        expected = np.zeros(D.shape, dtype=bool)
+        np.put_along_axis(expected, np.argsort(D, axis=1)[:, :n_probes], True, axis=1)
+        found = np.zeros(D.shape, dtype=int)
+        np.add.at(found, (rows, probed), 1)
+        assert_array_equal(found, expected)
+
+    @pytest.mark.usefixtures("many_lists")
+    @pytest.mark.parametrize("make", MAKERS)
+    @pytest.mark.parametrize("k", [10, 91])
+    def test_the_recall_is_the_promised_one(self, make, k, rng):
+        X = make(rng)
+        X = Conditioning(X, "euclidean")(X)
+        search, graph = fitted(X, k, n_threads=2)
+        lists = search._lists
+        assert lists is not None
+        assert lists.n_probes <= lists.n_near
+        if make is made.blobs:  # the lists of other blobs need not be ranked
+            assert lists.n_near < len(lists.centers)
+        assert_is_a_graph(graph, len(X), k)
+        assert recall(graph, brute_force_farthest(X, k)) >= RECALL
+
+    @pytest.mark.usefixtures("many_lists")
+    def test_so_many_lists_are_ranked_that_the_neighbors_are_among_them(self, rng):
+        """Of lists on a line, a row needs those around it, also where its own list is to the side of them."""
+        X = np.repeat(np.arange(300.0), 10)[:, None] + rng.uniform(-0.01, 0.01, size=(3000, 1))
+        search, graph = fitted(np.hstack([X, np.zeros((3000, 7))]), 35)
+        assert in_lists(search)
+        assert 5 <= search._lists.n_near < len(search._lists.centers)
+        assert recall(graph, brute_force_farthest(X, 35)) >= RECALL
+
+    @pytest.mark.usefixtures("many_lists")
+    @of_every_kind
+    def test_threads_change_nothing_and_new_rows_are_the_same_in_every_batch(self, kind, rng):
+        make, metric = KINDS[kind]
+        X = make(rng) * 1.0
+        X, new = X[rng.permutation(X.shape[0])][:-300], X[:300]
+        (search, graph), (_, other) = (fitted(X, 12, metric, n_threads=n_threads) for n_threads in (1, 3))
+        assert_array_equal(other.indices, graph.indices)
+        assert_array_equal(other.distances, graph.distances)
+        assert_same_in_every_batch(search, new, rng)
 
 
 @pytest.mark.usefixtures("reference")
