@@ -96,10 +96,10 @@ WORKERS = Workers(2)
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
-    # Few rows would be one block of work for the calling thread, and a map that is wide would take a mesh of 330 MB.
+    # Few rows would be one block of work for the calling thread, and a map that is wide would take a mesh of 420 MB.
     monkeypatch.setattr(threads, "BLOCK_COST", 2_000 if COMPILED else 100_000)
     monkeypatch.setattr(threads, "THREADED_COST", 0)
-    monkeypatch.setattr(fft, "MAX_NODES", {1: 2**12, 2: 80})
+    monkeypatch.setattr(fft, "MAX_NODES", {1: 2**12, 2: 80, 3: 40})
     with WORKERS:
         yield
 
