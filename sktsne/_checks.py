@@ -168,14 +168,30 @@ def as_floats(
     return array
 
 
-def is_read_only(array: NDArray[Any]) -> bool:
-    """Return whether an array, and every array that it is a view of, is read-only."""
+class _Constant:
+    """The owner of the memory of an array that `constant` returned."""
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        self._array = array  # keeps the memory
+        address, _ = array.__array_interface__["data"]
+        self.__array_interface__ = {**array.__array_interface__, "data": (address, True)}
+
+
+def constant(array: NDArray[Any]) -> NDArray[Any]:
+    """Return a view that nobody can change, of an array that nobody else has.
+
+    A flag of NumPy would not suffice: who has an array that owns its memory can set the flag again, and views that were
+    made before stay writeable.
+    """
+    return np.asarray(_Constant(array))
+
+
+def is_constant(array: NDArray[Any]) -> bool:
+    """Return whether an array is a view of one that `constant` returned."""
     part: Any = array
     while isinstance(part, np.ndarray):
-        if part.flags.writeable:
-            return False
         part = part.base
-    return part is None
+    return isinstance(part, _Constant)
 
 
 def as_indices(name: str, value: Any, shape: tuple[int | str, ...], n: int) -> NDArray[np.integer]:

@@ -98,7 +98,8 @@ class SNE(BaseEmbedding):
 
     angle : float, default=0.5
         Accuracy of "barnes_hut", from 0 (exact) to 1 (fastest): a cell of the tree counts as one point if the size of
-        the cell divided by its distance is at most ``angle``. Methods without this option ignore it.
+        the cell divided by its distance is at most ``angle``. For ``dof=1``, cells are described by their spread, too,
+        and may be larger. Methods without this option ignore it.
 
     n_jobs : int, default=None
         Number of threads. ``None`` uses every core that the process may use, and fewer inside joblib's workers, so that

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from ._checks import constant
 from ._native import c_type, choose
 from .parallel import Workers
 
@@ -174,10 +175,6 @@ def reorder(
 
 
 def freeze(affinities: csr_array) -> csr_array:
-    """Return the affinities with indices that are read-only, so that compiled loops need no copy of them."""
-    part: Any
-    for part in affinities.indices, affinities.indptr:
-        while isinstance(part, np.ndarray):  # SciPy may hold views of the arrays that it was made of
-            part.flags.writeable = False
-            part = part.base
+    """Return affinities that nobody else has, with constant indices, so that compiled loops need no copy of them."""
+    affinities.indices, affinities.indptr = constant(affinities.indices), constant(affinities.indptr)
     return affinities

@@ -89,7 +89,8 @@ class TSNE(BaseEmbedding):
           of the affinities of all pairs of rows. All other methods use the affinities of the
           ``min(n_samples - 1, int(3 * perplexity + 1))`` nearest neighbors of each row.
         - "fft" interpolates on a mesh, for up to three components, in a time nearly proportional to n_samples. Its
-          forces have a relative error of about 1 %, and of 2 to 3 % for a ``dof`` of ½ or less.
+          forces have a relative error of about 1 %, and of 2 to 3 % for a ``dof`` of ½ or less. Most maps with three
+          components are too wide for a mesh as fine as this; the error is then larger, and a warning says so.
         - "barnes_hut" combines distant points into cells of a tree, for up to three components.
         - "auto" is the fastest method for the number of rows: with one component "fft" from 600 rows on; with two
           "barnes_hut" from 1,000 and "fft" from 3,000; with three "barnes_hut" from 1,000; otherwise "exact".

@@ -52,7 +52,8 @@ ROWS_AT_ONCE = 2**13  # the number of rows whose probabilities a rule computes a
 class Affinities(Protocol):
     """The contract of an affinity rule, which turns the distances of neighbors into conditional probabilities.
 
-    The probabilities of a row must not depend on other rows, because a rule gets large sets of rows in parts.
+    The probabilities of a row must not depend on other rows, for example by a mean over all distances: `probabilities`
+    is called several times for many rows, each time with some of them, and again for the new rows of a transform.
 
     Examples
     --------
@@ -87,6 +88,7 @@ class Affinities(Protocol):
         ----------
         distances : ndarray of shape (n, k), float64
             The distances from each row to its neighbors, in any order, not squared. Infinity marks a missing neighbor.
+            The n rows may be any part of the rows of a fit.
         workers : Workers
             The threads to use.
 

@@ -148,6 +148,21 @@ def test_points_at_one_place(d, rng):
 
 
 @pytest.mark.parametrize("d", COMPONENTS)
+@pytest.mark.parametrize("far", [1e5, 7e5, 1e8, 1e10, 1e12])
+@pytest.mark.usefixtures("backend")
+def test_wide_cells_far_away_do_not_overflow(far, d, rng):
+    # The products of their spreads and distances grow as the fourth power of the distance.
+    Y = rng.normal(size=(600, d))
+    Y[300:] = far * rng.uniform(0.8, 1.2, size=(300, d))
+    actual, expected = (evaluate(kernel, Y, 1.0) for kernel in (BarnesHutKernel, ExactKernel))
+    near = slice(300)
+    for one, other in zip(actual, expected, strict=True):
+        assert np.isfinite(one).all()
+        assert relative_error(one[near], other[near]) < 0.02
+        assert relative_error(one[300:], other[300:]) < 0.2
+
+
+@pytest.mark.parametrize("d", COMPONENTS)
 @pytest.mark.parametrize("far", [1e6, 1e12, 1e150])
 def test_an_outlier_does_not_spoil_the_others(d, far, rng):
     Y = clusters(rng, 2000, d)

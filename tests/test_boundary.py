@@ -40,7 +40,9 @@ from spoiled import SAME, Spoiled, contents, spoiled
 
 import sktsne.parallel as threads
 from sktsne import SNE, TSNE, metrics
+from sktsne._checks import as_affinities, is_constant
 from sktsne._native import COMPILED
+from sktsne._sparse import freeze
 from sktsne.affinities import (
     FixedBandwidth,
     Perplexity,
@@ -94,10 +96,10 @@ WORKERS = Workers(2)
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
-    # Few rows would be one block of work for the calling thread, and a map that is wide would take a mesh of 330 MB.
+    # Few rows would be one block of work for the calling thread, and a map that is wide would take a mesh of 420 MB.
     monkeypatch.setattr(threads, "BLOCK_COST", 2_000 if COMPILED else 100_000)
     monkeypatch.setattr(threads, "THREADED_COST", 0)
-    monkeypatch.setattr(fft, "MAX_NODES", {1: 2**12, 2: 80})
+    monkeypatch.setattr(fft, "MAX_NODES", {1: 2**12, 2: 80, 3: 40})
     with WORKERS:
         yield
 
@@ -1038,6 +1040,7 @@ def test_points_that_were_not_placed_leave_no_others_half_there(rng):
 
 
 CHANGED_LATER = """
+from itertools import product
 import numpy as np
 from scipy.sparse import csr_array
 from sktsne.kernels.attraction import Attraction
@@ -1047,10 +1050,13 @@ from sktsne.parallel import Workers
 from sktsne.similarities import StudentT
 
 Y = np.random.default_rng(0).normal(size=(200, 2))
-for part, value in (("indices", 10**8), ("indices", -10**8), ("indptr", 10**8)):
+changes = ("indices", 10**8), ("indices", -10**8), ("indptr", 10**8)
+for (part, value), read_only in product(changes, (False, True)):
     P = csr_array(np.full((200, 200), 1.0 / 200**2))
+    changed = getattr(P, part)[1:]
+    getattr(P, part).flags.writeable = read_only  # the view stays writeable
     parts = Attraction(P, StudentT(), Workers()), JointKL(P, StudentT(), ExactKernel(StudentT(), Workers()), Workers())
-    getattr(P, part)[1:] = value
+    changed[:] = value
     for each in parts:
         each(Y, with_cost=True)
 """
@@ -1059,6 +1065,22 @@ for part, value in (("indices", 10**8), ("indices", -10**8), ("indptr", 10**8)):
 def test_affinities_that_their_owner_changes_later_do_no_harm():
     result = subprocess.run([sys.executable, "-c", CHANGED_LATER], capture_output=True, text=True, timeout=LONGEST)
     assert result.returncode == 0, result.stderr[-2000:]
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+def test_frozen_affinities_cannot_be_changed_and_are_not_copied(dtype, rng):
+    P = sparse(joint(rng, 20))
+    P.indices, P.indptr = P.indices.astype(dtype), P.indptr.astype(dtype)
+    before = P.copy()
+    assert not is_constant(P.indices)
+    frozen = as_affinities("P", freeze(P))
+    for part in "indices", "indptr":
+        array = getattr(frozen, part)
+        assert (array == getattr(before, part)).all()
+        assert array.dtype == dtype
+        assert is_constant(array)
+        with pytest.raises(ValueError, match="WRITEABLE"):
+            array.flags.writeable = True
 
 
 def test_an_index_beyond_the_map_is_an_error(rng):

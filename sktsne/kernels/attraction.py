@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from .._checks import as_affinities, as_floats, is_read_only
+from .._checks import as_affinities, as_floats, is_constant
 from .._native import c_type, choose
 from ..parallel import Workers
 from ..similarities import Similarity, similarity_of
@@ -125,7 +125,7 @@ class Attraction:
             # The fixed points are stored after the n points of the embedding, so their indices grow by n.
             indices = affinities.indices if fixed is None else affinities.indices + self._n
             # Indices that somebody could change after they were checked are copied.
-            indices, indptr = (a if is_read_only(a) else a.copy() for a in (indices, affinities.indptr))
+            indices, indptr = (a if is_constant(a) else a.copy() for a in (indices, affinities.indptr))
             self._run = partial(routine, affinities.data.astype(dtype, copy=False), indices, indptr)
             self._row_cost = 4 * max(1, affinities.nnz // max(1, self._n))
         elif fixed is None:

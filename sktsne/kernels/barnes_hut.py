@@ -65,8 +65,9 @@ LEAST_CHARGE = 2.0**-1000
 LIST_LENGTH = 500
 # The factor of the angle in the rule for cells with their spreads.
 SPREAD_ANGLE = 0.75
-# The largest side of a map for which spreads are used, because their products must not overflow in float32.
-LARGEST_SPAN = 1e12
+# The largest side L of a map for which spreads are used. The product 4 uᵀSu of a cell, up to 9 n L⁴, must not overflow
+# in float32, and w³ must not underflow.
+LARGEST_SPAN = 1e6
 # The levels of the tree that are divided one after another. Below these levels a thread divides a whole subtree.
 SHARED_LEVELS = 4
 

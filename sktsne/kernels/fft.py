@@ -106,6 +106,7 @@ class FFTKernel:
         self._similarity = similarity
         self._workers = workers
         self._given_spacing = spacing
+        self._warned_of = 0.0  # the largest spacing of which a warning told
         self._points: Any = None  # until set_points has prepared everything
         self._meshes: dict[tuple[tuple[int, ...], float], Mesh] = {}
         self._unit_nodes: NDArray[np.float32] | None = None
@@ -154,6 +155,8 @@ class FFTKernel:
         spacing = self._spacing
         if span > spacing * limit:
             spacing *= GROWTH ** math.ceil(math.log(span / (spacing * limit), GROWTH))
+        if spacing > max(self._spacing, self._warned_of):  # a growing map would have a message for each of its widths
+            self._warned_of = spacing
             warnings.warn(
                 f"The map spans {span:.4g}, so the FFT kernel's mesh gets a spacing of {spacing:.3g} in place of "
                 f"{self._spacing:.3g}, and its potentials are less accurate; method='barnes_hut' stays accurate.",
