@@ -97,20 +97,18 @@ cdef inline double add_row_fused(
     cdef real_t difference[MAX_FUSED]
     cdef real_t sums[MAX_FUSED]
     cdef const real_t* y_i = y + i * d
-    cdef const real_t* y_j
     cdef real_t one = 1  # a variable, because with the literal 1.0 C would compute in double
     for k in range(d):
         sums[k] = 0
     while begin < length:
         m = min(<Py_ssize_t>CHUNK, length - begin)
+        # One copy a neighbor, which takes one load in two components, lets more loads be under way at the same time.
         for j in range(m):
-            y_j = y + d * <Py_ssize_t>index[begin + j]
-            for k in range(d):
-                near[k * CHUNK + j] = y_j[k]
+            memcpy(&near[d * j], y + d * <Py_ssize_t>index[begin + j], d * sizeof(real_t))
         for j in range(m):
             r2 = 0
             for k in range(d):
-                difference[k] = y_i[k] - near[k * CHUNK + j]
+                difference[k] = y_i[k] - near[d * j + k]
                 r2 += difference[k] * difference[k]
             sa = s[begin + j] if gaussian else s[begin + j] / (one + r2)
             total += sa
@@ -120,7 +118,7 @@ cdef inline double add_row_fused(
             for j in range(m):
                 r2 = 0
                 for k in range(d):
-                    difference[k] = y_i[k] - near[k * CHUNK + j]
+                    difference[k] = y_i[k] - near[d * j + k]
                     r2 += difference[k] * difference[k]
                 if gaussian:
                     cross += s[begin + j] * r2
