@@ -47,7 +47,7 @@ number of threads. The plots and tables are made from measurements that the scri
 ``benchmarks/results``. `How it was measured`_ explains the columns, and gives machines, versions, dates and commands.
 """
 # The README shows these numbers of rows of each data set.
-README_ROWS = {"digits": (1797,), "mnist": (10_000, 70_000)}
+README_ROWS = {"digits": (1797,), "mnist": (10_000, 70_000), "deformed": (1_000_000,)}
 README_TABLE = re.compile(r"(?<=<!-- results -->\n).*(?=<!-- end of results -->)", re.DOTALL)
 
 
@@ -139,7 +139,7 @@ def readme_table() -> str:
             for (rows, threads, library), group in by_group.items():
                 if (rows, threads) == (n, most):
                     values = [f"{median(group, key):.4f}" for key in ("cost", "accuracy", "trustworthiness")]
-                    lines.append([title + library, f"{median(group, 'seconds'):.3g}", *values])
+                    lines.append([title + library, _short(median(group, "seconds")), *values])
                     title = ""
             count = len(next(g for key, g in by_group.items() if key[:2] == (n, most)))
             counts.append(f"{count} for {n:,} rows")
@@ -151,6 +151,11 @@ def readme_table() -> str:
         f"{counts[-1]}. All fits ran with {most} threads on this machine: {' and '.join(machines)}."
     )
     return "\n".join([markdown(lines), source, "", *_placement_sentences(files), ""])
+
+
+def _short(seconds: float) -> str:
+    """Return seconds with three digits, or all digits before the point."""
+    return f"{seconds:.3g}" if seconds < 1000 else f"{seconds:,.0f}"
 
 
 def _placement_sentences(files: dict[str, dict[str, Any]]) -> Iterator[str]:
