@@ -20,7 +20,21 @@ def spread(
 
     The charges of a node are added in the order of the points, so the sums do not depend on how threads divide rows.
     """
-    cdef Py_ssize_t p, a, b, k, row, n = points.shape[0], d = points.shape[1]
+    # With literal numbers of components the compiler unrolls the inner loops.
+    with nogil:
+        if points.shape[1] == 1:
+            spread_rows(points, charges, mesh, start, stop, 1)
+        elif points.shape[1] == 2:
+            spread_rows(points, charges, mesh, start, stop, 2)
+        else:
+            spread_rows(points, charges, mesh, start, stop, 3)
+
+
+cdef inline void spread_rows(
+    const double[:, ::1] points, const double[::1] charges, float[:, :, ::1] mesh, Py_ssize_t start, Py_ssize_t stop,
+    Py_ssize_t d,
+) noexcept nogil:
+    cdef Py_ssize_t p, a, b, k, row, n = points.shape[0]
     cdef Py_ssize_t n_outer = SUPPORT if d >= 2 else 1, n_middle = SUPPORT if d == 3 else 1
     cdef Py_ssize_t planes = mesh.shape[1], width = mesh.shape[2]
     cdef float outer[SUPPORT]
@@ -32,26 +46,25 @@ def spread(
     cdef float* first_node = &mesh[0, 0, 0]
     cdef Py_ssize_t first_plane = 0, first_row = 0, first_column
     outer[0] = middle[0] = 1.0
-    with nogil:
-        for p in range(n):
-            if d >= 2:
-                first_plane = <Py_ssize_t>points[p, 0] - 1
-                if first_plane * planes >= stop or (first_plane + SUPPORT) * planes <= start:
-                    continue
-                spline(points[p, 0], outer, slope)
-            if d == 3:
-                first_row = <Py_ssize_t>points[p, 1] - 1
-                spline(points[p, 1], middle, slope)
-            first_column = <Py_ssize_t>points[p, d - 1] - 1
-            spline(points[p, d - 1], inner, slope)
-            for a in range(n_outer):
-                for b in range(n_middle):
-                    row = (first_plane + a) * planes + first_row + b
-                    if start <= row < stop:
-                        nodes = first_node + row * width + first_column
-                        c = <float>charges[p] * outer[a] * middle[b]
-                        for k in range(SUPPORT):
-                            nodes[k] += c * inner[k]
+    for p in range(n):
+        if d >= 2:
+            first_plane = <Py_ssize_t>points[p, 0] - 1
+            if first_plane * planes >= stop or (first_plane + SUPPORT) * planes <= start:
+                continue
+            spline(points[p, 0], outer, slope)
+        if d == 3:
+            first_row = <Py_ssize_t>points[p, 1] - 1
+            spline(points[p, 1], middle, slope)
+        first_column = <Py_ssize_t>points[p, d - 1] - 1
+        spline(points[p, d - 1], inner, slope)
+        for a in range(n_outer):
+            for b in range(n_middle):
+                row = (first_plane + a) * planes + first_row + b
+                if start <= row < stop:
+                    nodes = first_node + row * width + first_column
+                    c = <float>charges[p] * outer[a] * middle[b]
+                    for k in range(SUPPORT):
+                        nodes[k] += c * inner[k]
 
 
 def read(
@@ -66,7 +79,21 @@ def read(
     Py_ssize_t stop,
 ):
     """Interpolate the potential and its gradient at mesh coordinates ``points``, for rows ``start`` to ``stop``."""
-    cdef Py_ssize_t p, a, b, k, d = points.shape[1]
+    with nogil:
+        if points.shape[1] == 1:
+            read_rows(points, mesh, charges, self_terms, exclude_self, phi, grad_phi, start, stop, 1)
+        elif points.shape[1] == 2:
+            read_rows(points, mesh, charges, self_terms, exclude_self, phi, grad_phi, start, stop, 2)
+        else:
+            read_rows(points, mesh, charges, self_terms, exclude_self, phi, grad_phi, start, stop, 3)
+
+
+cdef inline void read_rows(
+    const double[:, ::1] points, const float[:, :, ::1] mesh, const double[::1] charges,
+    const float[:, :, :, ::1] self_terms, bint exclude_self, double[::1] phi, double[:, ::1] grad_phi,
+    Py_ssize_t start, Py_ssize_t stop, Py_ssize_t d,
+) noexcept nogil:
+    cdef Py_ssize_t p, a, b, k
     cdef Py_ssize_t n_outer = SUPPORT if d >= 2 else 1, n_middle = SUPPORT if d == 3 else 1
     cdef float outer[SUPPORT]
     cdef float outer_slope[SUPPORT]
@@ -82,43 +109,43 @@ def read(
     cdef float c
     outer[0] = middle[0] = 1.0
     outer_slope[0] = middle_slope[0] = 0.0
-    with nogil:
-        for p in range(start, stop):
-            if d >= 2:
-                first_plane = <Py_ssize_t>points[p, 0] - 1
-                spline(points[p, 0], outer, outer_slope)
-            if d == 3:
-                first_row = <Py_ssize_t>points[p, 1] - 1
-                spline(points[p, 1], middle, middle_slope)
-            first_column = <Py_ssize_t>points[p, d - 1] - 1
-            spline(points[p, d - 1], inner, inner_slope)
-            total = total_outer = total_middle = total_inner = 0.0
-            for a in range(n_outer):
-                for b in range(n_middle):
-                    nodes = &mesh[first_plane + a, first_row + b, first_column]
-                    value = slope = 0.0
-                    for k in range(SUPPORT):
-                        value += inner[k] * nodes[k]
-                        slope += inner_slope[k] * nodes[k]
-                    total += outer[a] * middle[b] * value
-                    total_outer += outer_slope[a] * middle[b] * value
+    for p in range(start, stop):
+        if d >= 2:
+            first_plane = <Py_ssize_t>points[p, 0] - 1
+            spline(points[p, 0], outer, outer_slope)
+        if d == 3:
+            first_row = <Py_ssize_t>points[p, 1] - 1
+            spline(points[p, 1], middle, middle_slope)
+        first_column = <Py_ssize_t>points[p, d - 1] - 1
+        spline(points[p, d - 1], inner, inner_slope)
+        total = total_outer = total_middle = total_inner = 0.0
+        for a in range(n_outer):
+            for b in range(n_middle):
+                nodes = &mesh[first_plane + a, first_row + b, first_column]
+                value = slope = 0.0
+                for k in range(SUPPORT):
+                    value += inner[k] * nodes[k]
+                    slope += inner_slope[k] * nodes[k]
+                total += outer[a] * middle[b] * value
+                total_outer += outer_slope[a] * middle[b] * value
+                if d == 3:
                     total_middle += outer[a] * middle_slope[b] * value
-                    total_inner += outer[a] * middle[b] * slope
-            if exclude_self:
-                i = table_index(points[p, 0], table) if d >= 2 else 0
-                j = table_index(points[p, 1], table) if d == 3 else 0
-                own = &self_terms[0, i, j, table_index(points[p, d - 1], table)]
-                c = <float>charges[p]
-                total -= c * own[0]
-                total_outer -= c * own[n_terms]
-                total_middle -= c * own[2 * n_terms]
-                total_inner -= c * own[3 * n_terms]
-            phi[p] = total
-            if d >= 2:
-                grad_phi[p, 0] = total_outer
-            if d == 3:
-                grad_phi[p, 1] = total_middle
-            grad_phi[p, d - 1] = total_inner
+                total_inner += outer[a] * middle[b] * slope
+        if exclude_self:
+            i = table_index(points[p, 0], table) if d >= 2 else 0
+            j = table_index(points[p, 1], table) if d == 3 else 0
+            own = &self_terms[0, i, j, table_index(points[p, d - 1], table)]
+            c = <float>charges[p]
+            total -= c * own[0]
+            total_outer -= c * own[n_terms]
+            total_middle -= c * own[2 * n_terms]
+            total_inner -= c * own[3 * n_terms]
+        phi[p] = total
+        if d >= 2:
+            grad_phi[p, 0] = total_outer
+        if d == 3:
+            grad_phi[p, 1] = total_middle
+        grad_phi[p, d - 1] = total_inner
 
 
 def coarsen(
@@ -132,12 +159,14 @@ def coarsen(
     cdef Py_ssize_t i, j, k, row, width = fine.shape[2]
     cdef float weight
     cdef float[:, ::1] plane = fine[0].copy()
-    cdef float[::1] line = fine[0, 0].copy()
+    cdef float[::1] scratch = fine[0, 0].copy()
+    cdef float* line = &scratch[0] if fine.shape[1] > 1 else &plane[0, 0]  # the middle axis may not be used
     with nogil:
         for i in range(start, stop):
             gather(&fine[0, 0, 0], fine.shape[0], fine.shape[1] * width, weights, i, &plane[0, 0])
             for j in range(coarse.shape[1]):
-                gather(&plane[0, 0], fine.shape[1], width, weights, j, &line[0])
+                if fine.shape[1] > 1:
+                    gather(&plane[0, 0], fine.shape[1], width, weights, j, line)
                 for k in range(coarse.shape[2]):
                     weight = 0.0
                     for row in range(max(0, COARSENING * (k - SUPPORT + 1)), min(width, COARSENING * (k + 1))):
@@ -175,13 +204,14 @@ def refine(
     cdef Py_ssize_t i, j, k, q, r, width = coarse.shape[2], last = fine.shape[2]
     cdef float[:, ::1] plane = coarse[0].copy()
     cdef float[::1] scratch = coarse[0, 0].copy()
-    cdef float* line = &scratch[0]
+    cdef float* line = &scratch[0] if fine.shape[1] > 1 else &plane[0, 0]
     cdef float* row
     with nogil:
         for i in range(start, stop):
             interpolate(&coarse[0, 0, 0], coarse.shape[0], coarse.shape[1] * width, weights, i, &plane[0, 0])
             for j in range(fine.shape[1]):
-                interpolate(&plane[0, 0], coarse.shape[1], width, weights, j, line)
+                if fine.shape[1] > 1:
+                    interpolate(&plane[0, 0], coarse.shape[1], width, weights, j, line)
                 row = &fine[i, j, 0]
                 for q in range(last // COARSENING):
                     for r in range(COARSENING):
