@@ -91,42 +91,46 @@ cdef inline double add_row_fused(
     # The force of t-SNE and SNE in two or three components, which takes a large part of the time of most fits. The
     # neighbors of a point are copied to a buffer first, so that the compiler can vectorize the loops over them. The
     # cost of t-SNE is computed in float32 only. Returns the cost, or 0.
-    cdef Py_ssize_t begin = 0, m, j, k
+    cdef Py_ssize_t begin = 0, m, j
     cdef real_t near[MAX_FUSED * CHUNK]
-    cdef real_t sa, r2, total = 0, cross = 0
-    cdef real_t difference[MAX_FUSED]
-    cdef real_t sums[MAX_FUSED]
-    cdef const real_t* y_i = y + i * d
+    cdef real_t sa, r2, dx, dy, dz, x_i = y[d * i], y_i = y[d * i + 1], z_i = y[d * i + d - 1]
+    cdef real_t force_x = 0, force_y = 0, force_z = 0, total = 0, cross = 0
     cdef real_t one = 1  # a variable, because with the literal 1.0 C would compute in double
-    for k in range(d):
-        sums[k] = 0
     while begin < length:
         m = min(<Py_ssize_t>CHUNK, length - begin)
         # One copy a neighbor, which takes one load in two components, lets more loads be under way at the same time.
         for j in range(m):
             memcpy(&near[d * j], y + d * <Py_ssize_t>index[begin + j], d * sizeof(real_t))
         for j in range(m):
-            r2 = 0
-            for k in range(d):
-                difference[k] = y_i[k] - near[d * j + k]
-                r2 += difference[k] * difference[k]
+            dx = x_i - near[d * j]
+            dy = y_i - near[d * j + 1]
+            r2 = dx * dx + dy * dy
+            if d == 3:
+                dz = z_i - near[d * j + 2]
+                r2 = r2 + dz * dz
             sa = s[begin + j] if gaussian else s[begin + j] / (one + r2)
             total += sa
-            for k in range(d):
-                sums[k] += sa * difference[k]
-        if with_cost:
+            force_x += sa * dx
+            force_y += sa * dy
+            if d == 3:
+                force_z += sa * dz
+        if with_cost and (gaussian or real_t is float):
             for j in range(m):
-                r2 = 0
-                for k in range(d):
-                    difference[k] = y_i[k] - near[d * j + k]
-                    r2 += difference[k] * difference[k]
+                dx = x_i - near[d * j]
+                dy = y_i - near[d * j + 1]
+                r2 = dx * dx + dy * dy
+                if d == 3:
+                    dz = z_i - near[d * j + 2]
+                    r2 = r2 + dz * dz
                 if gaussian:
                     cross += s[begin + j] * r2
                 elif real_t is float:
                     cross += s[begin + j] * log_from_one(one + r2)
         begin += m
-    for k in range(d):
-        force[k] = sums[k]
+    force[0] = force_x
+    force[1] = force_y
+    if d == 3:
+        force[2] = force_z
     stiffness[0] = total
     return cross
 
