@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-# Bytes that a fit takes at its peak, by the bytes of a number in X: for each neighbor of each row, and for each number in
-# a dense array of rows; and for each pair of rows if the affinities are of all pairs. Measured beside X for float32 rows
-# with 50 columns: 2.4 GB for 1,000,000 rows with 91 neighbors, and 6.3 GB for 10,000,000 rows with 15 neighbors.
+# Bytes that a fit takes at its peak, by the bytes of a number in X: for each neighbor of each row, and for each number
+# in a dense array of rows; and for each pair of rows if the affinities are of all pairs. Measured beside X for float32
+# rows with 50 columns: 2.4 GB for 1,000,000 rows with 91 neighbors, and 6.3 GB for 10,000,000 rows with 15 neighbors.
 PER_NEIGHBOR, PER_NUMBER, PER_PAIR = {4: 26, 8: 36}, {4: 10, 8: 16}, 32
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 

@@ -34,6 +34,27 @@ def test_the_lines_and_facts_of_a_fit_are_read(page, capsys):
     assert len(trajectory) == 2
 
 
+def test_costs_of_many_rows_are_estimated_from_some(monkeypatch, digits):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    evaluate = importlib.import_module("evaluate")
+    X = digits[0][:900]
+    maps = [X[:, [20, 43]], 0.1 * X[:, [20, 43]]]
+    exact = evaluate.affinities_of(X)
+    monkeypatch.setattr(evaluate, "MAX_ROWS", 800)
+    monkeypatch.setattr(evaluate, "SAMPLED_ROWS", 600)
+    estimated = evaluate.affinities_of(X)
+    assert len(estimated.rows) == 600
+    for cost in evaluate.tsne_cost, evaluate.sne_cost:
+        errors = [cost(estimated, Y) - cost(exact, Y) for Y in maps]
+        # Four standard errors of 600 rows. Most of the error is in a term that all maps have.
+        assert np.abs(errors).max() < 0.2
+        assert abs(errors[0] - errors[1]) < 0.06
+    # The joint probabilities of all rows, by a plain sum.
+    P = exact.conditional.toarray()
+    P = (P + P.T) / (2 * len(X))
+    assert exact.joint_log == pytest.approx(np.sum(P[P > 0.0] * np.log(P[P > 0.0])), rel=1e-12)
+
+
 def test_the_readmes_table_is_made_from_the_results(page):
     (table,) = page.README_TABLE.findall((ROOT / "README.md").read_text(encoding="utf-8"))
     assert table == page.readme_table()

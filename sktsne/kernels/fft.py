@@ -43,7 +43,7 @@ from .mesh import SUPPORT, Mesh, read_reference, spread_reference
 # the same spacing would be less accurate.
 SPACING = {1: 0.35, 2: 0.35, 3: 0.3}
 # The largest number of nodes along an axis, before padding, for each number of components. A mesh of 2500 by 2500 nodes
-# needs 330 MB of memory while it is made, and a mesh of 150 by 150 by 150 nodes 420 MB.
+# needs 330 MB of memory while it is made, and a mesh of 150 by 150 by 150 nodes 670 MB.
 MAX_NODES = {1: 2**20, 2: 2500, 3: 150}
 # The numbers of nodes are roughly powers of GROWTH, so that a growing map seldom needs a new mesh. The last MESHES_KEPT
 # meshes are kept for maps that grow and shrink.
