@@ -370,7 +370,6 @@ cdef void add_list(
         add_run(targets + i * cells.d, x, c, LIST, cells.d, cells.dof, 0, m, &phi[i], &grad_phi[i * cells.d])
 
 
-
 cdef void visit_leaf(
     const Cells* cells, Py_ssize_t n_targets, const double* low, const double* high, Py_ssize_t own, double* phi,
     double* grad_phi,
