@@ -99,7 +99,7 @@ def pca_start(X: Any, n_components: int, random_state: np.random.RandomState) ->
     if not _varies(X):
         return start
     with one_blas_thread():
-        components = _principal_components(X, available, random_state)
+        components = principal_components(X, available, random_state)
     deviations = components.std(axis=0)
     if not deviations[0] > 0.0:  # the rows differ by less than rounding
         return start
@@ -108,7 +108,7 @@ def pca_start(X: Any, n_components: int, random_state: np.random.RandomState) ->
     return start
 
 
-def _principal_components(X: Any, n_components: int, random_state: np.random.RandomState) -> NDArray[np.float64]:
+def principal_components(X: Any, n_components: int, random_state: np.random.RandomState) -> NDArray[np.float64]:
     """Return the first principal components of rows, shape (n_samples, n_components).
 
     The axes are eigenvectors of the scatter matrix Σ (x - mean)(x - mean)ᵀ. The largest entry of each axis is positive,

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import math
 from numbers import Real
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,9 +41,10 @@ from .affinities import joint_affinities, normalize_rows
 from .kernels import GradientKernel
 from .kernels.attraction import Attraction
 from .kernels.contract import potential_of
+from .kernels.hessians import attraction_hessians, potential_hessians
 from .optimizer import LARGEST, Evaluation
 from .parallel import Workers
-from .similarities import Similarity
+from .similarities import Similarity, similarity_of
 
 Matrix: TypeAlias = csr_array | NDArray[np.float64]
 
@@ -137,7 +138,7 @@ class JointKL:
         self.gradient_scale = math.sqrt(n)
         self._least_curvature = (LEAST_CURVATURE if similarity.dof <= 1.0 else self.least_curvature_light) / n
         self._attraction = Attraction(self._affinities, similarity, workers, kernel.dtype)
-        self._kernel = kernel
+        self._similarity, self._kernel, self._workers = similarity, kernel, workers
         self._negative_entropy = _negative_entropy(self._affinities)
 
     @staticmethod
@@ -182,6 +183,21 @@ class JointKL:
         p = self._affinities
         costs: NDArray[np.float64] = self._attraction.costs + _row_sums(p) * math.log(Z) + _row_sums(_times_log(p))
         return costs
+
+    def point_hessians(self, Y: NDArray[np.float64], exaggeration: float = 1.0) -> NDArray[np.float64]:
+        """Return n ∂²C/∂y_i², the second derivatives of the cost with respect to one point, shape (n, d, d).
+
+        The factor n makes the matrices comparable with those of SNE, whose cost is a sum over n rows.
+        """
+        similarity, workers = self._similarity, self._workers
+        self._kernel.set_points(Y)
+        phi, slope = _potential(self._kernel, Y)
+        Z = phi.sum()
+        _check_normalization(Z)
+        hessians = 2.0 * exaggeration * attraction_hessians(self._affinities, Y, similarity, workers)
+        hessians += 2.0 * potential_hessians(Y, similarity, workers) / Z
+        hessians -= 4.0 * slope[:, :, None] * slope[:, None, :] / Z**2
+        return len(Y) * hessians
 
 
 class ConditionalKL:
@@ -228,8 +244,8 @@ class ConditionalKL:
         part = LEAST_CURVATURE if similarity.dof <= 1.0 else self.least_curvature_light
         self._least_curvature = 2.0 * part  # each row of affinities sums to 1, and so does each column on average
         springs = symmetrize(self._affinities, workers)
-        springs = springs if isinstance(springs, np.ndarray) else freeze(springs)
-        self._attraction = Attraction(springs, similarity, workers, kernel.dtype)
+        self._springs = springs if isinstance(springs, np.ndarray) else freeze(springs)
+        self._attraction = Attraction(self._springs, similarity, workers, kernel.dtype)
         self._similarity, self._kernel, self._workers = similarity, kernel, workers
         self._negative_entropy = _negative_entropy(self._affinities)
 
@@ -278,3 +294,25 @@ class ConditionalKL:
         _check_normalization(Z.min(initial=math.inf))
         costs: NDArray[np.float64] = attraction.costs + _row_sums(p) * np.log(Z) + _row_sums(_times_log(p))
         return costs
+
+    def point_hessians(self, Y: NDArray[np.float64], exaggeration: float = 1.0) -> NDArray[np.float64]:
+        """Return ∂²C/∂y_i², the second derivatives of the cost with respect to one point, shape (n, d, d)."""
+        similarity, workers = self._similarity, self._workers
+        self._kernel.set_points(Y)
+        Z, slope = _potential(self._kernel, Y)
+        _check_normalization(Z.min(initial=math.inf))
+        hessians = exaggeration * attraction_hessians(self._springs, Y, similarity, workers)
+        hessians += potential_hessians(Y, similarity, workers) / Z[:, None, None]
+        slope /= Z[:, None]
+        hessians -= slope[:, :, None] * slope[:, None, :]
+        hessians += potential_hessians(Y, similarity, workers, 1.0 / Z, Z**-2.0)
+        return hessians
+
+
+def objective_of_fit(estimator: Any, workers: Workers) -> tuple[JointKL | ConditionalKL, NDArray[np.float64]]:
+    """Return the objective that a fitted `TSNE` or `SNE` minimized, with a kernel of its own, and the centered map."""
+    frozen = estimator._map  # has the parameters of the fit, which the user may have changed since
+    objective = estimator._objective(
+        estimator.affinities_, similarity_of(frozen.dof), frozen.new_kernel(workers), workers
+    )
+    return objective, frozen.points - frozen.points.mean(axis=0)

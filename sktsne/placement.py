@@ -128,7 +128,7 @@ class RowAttraction:
         dtype: type[np.floating],
         points: NDArray[np.float64],
     ) -> None:
-        self._affinities, self._points = affinities, points
+        self._affinities = affinities
         self._make = partial(Attraction, similarity=similarity, workers=workers, dtype=dtype, fixed=points)
         self._rows, self._attraction = np.arange(affinities.shape[0]), self._make(affinities)
 
@@ -156,7 +156,9 @@ Evaluate = Callable[
 ]
 
 
-def descend(evaluate: Evaluate, start: NDArray[np.float64], precision: float) -> NDArray[np.float64]:
+def descend(
+    evaluate: Evaluate, start: NDArray[np.float64], precision: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return positions near the minima of the costs of single points, by the method of BFGS for each point.
 
     Parameters
@@ -173,6 +175,8 @@ def descend(evaluate: Evaluate, start: NDArray[np.float64], precision: float) ->
     -------
     positions : ndarray of shape (n, d), float64
         The positions. No cost is higher than at the start, and no position depends on the other rows.
+    costs : ndarray of shape (n,), float64
+        The costs at the positions.
 
     Examples
     --------
@@ -180,10 +184,11 @@ def descend(evaluate: Evaluate, start: NDArray[np.float64], precision: float) ->
     >>> from sktsne.placement import descend
     >>> def parabola(rows, Y):
     ...     return np.sum((Y - 3.0) ** 2, axis=1), 2.0 * (Y - 3.0), np.full(len(Y), 1.0)
-    >>> descend(parabola, np.zeros((1, 2)), 1e-6).round(3)
-    array([[3., 3.]])
+    >>> positions, costs = descend(parabola, np.zeros((1, 2)), 1e-6)
+    >>> positions.round(3), costs.round(3)
+    (array([[3., 3.]]), array([0.]))
     """
-    positions, rows, Y = start.copy(), np.arange(len(start)), start.copy()
+    positions, costs, rows, Y = start.copy(), np.empty(len(start)), np.arange(len(start)), start.copy()
     cost, gradient, curvature = evaluate(rows, Y)
     B = np.eye(start.shape[1]) / np.maximum(curvature, LEAST_CURVATURE)[:, None, None]
     rate = np.ones(len(rows))
@@ -192,7 +197,7 @@ def descend(evaluate: Evaluate, start: NDArray[np.float64], precision: float) ->
         length = np.sqrt(np.einsum("ik,ik->i", step, step))
         going = length >= precision  # False where a gradient is NaN
         if not going.all():
-            positions[rows] = Y
+            positions[rows], costs[rows] = Y, cost
             rows, Y, step, length = rows[going], Y[going], step[going], length[going]
             cost, gradient, B, rate = cost[going], gradient[going], B[going], rate[going]
             if len(rows) == 0:
@@ -209,8 +214,8 @@ def descend(evaluate: Evaluate, start: NDArray[np.float64], precision: float) ->
         rate = np.where(lower, 1.0, SHORTER * rate)
         Y, gradient = np.where(lower[:, None], trial, Y), np.where(lower[:, None], trial_gradient, gradient)
         cost = np.where(lower, trial_cost, cost)
-    positions[rows] = Y
-    return positions
+    positions[rows], costs[rows] = Y, cost
+    return positions, costs
 
 
 def _updated(B: NDArray[np.float64], step: NDArray[np.float64], change: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -260,7 +265,8 @@ class FrozenMap(Caching):
         if not callable(factory):
             raise TypeError(f"factory == {factory!r}, must be callable.")
         check_number("exaggeration", exaggeration, Real, 1)
-        self._embedding, self._dof, self._factory, self._exaggeration = embedding, dof, factory, exaggeration
+        self._embedding, self._factory = embedding, factory
+        self.dof, self.exaggeration = dof, exaggeration
 
     @property
     def workers(self) -> Workers:
@@ -274,7 +280,7 @@ class FrozenMap(Caching):
         return Workers()
 
     @cached_property
-    def _points(self) -> NDArray[np.float64]:
+    def points(self) -> NDArray[np.float64]:
         """A copy of the map."""
         # The map is checked again, because the caller may have changed it. Compiled loops read this copy only.
         return as_floats("embedding", self._embedding, ("n", "d"), empty=False).copy()
@@ -282,14 +288,18 @@ class FrozenMap(Caching):
     @cached_property
     def _kernel(self) -> GradientKernel:
         """The kernel with the points of the map as sources."""
-        kernel = make_kernel(self._factory, similarity_of(self._dof), self.workers)
-        kernel.set_points(self._points)
+        return self.new_kernel(self.workers)
+
+    def new_kernel(self, workers: Workers) -> GradientKernel:
+        """Return another kernel with the points of the map as sources."""
+        kernel = make_kernel(self._factory, similarity_of(self.dof), workers)
+        kernel.set_points(self.points)
         return kernel
 
     @cached_property
     def _log_potential(self) -> NDArray[np.float64]:
         """The logarithm of φ_1 at the points of the map, where each point is included in its own sum."""
-        return np.log(potential_of(self._kernel, self._points.shape, at=self._points)[0])
+        return np.log(potential_of(self._kernel, self.points.shape, at=self.points)[0])
 
     def place(self, probabilities: NDArray[np.float64], indices: NDArray[np.integer]) -> NDArray[np.float64]:
         """Return the positions of new rows.
@@ -314,20 +324,20 @@ class FrozenMap(Caching):
         """
         probabilities, indices = self._check_rows(probabilities, indices)
         if len(probabilities) == 0:
-            return np.empty((0, self._points.shape[1]))
+            return np.empty((0, self.points.shape[1]))
         with _PREPARING:
             log_potential = self._log_potential  # prepares the kernel while other threads wait
         m, there = len(probabilities), probabilities > 0.0  # a row is padded with zeros to the longest row of its batch
         indptr = np.concatenate([[0], np.cumsum(np.count_nonzero(there, axis=1))])
-        affinities = csr_array((probabilities[there], indices[there], indptr), shape=(m, len(self._points)))
-        attraction = RowAttraction(affinities, similarity_of(self._dof), self.workers, self._kernel.dtype, self._points)
+        affinities = csr_array((probabilities[there], indices[there], indptr), shape=(m, len(self.points)))
+        attraction = RowAttraction(affinities, similarity_of(self.dof), self.workers, self._kernel.dtype, self.points)
         rows = np.arange(m)
-        start, best = self._points[indices[:, 0]], np.full(m, np.inf)
+        start, best = self.points[indices[:, 0]], np.full(m, np.inf)
         for candidate in indices[:, :STARTS].T:
-            costs = self._exaggeration * attraction(rows, self._points[candidate])[2] + log_potential[candidate]
+            costs = self.exaggeration * attraction(rows, self.points[candidate])[2] + log_potential[candidate]
             better = costs < best
-            start[better], best[better] = self._points[candidate[better]], costs[better]
-        return descend(partial(self._evaluate, attraction), start, PRECISION * self._points.std())
+            start[better], best[better] = self.points[candidate[better]], costs[better]
+        return descend(partial(self._evaluate, attraction), start, PRECISION * self.points.std())[0]
 
     def _check_rows(self, probabilities: Any, indices: Any) -> tuple[NDArray[np.float64], NDArray[np.integer]]:
         """Return the arguments of `place` after checking them."""
@@ -336,7 +346,7 @@ class FrozenMap(Caching):
         empty = ~(probabilities > 0.0).any(axis=1)
         if empty.any():
             raise RowError("probabilities of row {row} must have a positive entry.", int(empty.argmax()))
-        return probabilities, as_indices("indices", indices, probabilities.shape, len(self._points))
+        return probabilities, as_indices("indices", indices, probabilities.shape, len(self.points))
 
     def _evaluate(
         self, attraction: RowAttraction, rows: NDArray[np.intp], Y: NDArray[np.float64]
@@ -345,5 +355,5 @@ class FrozenMap(Caching):
         with np.errstate(all="ignore"):
             phi, grad_phi = potential_of(self._kernel, Y.shape, at=Y)
             force, stiffness, costs = attraction(rows, Y)
-            gradient = 2.0 * self._exaggeration * force + grad_phi / phi[:, None]
-            return self._exaggeration * costs + np.log(phi), gradient, 2.0 * self._exaggeration * stiffness
+            gradient = 2.0 * self.exaggeration * force + grad_phi / phi[:, None]
+            return self.exaggeration * costs + np.log(phi), gradient, 2.0 * self.exaggeration * stiffness

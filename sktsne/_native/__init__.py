@@ -24,7 +24,7 @@ def _load(module: str) -> Any:
         return None
 
 
-_NAMES = ("attraction", "descent", "exact", "mesh", "neighbors", "perplexity", "sparse", "tree")
+_NAMES = ("attraction", "descent", "exact", "mesh", "moves", "neighbors", "perplexity", "sparse", "tree")
 _MODULES = {name: _load(name) for name in _NAMES}
 COMPILED = all(_MODULES.values())
 # The thread that acquires this lock gives the warning of missing extensions. Nobody releases the lock.

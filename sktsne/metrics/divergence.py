@@ -11,12 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array, issparse
 from sklearn.utils import check_array
 
-from .._checks import as_floats, as_input, check_dof, check_number, precision_of, without_rounding
-from .._parameters import choose_method
+from .._checks import as_input, check_dof, check_number, precision_of, without_rounding
 from .._pipeline import embedder_of
 from ..kernels import ExactKernel
-from ..kernels.contract import make_kernel
-from ..objectives import ConditionalKL, JointKL
+from ..objectives import ConditionalKL, JointKL, objective_of_fit
 from ..parallel import Workers, effective_n_threads
 from ..similarities import similarity_of
 
@@ -121,12 +119,8 @@ def point_costs(estimator: Any) -> NDArray[np.float64]:
     >>> display = EmbeddingDisplay.from_estimator(tsne, y=costs, label_name="cost")
     """
     estimator = embedder_of(estimator)
-    Y = as_floats("embedding_", estimator.embedding_, ("n", "d"), empty=False)
-    Y = Y - Y.mean(axis=0)
-    similarity = similarity_of(estimator.dof)
     with Workers(effective_n_threads(estimator.n_jobs)) as workers:
-        kernel = make_kernel(choose_method(estimator, len(Y))[1], similarity, workers)
-        objective: JointKL | ConditionalKL = estimator._objective(estimator.affinities_, similarity, kernel, workers)
+        objective, Y = objective_of_fit(estimator, workers)
         return objective.point_costs(Y)
 
 

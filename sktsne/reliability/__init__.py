@@ -1,1 +1,2 @@
-"""Scores of reliability: one number for each point of a map, high where its place must not be believed."""
+from .perturbation import perturbation
+from .singularity import singularity

@@ -1,0 +1,192 @@
+"""Candidates, distances and springs of rows that move; compiled twins of the references in reliability/moves.py."""
+
+from libc.math cimport exp
+from libc.stdint cimport int32_t, int64_t
+
+ctypedef fused index_t:
+    int32_t
+    int64_t
+
+
+def gather_candidates(
+    const index_t[::1] indices,
+    const index_t[::1] indptr,
+    const int32_t[:, ::1] neighbors,
+    Py_ssize_t n_nearest,
+    const int64_t[::1] rows,
+    int32_t[:, ::1] candidates,
+    int32_t[::1] counts,
+):
+    """Fill ``candidates`` and ``counts`` with the different candidates of each row, and the rest with the row."""
+    cdef Py_ssize_t b, e, j, m, count, k = neighbors.shape[1]
+    cdef int64_t i
+    cdef int32_t[::1] seen = neighbors[:, 0].copy()  # the last row of the block that has a candidate
+    seen[:] = -1
+    with nogil:
+        for b in range(rows.shape[0]):
+            i = rows[b]
+            seen[i] = <int32_t>b
+            count = 0
+            for e in range(indptr[i], indptr[i + 1]):
+                add_candidate(<int32_t>indices[e], <int32_t>b, seen, &candidates[b, 0], &count)
+            for j in range(k if n_nearest > 0 else 0):
+                add_candidate(neighbors[i, j], <int32_t>b, seen, &candidates[b, 0], &count)
+                for m in range(n_nearest):
+                    add_candidate(neighbors[neighbors[i, j], m], <int32_t>b, seen, &candidates[b, 0], &count)
+            counts[b] = <int32_t>count
+            for j in range(count, candidates.shape[1]):
+                candidates[b, j] = <int32_t>i
+
+
+cdef inline void add_candidate(
+    int32_t j, int32_t b, int32_t[::1] seen, int32_t* candidates, Py_ssize_t* count
+) noexcept nogil:
+    if seen[j] != b:
+        seen[j] = b
+        candidates[count[0]] = j
+        count[0] += 1
+
+
+def select_moved(
+    const double[:, ::1] squares,
+    const int32_t[:, ::1] candidates,
+    const int32_t[::1] counts,
+    const int64_t[::1] rows,
+    const double[:, ::1] components,
+    const double[:, ::1] lengths,
+    int32_t[:, :, ::1] nearest,
+    double[:, :, ::1] distances,
+):
+    """Fill ``nearest`` and ``distances`` with the places and squared distances of the nearest candidates of moves."""
+    cdef Py_ssize_t b, j, move, k = nearest.shape[2], n_candidates
+    cdef double length
+    cdef double[::1] keys = squares[0].copy()
+    cdef double[::1] toward = squares[0].copy()
+    cdef int32_t[::1] places = candidates[0].copy()
+    with nogil:
+        for b in range(rows.shape[0]):
+            n_candidates = counts[b]
+            for move in range(nearest.shape[1]):
+                length = lengths[rows[b], move // 2]
+                if move % 2 == 0:
+                    along_axis(components, candidates[b], rows[b], move // 2, n_candidates, toward)
+                    length = -length
+                for j in range(n_candidates):
+                    keys[j] = moved_square(squares[b, j], length, toward[j])
+                    places[j] = <int32_t>j
+                select(&keys[0], &places[0], n_candidates, k)
+                for j in range(k):
+                    nearest[b, move, j] = places[j]
+                    distances[b, move, j] = keys[j]
+
+
+cdef inline void along_axis(
+    const double[:, ::1] components, const int32_t[::1] candidates, Py_ssize_t row, Py_ssize_t axis, Py_ssize_t n,
+    double[::1] toward,
+) noexcept nogil:
+    # Candidates are far from each other in memory, so their components are read once for both moves along an axis.
+    cdef Py_ssize_t j
+    cdef double here = components[row, axis]
+    for j in range(n):
+        toward[j] = components[candidates[j], axis] - here
+
+
+cdef inline double moved_square(double square, double length, double toward) noexcept nogil:
+    cdef double moved = square + length * (length - 2.0 * toward)
+    return moved if moved > 0.0 else 0.0
+
+
+cdef inline void select(double* keys, int32_t* places, Py_ssize_t n, Py_ssize_t k) noexcept nogil:
+    # Moves the k smallest keys to the front, with their places, by Hoare's method.
+    cdef Py_ssize_t low = 0, high = n - 1, i, j
+    cdef double pivot, key
+    cdef int32_t place
+    while low < high:
+        pivot = keys[(low + high) // 2]
+        i, j = low, high
+        while i <= j:
+            while keys[i] < pivot:
+                i += 1
+            while keys[j] > pivot:
+                j -= 1
+            if i <= j:
+                key, place = keys[i], places[i]
+                keys[i], places[i] = keys[j], places[j]
+                keys[j], places[j] = key, place
+                i += 1
+                j -= 1
+        if k - 1 <= j:
+            high = j
+        elif k - 1 >= i:
+            low = i
+        else:
+            return
+
+
+def moved_springs(
+    const double[:, ::1] squares,
+    const int32_t[:, ::1] candidates,
+    const int32_t[::1] counts,
+    const int64_t[::1] rows,
+    const double[:, ::1] components,
+    const double[:, ::1] lengths,
+    const int32_t[:, :, ::1] nearest,
+    const double[:, :, ::1] probabilities,
+    const double[:, :, ::1] lines,
+    const double[::1] reach,
+    double least,
+    double[::1] springs,
+    int32_t[::1] indices,
+    int64_t[::1] numbers,
+):
+    """Fill ``springs`` and ``indices`` with the springs of each move, and ``numbers`` with how many there are of it."""
+    cdef Py_ssize_t b, j, line, move, k = nearest.shape[2], n_candidates, n_moves = nearest.shape[1]
+    cdef Py_ssize_t total = 0, before, n_lines = lines.shape[1]
+    cdef double length, given
+    cdef double[::1] toward = squares[0].copy()
+    cdef double[::1] own = squares[0].copy()
+    cdef double[::1] rest = squares[0].copy()
+    cdef double[::1] ends = squares[0].copy()
+    cdef double[:, :, ::1] near_lines = lines[: candidates.shape[1]].copy()
+    with nogil:
+        for b in range(rows.shape[0]):
+            n_candidates = counts[b]
+            for j in range(n_candidates):
+                ends[j] = reach[candidates[b, j]]
+                for line in range(n_lines):
+                    near_lines[j, line, 0] = lines[candidates[b, j], line, 0]
+                    near_lines[j, line, 1] = lines[candidates[b, j], line, 1]
+                rest[j] = 1.0 - given_at(squares[b, j], ends[j], &near_lines[j, 0, 0], n_lines)
+            for move in range(n_moves):
+                length = lengths[rows[b], move // 2]
+                if move % 2 == 0:
+                    along_axis(components, candidates[b], rows[b], move // 2, n_candidates, toward)
+                    length = -length
+                for j in range(n_candidates):
+                    own[j] = 0.0
+                for j in range(k):
+                    own[nearest[b, move, j]] = probabilities[b, move, j]
+                before = total
+                for j in range(n_candidates):
+                    given = given_at(
+                        moved_square(squares[b, j], length, toward[j]), ends[j], &near_lines[j, 0, 0], n_lines
+                    )
+                    if given > 0.0:
+                        given /= rest[j] + given
+                    given += own[j]
+                    if given > least:
+                        springs[total] = given
+                        indices[total] = candidates[b, j]
+                        total += 1
+                numbers[b * n_moves + move] = total - before
+
+
+cdef inline double given_at(double square, double end, const double* lines, Py_ssize_t n_lines) noexcept nogil:
+    # The probability that a row gives to another at a squared distance, before it is normalized.
+    cdef Py_ssize_t line
+    cdef double total = 0.0
+    if square > end:
+        return 0.0
+    for line in range(n_lines):
+        total += exp(lines[2 * line] - lines[2 * line + 1] * square)
+    return total / n_lines if n_lines > 1 else total
