@@ -79,7 +79,7 @@ def draw_marks(ax: Any, Y: NDArray[Any], labels: Labels, kwargs: dict[str, Any])
     area = box.width * box.height * (72.0 / ax.figure.dpi) ** 2  # in square points, the unit of mark sizes
     size = float(np.clip(0.2 * area / n, 1.0, 30.0))
     style: dict[str, Any] = {"s": size, "alpha": float(np.clip(0.5 * area / (n * size), 0.3, 1.0))}
-    if labels.highlight is not None:
+    if labels.highlight:
         style["alpha"] = 1.0  # unremarkable points below a high one must not lighten its color
         order = labels.order
         places, labels = [axis[order] for axis in places], labels.of(order)
@@ -141,8 +141,8 @@ def _colors(labels: Labels, kwargs: dict[str, Any]) -> dict[str, Any]:
 def _scale_of_values(labels: Labels, kwargs: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments by which matplotlib colors values, with those of the display where none were given."""
     scale = {name: kwargs.get(name) for name in SCALE}
-    if labels.highlight is not None and scale["norm"] is None:
-        for name, limit in zip(("vmin", "vmax"), labels.highlight, strict=True):
+    if labels.highlight and scale["norm"] is None:
+        for name, limit in zip(("vmin", "vmax"), labels.limits, strict=True):
             scale[name] = limit if scale[name] is None else scale[name]
     return scale | {"cmap": _with_unknown(scale["cmap"], labels)}
 
@@ -187,16 +187,16 @@ def _with_unknown(scale: Any, labels: Labels) -> Any:
     from matplotlib import colormaps
     from matplotlib.colors import ListedColormap
 
-    if labels.highlight is not None:
+    if labels.highlight:
         scale = ListedColormap(color_scale(), "highlight") if scale is None else scale
     scale = "viridis" if scale is None else scale
     scale = colormaps[scale] if isinstance(scale, str) else scale
-    return scale.with_extremes(bad=UNKNOWN if labels.highlight is None else UNSCORED)
+    return scale.with_extremes(bad=UNSCORED if labels.highlight else UNKNOWN)
 
 
 def draw_image(ax: Any, Y: NDArray[Any], labels: Labels, kwargs: dict[str, Any]) -> Any:
     """Draw the density of a map as an image; the image of a map with one component has one row of pixels."""
-    pixels = Pixels(Y, MOST_PIXELS if labels.highlight is None else MOST_HIGHLIGHTED_PIXELS)
+    pixels = Pixels(Y, MOST_HIGHLIGHTED_PIXELS if labels.highlight else MOST_PIXELS)
     style: dict[str, Any] = {
         "extent": pixels.extent,
         "origin": "lower",
@@ -206,10 +206,12 @@ def draw_image(ax: Any, Y: NDArray[Any], labels: Labels, kwargs: dict[str, Any])
         image = _image_of_classes(pixels, labels, kwargs.get("cmap"))
         kwargs = {name: value for name, value in kwargs.items() if name not in SCALE}
     elif labels.values is not None:
-        if labels.highlight is None:
+        if not labels.highlight:
             image = pixels.mean(labels.values) + epoch(labels)
         else:
-            image = pixels.last(labels.finite_values, labels.order)
+            # The limits are those of the pixels, because the highest of many scores is usually a high one.
+            labels = labels._replace(values=pixels.last(labels.values, labels.order))
+            image = labels.finite_values
             style["interpolation"] = "nearest"  # others mix the color of a single pixel with those around it
         shown = np.where(pixels.counts == 0, 0.0, 1.0 if kwargs.get("alpha") is None else kwargs["alpha"])
         kwargs = {**kwargs, "alpha": shown, **_scale_of_values(labels, kwargs)}
@@ -381,14 +383,18 @@ def draw_names(ax: Any, Y: NDArray[Any], labels: Labels) -> list[Any]:
     return [ax.text(*place, fit(name, LONGEST_IN_MAP, 1), **style) for name, place in labels.names_in_map(Y).items()]
 
 
-def draw_colorbar(ax: Any, points: Any, labels: Labels, name: str | None) -> Any:
-    """Draw the scale of colors, at the right of the map, with arrows if highlighted scores lie beyond the scale."""
+def draw_colorbar(ax: Any, points: Any, labels: Labels, name: str | None, inset: bool) -> Any:
+    """Draw the scale of colors, at the right of the map, with arrows if highlighted scores lie beyond the scale.
+
+    An ``inset`` is next to the map also if the legend of another map in the same column is wider.
+    """
     from matplotlib.colors import LogNorm
     from matplotlib.ticker import LogLocator
 
     below, above = labels.beyond(*points.get_clim())
     extend = "both" if below and above else "min" if below else "max" if above else "neither"
-    bar = ax.figure.colorbar(points, ax=ax, shrink=0.7, extend=extend)
+    place = {"cax": ax.inset_axes((1.03, 0.15, 0.05, 0.7))} if inset else {"ax": ax, "shrink": 0.7}
+    bar = ax.figure.colorbar(points, extend=extend, **place)
     if labels.values is None and isinstance(points.norm, LogNorm):
         bar.set_ticks(LogLocator(subs=(1, 2, 5)), minor=False)
         bar.ax.yaxis.set_major_formatter("{x:,.0f}")

@@ -65,7 +65,8 @@ class EmbeddingDisplay:
     reliability. Points with unremarkable scores are pale gray; those with higher scores are yellow, orange, red and
     nearly black, which readers with color blindness can tell apart, too. Points with high scores lie on top of the
     others, except in a map with three components, where near points hide far ones. A pixel of a density shows its
-    highest score in place of the mean. Missing scores are of a darker gray. Infinite scores have the last color.
+    highest score in place of the mean; the scores of the pixels then take the place of those of the points in the
+    choice of colors. Missing scores are of a darker gray, and infinite ones have the last color.
 
     Parameters
     ----------
@@ -406,8 +407,9 @@ class EmbeddingDisplay:
             is_count = hasattr(self.points_, "get_extent") and labels.values is None
             name = self.label_name if "c" in kwargs else "points per pixel" if is_count else labels.name
             if "c" in kwargs:  # the color bar is that of other numbers than the scores
-                labels = labels._replace(highlight=None)
-            self.colorbar_ = draw_colorbar(self.ax_, self.points_, labels, name)
+                labels = labels._replace(highlight=False)
+            inset = self._in_panel and self.ax_.name != "3d"
+            self.colorbar_ = draw_colorbar(self.ax_, self.points_, labels, name, inset)
 
 
 def _sample(n: int) -> NDArray[np.intp]:

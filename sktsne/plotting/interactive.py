@@ -174,7 +174,7 @@ class Choice(NamedTuple):
     @property
     def outline(self) -> str | None:
         """The color of the outlines of points that a search finds."""
-        return None if self.labels.highlight is None else INK
+        return INK if self.labels.highlight else None
 
 
 def make_page(
@@ -217,7 +217,7 @@ def make_page(
     if scores:
         data["place"] = np.arange(len(Y), dtype=np.int32)
     data = {"x": Y[:, 0].astype(np.float32), "y": Y[:, 1].astype(np.float32), **data}
-    if colorings[first].highlight is not None:
+    if colorings[first].highlight:
         order = colorings[first].order
         data = {key: values[order] for key, values in data.items()}
     source = ColumnDataSource(data)
@@ -264,7 +264,7 @@ def _choice(source: Any, key: str, labels: Labels) -> Choice:
     if labels.values is None:
         return Choice(labels, {"value": PALETTES[0][0]}, alpha, [])
     low, high = (limit * _factor(labels) for limit in labels.limits)
-    if labels.highlight is None:
+    if not labels.highlight:
         mapper = LinearColorMapper("Viridis256", low=low, high=high, nan_color=UNKNOWN)
     else:
         mapper = LinearColorMapper(color_scale(), low=low, high=high, nan_color=UNSCORED)
@@ -281,7 +281,7 @@ def _select(choices: dict[str, Choice], columns: dict[str, Column], source: Any,
     select = Select(title="Color by", value=options[0][0], options=options, width=200)
     arguments = {}
     for key, choice in choices.items():
-        is_score = choice.labels.highlight is not None
+        is_score = bool(choice.labels.highlight)
         arguments[key] = {
             "score": choice.color["field"] if is_score else None,
             "low": choice.labels.limits[0] if is_score else 0.0,
@@ -354,8 +354,8 @@ def _color_bar(mapper: Any, labels: Labels) -> Any:
     style["background_fill_color"] = None  # which would hide a part of the frame of the map
     if labels.unit == "date":
         style |= {"ticker": DatetimeTicker(), "formatter": DatetimeTickFormatter(**DATES)}
-    elif labels.highlight is not None:
-        low, high = labels.highlight
+    elif labels.highlight:
+        low, high = labels.limits
         below, above = labels.beyond(low, high)
         style["ticker"] = FixedTicker(ticks=np.linspace(low, high, 5).tolist())
         arguments = {"low": low, "high": high, "below": below, "above": above}

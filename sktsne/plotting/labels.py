@@ -69,7 +69,7 @@ class Labels(NamedTuple):
 
     Missing labels form the last class, which is named `MISSING`; missing values are NaN. ``unit`` is the unit of the
     values: "date" for days since 1970, "year" for years of dates, a unit of time for durations, or "". ``highlight``
-    holds the limits of the colors if the values are scores of which the high ones are highlighted.
+    says whether the values are scores of which the high ones are highlighted, or holds the limits of their colors.
     """
 
     name: str | None
@@ -79,7 +79,7 @@ class Labels(NamedTuple):
     unit: str = ""
     n_known: int = 0
     column: Any = None  # the labels as they were given, a Distinct
-    highlight: tuple[float, float] | None = None
+    highlight: bool | tuple[float, float] = False
 
     def of(self, rows: NDArray[np.intp]) -> Labels:
         """Return the labels of some rows."""
@@ -112,7 +112,9 @@ class Labels(NamedTuple):
     @property
     def limits(self) -> tuple[float, float]:
         """The values that have the first and the last color."""
-        return self._range if self.highlight is None else self.highlight
+        if isinstance(self.highlight, tuple):
+            return self.highlight
+        return limits_of_scores(np.asarray(self.values)) if self.highlight else self._range
 
     @property
     def _range(self) -> tuple[float, float]:
@@ -129,7 +131,7 @@ class Labels(NamedTuple):
 
     def beyond(self, low: float, high: float) -> tuple[bool, bool]:
         """Return whether highlighted scores lie below a low limit, and whether some lie above a high one."""
-        values = np.asarray([] if self.highlight is None else self.values)
+        values = np.asarray(self.values if self.highlight else [])
         return bool((values < low).any()), bool((values > high).any())
 
     @property
@@ -159,10 +161,9 @@ def read_labels(y: Any, name: str | None, highlight: bool | tuple[float, float] 
     if name is None:
         name = getattr(y, "name", None)
     name = "" if name is None else str(name)
-    if highlight is not False:
+    if highlight:
         column, values = read_scores("y", y)
-        limits = limits_of_scores(values) if highlight is True else highlight
-        return Labels(name, values=values, column=column, highlight=limits)
+        return Labels(name, values=values, column=column, highlight=highlight)
     column = read_column(y, column_or_1d(as_array(y)))
     n_classes = len(column.values)
     scale = as_numbers(column.values) if n_classes > (MAX_CLASSES if categories_of(y) else FEW_CLASSES) else None
@@ -255,7 +256,7 @@ def check_highlight(highlight: Any, *, has_scores: bool) -> bool | tuple[float, 
         if not low < high:
             raise ValueError(f"highlight == {highlight!r}, must be a bool or two numbers: (low, high) with low < high.")
         checked = (float(low), float(high))
-    if checked is not False and not has_scores:
+    if checked and not has_scores:
         raise ValueError(f"highlight == {highlight!r}, must be False without y, which holds the scores.")
     return checked
 
