@@ -98,7 +98,8 @@ const text = String(Number(tick.toPrecision(3)))
 return below && tick === low ? `≤ ${text}` : above && tick === high ? `≥ ${text}` : text
 """
 # A choice colors the points, shows its legend or color bar, and sorts the points: high scores come last, so that they
-# lie on top, and missing scores between unremarkable and other ones; labels keep the order of the rows.
+# lie on top, and missing scores between unremarkable and other ones; labels keep the order of the rows. The points that
+# a search has found stay selected.
 CHOOSE = """
 const choice = choices[select.value]
 const {data} = source
@@ -106,8 +107,10 @@ const {place} = data
 const score = Array.from(choice.score === null ? place : data[choice.score], (x) => Number.isNaN(x) ? choice.low : x)
 const order = Array.from(score.keys())
 order.sort((i, j) => score[i] < score[j] ? -1 : score[i] > score[j] ? 1 : place[i] - place[j])
+const found = new Set(source.selected.indices)
 const entries = Object.entries(data)
 source.data = Object.fromEntries(entries.map(([key, values]) => [key, Float64Array.from(order, (i) => values[i])]))
+source.selected.indices = Array.from(order.keys()).filter((k) => found.has(order[k]))
 for (const glyph of [points.glyph, points.selection_glyph]) {
     glyph.fill_color = choice.color
     glyph.fill_alpha = choice.alpha
@@ -230,9 +233,8 @@ def make_page(
     boxes = {key: TextInput(title=f"Find {shorten(columns[key].heading, LONGEST)}", width=200) for key in searched}
     counter = Div(text=f"{len(Y):,} points", styles={"align-self": "end", "padding-bottom": "8px"})
     arguments = {"source": source, "points": points, "tooltips": tooltips, "boxes": boxes, "counter": counter}
-    search = CustomJS(args=arguments, code=SEARCH)
     for box in boxes.values():
-        box.js_on_change("value_input", search)
+        box.js_on_change("value_input", CustomJS(args=arguments, code=SEARCH))
     for bar in (bar for choice in choices.values() for bar in choice.beside):
         figure.add_layout(bar, "right")
     if labels.classes is not None:
@@ -244,7 +246,7 @@ def make_page(
             model.visible = key == first
     fields = [*boxes.values(), counter]
     if scores:
-        fields.insert(0, _select(choices, columns, source, points, search))
+        fields.insert(0, _select(choices, columns, source, points))
     title = None if title is None else str(title)
     heading = [] if title is None else [Div(text=escape(title), disable_math=True, styles={"font-size": "150%"})]
     page = column(*heading, row(*fields), figure, sizing_mode="stretch_both")
@@ -273,8 +275,8 @@ def _choice(source: Any, key: str, labels: Labels) -> Choice:
     return Choice(labels, {"field": field, "transform": mapper}, alpha, [_color_bar(mapper, labels)])
 
 
-def _select(choices: dict[str, Choice], columns: dict[str, Column], source: Any, points: Any, search: Any) -> Any:
-    """Return the field that chooses what colors the points; the search runs again after each choice."""
+def _select(choices: dict[str, Choice], columns: dict[str, Column], source: Any, points: Any) -> Any:
+    """Return the field that chooses what colors the points."""
     from bokeh.models import CustomJS, Select
 
     options = [(key, shorten(columns[key].heading, LONGEST)) for key in choices]
@@ -291,7 +293,7 @@ def _select(choices: dict[str, Choice], columns: dict[str, Column], source: Any,
             "beside": choice.beside,
         }
     choose = CustomJS(args={"select": select, "choices": arguments, "source": source, "points": points}, code=CHOOSE)
-    select.js_on_change("value", choose, search)
+    select.js_on_change("value", choose)
     return select
 
 
