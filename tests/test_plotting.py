@@ -1048,6 +1048,8 @@ def test_mistakes_in_scores_are_named(fitted):
         plot_reliability(fitted, X, scores=SCORES, n_columns=0)
     with pytest.raises(NotFittedError):
         plot_reliability(TSNE(), X, scores=SCORES)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        plot_reliability(fitted, X, ["a", "b"])  # before the scores, which take long
 
 
 def test_rnx_display():

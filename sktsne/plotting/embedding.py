@@ -40,8 +40,8 @@ from .labels import FEW_CLASSES, Labels, check_highlight, read_labels, read_scor
 # More than MAX_MARKS points hide one another, even with very small marks.
 MAX_MARKS = 200_000
 
-# The limits of the colors of scores that are no matter of comparison with the other rows: p-values. Where no row is
-# significant, all p-values are high, and limits found from the values would call them unremarkable.
+# The limits of the colors of scores whose values mean the same in every map: p-values. If no row is significant, all
+# p-values are high, and limits that were found from the p-values themselves would show all rows as unremarkable.
 LIMITS = {"significance": (0.05, 1.0)}
 
 
@@ -557,7 +557,7 @@ def plot_reliability(
     TypeError
         If ``scores`` is not a mapping, or a score is not a number.
     ValueError
-        If there are no scores, or if they do not have one number for each point.
+        If there are no scores, or if they or ``y`` do not have one item for each point.
 
     Examples
     --------
@@ -573,8 +573,10 @@ def plot_reliability(
     """
     check_number("n_columns", n_columns, Integral, 1)
     embedding = embedding_of(estimator)
-    import_pyplot()  # before the scores, which take long
-    if scores is None:
+    if y is not None:
+        check_consistent_length(embedding, as_array(column_of(y)))
+    import_pyplot()
+    if scores is None:  # after the checks, because the scores take long
         from ..reliability import reliability_scores  # type: ignore[import-not-found]
 
         scores = reliability_scores(estimator, X)

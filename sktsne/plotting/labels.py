@@ -48,10 +48,11 @@ PALETTES = (
 )  # fmt: skip
 
 # The colors of highlighted scores, from unremarkable to high, at equal distances. Their lightness in CIELAB falls from
-# 90 to 8 in steps of nearly the same size, also as readers with color blindness see them (G. Machado et al., 2009), so
-# that the order of the colors never depends on their hues. A missing score has a darker gray than an unremarkable one,
-# because a missing score says nothing, not that all is well. This gray differs from all colors of the scale by at least
-# 26 in CIELAB, also as readers with color blindness see them.
+# 90 to 8: by 2 from the gray to the first hue, then by 10 to 15 from each color to the next. As readers with color
+# blindness see the colors (G. Machado et al., 2009), the lightness falls likewise, so that the order of the colors
+# never depends on their hues. A missing score has a darker gray than an unremarkable one, because a missing score says
+# nothing, not that all is well. This gray differs from all colors of the scale by at least 26 in CIELAB, also as
+# readers with color blindness see them.
 HIGHLIGHTS = ("#e2e2e2", "#f4d8a6", "#f9b35e", "#ef8136", "#d64c33", "#a82344", "#6a1046", "#2d0726")
 UNSCORED = "#999999"
 
@@ -208,11 +209,11 @@ def limits_of_scores(scores: NDArray[np.float64]) -> tuple[float, float]:
 
     Let :math:`s` be the distance from the lower quartile of the finite scores to their median. The unremarkable level
     is the median plus :math:`s`. In a symmetric distribution, this level is the upper quartile; unlike the upper
-    quartile, the level does not move if up to half of the rows get arbitrarily high scores. The high limit is the level
-    plus :math:`6s`, or the quantile 0.99 if this is larger, but at most the largest finite score. In a symmetric
-    distribution, :math:`6s` is three times the interquartile range, so that the first of these is the outer fence of
-    J. W. Tukey ("Exploratory Data Analysis", 1977), beyond which hardly a value of a normal distribution lies. A few
-    huge scores move neither limit.
+    quartile, the level stays among the usual scores even if nearly half of the rows get arbitrarily high scores. The
+    high limit is the level plus :math:`6s`, or the quantile 0.99 if this is larger, but at most the largest finite
+    score. In a symmetric distribution, :math:`6s` is three times the interquartile range, so that the level plus
+    :math:`6s` is the outer fence of J. W. Tukey ("Exploratory Data Analysis", 1977), beyond which hardly a value of a
+    normal distribution lies. If fewer than one percent of the scores are huge, they move neither limit.
 
     Where these limits leave no score between them, the median is the unremarkable level. The high limit is then the
     median of the scores above the median if :math:`s = 0`, and otherwise the largest finite score.
