@@ -26,7 +26,7 @@ from ._parameters import INITS, METHODS, check_parameters, choose_affinities
 from ._tables import ACCEPTED, EXTENSIONS, file_format, read, require, write
 from .metrics import trustworthiness
 from .neighbors.metrics import traits_of
-from .plotting.embedding import draw, draw_page
+from .plotting.embedding import draw, draw_page, draw_reliability
 
 ESTIMATOR_OPTIONS = (
     "n_components", "perplexity", "early_exaggeration", "learning_rate", "max_iter", "metric", "init", "verbose",
@@ -67,6 +67,7 @@ examples:
   sktsne data.csv -o map.csv --labels species --plot map.png
   sktsne data.csv --scale --index sample --labels species --plot map.html
   sktsne data.npy -o map.npy --sne --perplexity 50
+  sktsne data.csv --labels species --reliability scores.html
 
 An error in the command or in the data is reported by one line on stderr,
 and the exit code is then 2.
@@ -127,7 +128,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Embed the data, write the map and print the report; raise a UsageError or OSError if this is impossible."""
     estimator = _estimator(arguments)
     _check_paths(arguments)
-    plot = None if arguments.plot is None else _plotter(arguments.plot, estimator.n_components)
+    _check_pictures(arguments, estimator.n_components)
     clock = Clock()
     with clock.stage("reading"):
         table = read(arguments.data, Options(**{name: getattr(arguments, name) for name in FILE_OPTIONS}))
@@ -148,10 +149,15 @@ def run(arguments: argparse.Namespace) -> None:
         value = _trustworthiness(table.X, estimator.embedding_, estimator.metric, estimator.n_jobs)
         _say("trustworthiness", value)
     _say("embedding", str(arguments.output))
-    if plot is not None:
+    if arguments.plot is not None:
         with clock.stage("plot"):
-            _refusing(plot, estimator.embedding_, table)
+            _refusing(_draw, arguments.plot, estimator.embedding_, table)
         _say("plot", str(arguments.plot))
+    if arguments.reliability is not None:
+        with clock.stage("reliability"):
+            scores = _refusing(_reliability, estimator, table.X)
+            _refusing(_draw, arguments.reliability, estimator.embedding_, table, scores)
+        _say("reliability", str(arguments.reliability))
     _say("seconds", str(clock))
 
 
@@ -313,6 +319,12 @@ def _add_files(group: Any) -> None:
         help="file for a picture of the embedding (.png, .pdf, .svg and others), or for an interactive page (.html)",
     )  # fmt: skip
     group.add_argument(
+        "--reliability", type=Path, metavar="FILE",
+        help="file for a picture of the embedding beside pictures of which points not to trust, one for each score of "
+        "sktsne.reliability, or for an interactive page with a choice of the colors; takes as long as several fits, "
+        "because some scores fit the data again",
+    )  # fmt: skip
+    group.add_argument(
         "--labels", metavar="NAME",
         help="the column of labels, which color the plot and are written beside the embedding, but are not embedded: "
         "its name, or its number counted from 1; in .npz the name of a 1-D array",
@@ -375,10 +387,10 @@ def _estimator(arguments: argparse.Namespace) -> SNE | TSNE:
     return estimator
 
 
-def _refusing(function: Callable[..., Any], *arguments: Any) -> None:
-    """Call a function, and raise its errors as a UsageError, because the user can correct them."""
+def _refusing(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what a function returns, and raise its errors as a UsageError, because the user can correct them."""
     try:
-        function(*arguments)
+        return function(*arguments)
     except (ValueError, TypeError, FloatingPointError, MemoryError, RuntimeError, np.linalg.LinAlgError) as error:
         raise UsageError(str(error) or type(error).__name__) from error
 
@@ -452,27 +464,63 @@ def _trustworthiness(X: NDArray[Any], Y: NDArray[Any], metric: str, n_jobs: int 
     return f"{value:.4f} ({_counted(n_neighbors, 'neighbor')}{sample})"
 
 
-def _plotter(path: Path, n_components: int) -> Callable[[NDArray[Any], Table], None]:
-    """Return the function that draws the map; raise a UsageError if it could not write the picture or page."""
-    if path.suffix.lower() in PAGES:
+def _reliability(estimator: SNE | TSNE, X: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
+    """Return the scores of a map's reliability by their names; the seed of the fit is that of the scores, too."""
+    from .reliability import reliability_scores  # type: ignore[import-not-found]
+
+    scores: dict[str, NDArray[np.float64]] = reliability_scores(estimator, X, random_state=estimator.random_state)
+    return scores
+
+
+# Pictures
+
+
+def _check_pictures(arguments: argparse.Namespace, n_components: int) -> None:
+    """Raise a UsageError, before any work is done, if a picture or page could not be written."""
+    plot, reliability = arguments.plot, arguments.reliability
+    for option, path in (("--plot", plot), ("--reliability", reliability)):
+        if path is not None:
+            _check_picture(option, path, n_components)
+    if plot is not None and reliability is not None and plot.resolve() == reliability.resolve():
+        raise UsageError(f"--reliability {reliability} would overwrite the file of --plot")
+
+
+def _check_picture(option: str, path: Path, n_components: int) -> None:
+    """Raise a UsageError if a package is missing, if the extension is unknown, or if the file cannot be written."""
+    if _is_page(path):
         try:
             import bokeh  # noqa: F401
         except ImportError as error:
-            raise missing_package(f"--plot {path}", "Bokeh", "interactive", error) from error
+            raise missing_package(f"{option} {path}", "Bokeh", "interactive", error) from error
         if n_components in (1, 3):
-            raise UsageError(f"--plot {path}: a page shows maps with 2 components, not with {n_components}")
-        _check_target("--plot", path)
-        return lambda embedding, table: draw_page(path, embedding, table.labels, table.label_name, table.names_of_rows)
+            raise UsageError(f"{option} {path}: a page shows maps with 2 components, not with {n_components}")
+        _check_target(option, path)
+        return
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
     except ImportError as error:
-        raise missing_package("--plot", "matplotlib", "plot", error) from error
+        raise missing_package(option, "matplotlib", "plot", error) from error
     formats = set(FigureCanvasAgg.get_supported_filetypes()) - {"pgf"}  # pgf needs LaTeX
     if path.suffix.lower()[1:] not in formats:
         accepted = ", ".join([*PAGES, *sorted(f".{name}" for name in formats)])
-        raise UsageError(f"--plot {path}: the extension must be one of {accepted}")
-    _check_target("--plot", path)
-    return lambda embedding, table: draw(path, embedding, table.labels, table.label_name)
+        raise UsageError(f"{option} {path}: the extension must be one of {accepted}")
+    _check_target(option, path)
+
+
+def _is_page(path: Path) -> bool:
+    return path.suffix.lower() in PAGES
+
+
+def _draw(
+    path: Path, embedding: NDArray[Any], table: Table, scores: dict[str, NDArray[np.float64]] | None = None
+) -> None:
+    """Write a map as a picture or a page, which also shows scores if there are any."""
+    if _is_page(path):
+        draw_page(path, embedding, table.labels, table.label_name, table.names_of_rows, scores)
+    elif scores is None:
+        draw(path, embedding, table.labels, table.label_name)
+    else:
+        draw_reliability(path, embedding, table.labels, table.label_name, scores)
 
 
 if __name__ == "__main__":

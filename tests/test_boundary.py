@@ -817,6 +817,7 @@ WITHOUT_CASE = {
     "sktsne.plotting.FrameRecorder",
     "sktsne.plotting.RNXDisplay",
     "sktsne.plotting.plot_perplexities",
+    "sktsne.plotting.plot_reliability",
     "sktsne.progress.Callback",
     "sktsne.progress.ProgressBar",
     "sktsne.similarities.Gaussian",

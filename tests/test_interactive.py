@@ -2,6 +2,9 @@
 
 import json
 import re
+import shutil
+import subprocess
+import warnings
 from html import unescape
 
 import numpy as np
@@ -10,9 +13,10 @@ import pytest
 from browser import Browser, find_browser
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sktsne import EmbeddingDisplay
-from sktsne.plotting.interactive import FADED, NUMBER
-from sktsne.plotting.labels import PALETTES, UNKNOWN
+from sktsne import EmbeddingDisplay, plotting
+from sktsne.plotting.embedding import draw_page
+from sktsne.plotting.interactive import BEYOND, CHOOSE, FADED, INK, NUMBER
+from sktsne.plotting.labels import PALETTES, UNKNOWN, UNSCORED, color_scale, limits_of_scores
 
 bokeh = pytest.importorskip("bokeh")
 from bokeh.document import Document  # noqa: E402
@@ -214,6 +218,162 @@ def test_many_classes_have_colors_and_names_in_the_map(rng, page, n_classes, col
     assert all(name.endswith(f" {k}") and len(name) == 16 for k, name in enumerate(data["name"]))
     for k in range(n_classes):
         assert [data["x"][k], data["y"][k]] in Y[k::n_classes].tolist()
+
+
+def test_highlighted_scores_come_last_and_have_their_colors(rng, page):
+    Y, scores = rng.normal(size=(50, 2)), rng.permutation(np.r_[np.arange(40.0), np.full(10, 1000.0)])
+    scores[3], scores[4] = np.inf, np.nan
+    names, features = [f"r{k}" for k in range(50)], {"first": Y[:, 0]}
+    EmbeddingDisplay(Y, scores, label_name="score", highlight=True).to_html(page, names=names, features=features)
+    document, columns = content(page), shown(page)
+    low, high = limits_of_scores(scores)
+    values = np.array(columns["label"])
+    known = values[~np.isnan(values)]
+    assert (np.diff(known[:-1]) >= 0).all()
+    assert known[-1] == np.inf
+    (missing,) = np.flatnonzero(np.isnan(values))
+    assert values[missing - 1] <= low < values[missing + 1]
+    rows = np.array([int(name[1:]) for name in columns["row"]])  # all columns are in one order
+    assert_array_equal(values, scores[rows])
+    assert_allclose(np.column_stack([columns["x"], columns["y"]]), Y[rows], rtol=1e-6)
+    assert_allclose(columns["feature_0"], Y[rows, 0], rtol=1e-6)
+    bar = document.select_one({"type": bokeh.models.ColorBar})
+    mapper = bar.color_mapper
+    assert (mapper.low, mapper.high, mapper.nan_color) == (low, high, UNSCORED)
+    assert list(mapper.palette) == color_scale()
+    assert bar.formatter.args == {"low": low, "high": high, "below": True, "above": True}
+    assert_allclose(bar.ticker.ticks, np.linspace(low, high, 5))
+    points = document.select_one({"type": bokeh.models.GlyphRenderer})
+    assert (points.glyph.fill_color.field, points.glyph.fill_color.transform) == ("label", mapper)
+    assert points.glyph.fill_alpha == 1.0
+    assert points.selection_glyph.line_color.value == INK
+    assert document.select_one({"type": bokeh.models.Select}) is None
+
+
+def test_scores_of_a_page_may_be_a_sample(rng, page, monkeypatch):
+    monkeypatch.setattr(plotting.embedding, "MAX_MARKS", 30)
+    scores = rng.permutation(100)
+    with pytest.warns(UserWarning, match="the plot shows a random sample of 30 of the 100 points"):
+        EmbeddingDisplay(np.c_[scores, scores], scores, highlight=True).to_html(page)
+    columns = shown(page)
+    assert_array_equal(columns["label"], columns["x"])
+    assert_array_equal(columns["label"], scores[columns["row"]])
+    assert (np.diff(columns["label"]) > 0).all()
+
+
+def test_only_numbers_are_highlighted(rng, page):
+    with pytest.raises(TypeError, match="y holds 'a', must hold numbers to highlight the high ones, not str"):
+        EmbeddingDisplay(rng.normal(size=(2, 2)), ["a", "b"], highlight=True).to_html(page)
+    with pytest.raises(ValueError, match="highlight == True, must be False without y"):
+        EmbeddingDisplay(rng.normal(size=(2, 2)), highlight=True).to_html(page)
+    assert not page.exists()
+
+
+SCORES = {"a score": np.array([0.0, 5.0, 1.0, np.nan, 0.0, np.inf]), "significance": np.linspace(1.0, 0.0, 6)}
+
+
+def test_readers_choose_what_colors_the_points(rng, page):
+    Y = rng.normal(size=(6, 2))
+    draw_page(page, Y, np.array(list("ababab")), "letter", {"id": [f"r{k}" for k in range(6)]}, SCORES)
+    document, columns = content(page), shown(page)
+    select = document.select_one({"type": bokeh.models.Select})
+    assert select.options == [["label", "letter"], ["score_0", "a score"], ["score_1", "significance"]]
+    assert (select.title, select.value) == ("Color by", "label")
+    assert columns["row"] == [f"r{k}" for k in range(6)]
+    assert_array_equal(columns["score_0"], SCORES["a score"])
+    assert_array_equal(columns["place"], np.arange(6))
+    headings = re.findall("<div>([^:]*): ", str(document.select_one({"type": bokeh.models.HoverTool}).tooltips))
+    assert headings == ["row", "letter", "a score", "significance"]
+    (choose,) = select.js_property_callbacks["change:value"]
+    choices = choose.args["choices"]
+    legend = document.select_one({"type": bokeh.models.Legend})
+    bars = {bar.title: bar for bar in document.select({"type": bokeh.models.ColorBar})}
+    assert list(choices) == ["label", "score_0", "score_1"]
+    assert [choice["beside"] for choice in choices.values()] == [[legend], [bars["a score"]], [bars["significance"]]]
+    assert [choice["score"] for choice in choices.values()] == [None, "score_0", "score_1"]
+    assert [choice["color"]["field"] for choice in choices.values()] == list(choices)
+    assert [choice["beside"][0].visible for choice in choices.values()] == [True, False, False]
+    assert (bars["significance"].color_mapper.low, bars["significance"].color_mapper.high) == (0.05, 1.0)
+    assert sorted(box.title for box in document.select({"type": bokeh.models.TextInput})) == ["Find letter", "Find row"]
+
+
+@pytest.mark.parametrize("labels", [None, [f"c{k}" for k in range(60)]])
+def test_scores_color_a_page_without_colors_of_labels(rng, page, labels):
+    scores = {name: np.tile(values, 10) for name, values in SCORES.items()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        draw_page(page, rng.normal(size=(60, 2)), None if labels is None else np.array(labels), "label", {}, scores)
+    document, columns = content(page), shown(page)
+    select = document.select_one({"type": bokeh.models.Select})
+    assert select.options == [["score_0", "a score"], ["score_1", "significance"]]
+    assert select.value == "score_0"
+    assert_array_equal(columns["place"], columns["row"])
+    assert_array_equal(columns["score_0"], scores["a score"][columns["row"]])
+    assert columns["score_0"][-1] == np.inf
+    assert [bar.visible for bar in document.select({"type": bokeh.models.ColorBar}) if bar.title == "a score"] == [True]
+    assert document.select_one({"type": bokeh.models.GlyphRenderer}).glyph.fill_color.field == "score_0"
+
+
+def test_names_in_the_map_belong_to_the_labels(rng, page):
+    draw_page(page, rng.normal(size=(30, 2)), np.array([f"c{k}" for k in range(30)]), "c", {}, {"a": np.arange(30.0)})
+    document = content(page)
+    (texts,) = [r for r in document.select({"type": bokeh.models.GlyphRenderer}) if type(r.glyph) is bokeh.models.Text]
+    (callback,) = [code for code in document.select({"type": bokeh.models.CustomJS}) if code.code == CHOOSE]
+    assert texts in callback.args["choices"]["label"]["beside"]
+
+
+needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="there is no Node.js, which runs the page's code")
+
+
+def run_by_node(code):
+    """Return the value of ``result``, which the code sets."""
+    script = f"let result\n{code}\nconsole.log(JSON.stringify(result))"
+    return json.loads(subprocess.run(["node", "-e", script], capture_output=True, text=True, check=True).stdout)
+
+
+@needs_node
+def test_a_choice_sorts_the_points_and_changes_their_colors():
+    code = f"""
+const place = Int32Array.of(2, 0, 1, 4, 3)
+const data = {{place, s: Float32Array.of(1, NaN, Infinity, 0, 3), x: [20, 0, 10, 40, 30]}}
+const source = {{data, selected: {{indices: [2, 3]}}}}  // the points in the places 1 and 4
+const points = {{glyph: {{}}, selection_glyph: {{}}}}
+const models = [{{}}, {{}}]
+const choices = {{
+    label: {{score: null, low: 0, color: "c", alpha: 0.5, outline: "o", beside: [models[0]]}},
+    s: {{score: "s", low: 2, color: "d", alpha: 1, outline: "p", beside: [models[1]]}},
+}}
+const choose = (value) => {{
+    const select = {{value}}
+    {CHOOSE}
+    const columns = Object.values(source.data).map((column) => [...column].map(String))
+    const parts = [columns, points.glyph, points.selection_glyph, models, source.selected.indices]
+    return parts.map((part) => JSON.stringify(part))
+}}
+result = [choose("s"), choose("label")]
+"""
+    scores, labels = ([json.loads(part) for part in parts] for parts in run_by_node(code))
+    assert scores[0] == [["4", "2", "0", "3", "1"], ["0", "1", "NaN", "3", "Infinity"], ["40", "20", "0", "30", "10"]]
+    assert scores[1:] == [
+        {"fill_color": "d", "fill_alpha": 1},
+        {"fill_color": "d", "fill_alpha": 1, "line_color": "p"},
+        [{"visible": False}, {"visible": True}],
+        [0, 4],
+    ]
+    assert labels[0] == [["0", "1", "2", "3", "4"], ["NaN", "Infinity", "1", "3", "0"], ["0", "10", "20", "30", "40"]]
+    assert labels[1]["fill_color"] == "c"
+    assert labels[3:] == [[{"visible": True}, {"visible": False}], [1, 4]]
+
+
+@needs_node
+@pytest.mark.parametrize("beyond", ["true", "false"])
+def test_the_color_bar_says_that_scores_lie_beyond_it(beyond):
+    code = f"""
+const format = new Function("tick", "low", "high", "below", "above", {json.dumps(BEYOND)})
+result = [0.5, 1 / 3, 12345.678].map((tick) => format(tick, 0.5, 12345.678, {beyond}, {beyond}))
+"""
+    expected = ["≤ 0.5", "0.333", "≥ 12300"] if beyond == "true" else ["0.5", "0.333", "12300"]
+    assert run_by_node(code) == expected
 
 
 def test_more_points_than_can_be_shown_are_a_sample(rng, page):

@@ -7,6 +7,7 @@ import errno
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -789,26 +790,28 @@ def test_names_of_rows_of_frames_and_arrays_in_a_page(run, monkeypatch):
     np.testing.assert_array_equal(pages[1]["row"].values, 1000 + np.arange(N_ROWS))
 
 
+@pytest.mark.parametrize("option", ["--plot", "--reliability"])
 @pytest.mark.parametrize("n_components", [1, 3])
-def test_page_of_other_components(refused, n_components):
+def test_page_of_other_components(refused, option, n_components):
     pytest.importorskip("bokeh")
-    err = refused("none.csv", "--plot", "map.html", "--components", n_components)
-    assert f"--plot map.html: a page shows maps with 2 components, not with {n_components}" in err
+    err = refused("none.csv", option, "map.html", "--components", n_components)
+    assert f"{option} map.html: a page shows maps with 2 components, not with {n_components}" in err
 
 
+@pytest.mark.parametrize("option", ["--plot", "--reliability"])
 @pytest.mark.parametrize(
     ("modules", "extra", "name"),
     [(("matplotlib", "matplotlib.backends.backend_agg"), "plot", "map.png"), (("bokeh",), "interactive", "map.html")],
 )
-def test_missing_packages_for_plots_end_before_any_work(refused, monkeypatch, directory, modules, extra, name):
+def test_missing_packages_for_plots_end_before_any_work(refused, monkeypatch, directory, option, modules, extra, name):
     for module in modules:
         monkeypatch.setitem(sys.modules, module, None)
     np.save("in.npy", X)
-    assert f'pip install "sktsne[{extra}]"' in refused("in.npy", "--plot", name, *FAST)
+    assert f'pip install "sktsne[{extra}]"' in refused("in.npy", option, name, *FAST)
     assert [path.name for path in directory.iterdir()] == ["in.npy"]
 
 
-@pytest.mark.parametrize("option", ["--output", "--plot"])
+@pytest.mark.parametrize("option", ["--output", "--plot", "--reliability"])
 @pytest.mark.parametrize("name", ["none/map", "map" * 100, "file.txt/map"])
 def test_outputs_that_cannot_be_written_end_before_any_work(refused, monkeypatch, directory, option, name):
     def fit(self, X):
@@ -819,3 +822,111 @@ def test_outputs_that_cannot_be_written_end_before_any_work(refused, monkeypatch
     path = f"{name}.{'npy' if option == '--output' else 'png'}"
     assert f"{option} {path}: " in refused(option, path).replace(os.sep, "/")
     assert [path.name for path in directory.iterdir()] == ["file.txt"]
+
+
+# Reliability
+
+
+SCORES = ["perturbation", "singularity", "significance", "instability", "outliers"]
+ROWS = np.random.default_rng(1).normal(size=(40, 3))
+KINDS = np.array(["a", "b"] * 20)
+
+
+@pytest.fixture
+def scored(monkeypatch):
+    """Replace the scores of a fit by others, and return the list of what they were computed from."""
+    given = []
+
+    def reliability_scores(estimator, X, **options):
+        given.append((estimator, X, options))
+        return {name: np.arange(len(X), dtype=np.float64) for name in SCORES}
+
+    module = types.ModuleType("sktsne.reliability")
+    module.reliability_scores = reliability_scores
+    monkeypatch.setitem(sys.modules, "sktsne.reliability", module)
+    return given
+
+
+@pytest.mark.parametrize("labels", [[], ["--labels", "y"]])
+@pytest.mark.parametrize("extension", ["png", "svg"])
+def test_picture_of_reliability(run, monkeypatch, directory, scored, labels, extension):
+    panels = []
+    side_by_side = plotting.embedding._side_by_side
+    monkeypatch.setattr(
+        plotting.embedding, "_side_by_side", lambda *given: panels.append(side_by_side(*given)) or panels[-1]
+    )
+    np.savez("in.npz", X=ROWS, y=KINDS)
+    code, out, err = run("in.npz", "--reliability", f"map.{extension}", *labels, *FAST)
+    assert (code, err) == (0, "")
+    said = report(out)
+    assert said["reliability"] == f"map.{extension}"
+    assert ", reliability " in said["seconds"]
+    assert "plot" not in said
+    begin = {"png": b"\x89PNG", "svg": b"<?xml"}[extension]
+    assert (directory / f"map.{extension}").read_bytes().startswith(begin)
+    (displays,) = panels
+    assert [display.ax_.get_title() for display in displays] == ["y" if labels else "map", *SCORES]
+    assert (displays[0].legend_ is not None) == bool(labels)
+    assert all(display.colorbar_ is not None for display in displays[1:])
+
+
+def test_page_of_reliability(run, monkeypatch, scored):
+    pytest.importorskip("bokeh")
+    given = []
+    make_page = plotting.embedding.make_page
+    monkeypatch.setattr(plotting.embedding, "make_page", lambda *page: given.append(page) or make_page(*page))
+    ids = [f"s{k:02}" for k in range(len(ROWS))]
+    rows = [[i, kind, *row] for i, kind, row in zip(ids, KINDS, ROWS.tolist(), strict=True)]
+    write_rows("in.csv", [["id", "kind", "a", "b", "c"], *rows])
+    arguments = ["--labels", "kind", "--index", "id", "--plot", "map.png", "--reliability", "scores.html"]
+    code, out, err = run("in.csv", *arguments, *FAST)
+    assert (code, err) == (0, "")
+    assert (report(out)["plot"], report(out)["reliability"]) == ("map.png", "scores.html")
+    assert Path("scores.html").read_text(encoding="utf-8").lstrip().startswith("<!DOCTYPE html>")
+    ((_, labels, columns, _, scores),) = given
+    assert [column.heading for column in columns.values()] == ["row", "kind", *SCORES]
+    assert columns["row"].names == ids
+    assert labels.classes == ["a", "b"]
+    assert [columns[key].heading for key in scores] == SCORES
+    assert all(score.highlight for score in scores.values())
+
+
+def test_scores_are_those_of_the_rows_that_were_embedded(run, scored):
+    np.save("in.npy", ROWS * [1, 100, 1])
+    assert run("in.npy", "--scale", "--seed", 7, "--reliability", "map.png", "-o", "out.npy", *FAST)[0] == 0
+    ((estimator, rows, options),) = scored
+    np.testing.assert_allclose(rows.std(axis=0), 1)
+    np.testing.assert_array_equal(estimator.embedding_, np.load("out.npy"))
+    np.testing.assert_array_equal(estimator.fit_transform(rows), np.load("out.npy"))
+    assert options == {"random_state": 7}
+
+
+def test_scores_that_are_refused_do_not_lose_the_map(run, monkeypatch, scored, directory):
+    def refuse(estimator, X, **options):
+        raise ValueError("metric == 'precomputed', has no columns to shuffle")
+
+    monkeypatch.setattr(sys.modules["sktsne.reliability"], "reliability_scores", refuse)
+    np.save("in.npy", ROWS)
+    code, _, err = run("in.npy", "--reliability", "map.png", *FAST)
+    assert (code, err) == (2, "sktsne: error: metric == 'precomputed', has no columns to shuffle\n")
+    assert len(read_rows("embedding.csv")) == 1 + len(ROWS)
+    assert not (directory / "map.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--reliability", "map.docx"], "--reliability map.docx: the extension must be one of .html, .htm, "),
+        (["--plot", "a.png", "--reliability", "./a.png"], "--reliability a.png would overwrite the file of --plot"),
+    ],
+)
+def test_refused_files_of_reliability(refused, arguments, message):
+    assert message in refused("none.csv", *arguments)
+
+
+def test_the_help_says_what_scores_cost(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "--reliability FILE file for a picture" in text
+    assert "takes as long as several fits" in text

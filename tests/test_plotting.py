@@ -2,6 +2,8 @@
 
 import datetime
 import re
+import sys
+import types
 from decimal import Decimal
 from enum import Enum
 
@@ -18,7 +20,8 @@ from sklearn.preprocessing import StandardScaler
 
 from sktsne import SNE, TSNE, EmbeddingDisplay, plotting
 from sktsne.metrics import point_costs, rnx_auc, rnx_curve, trustworthiness_scorer
-from sktsne.plotting import FrameRecorder, RNXDisplay, plot_perplexities
+from sktsne.plotting import FrameRecorder, RNXDisplay, plot_perplexities, plot_reliability
+from sktsne.plotting.labels import HIGHLIGHTS, UNSCORED, color_scale, limits_of_scores
 
 matplotlib = pytest.importorskip("matplotlib")
 plt = pytest.importorskip("matplotlib.pyplot")
@@ -661,6 +664,223 @@ def test_a_space_of_many_points_shows_a_sample(rng, monkeypatch):
     assert len(EmbeddingDisplay.from_embedding(Y, y, density=False).points_._offsets3d[0]) == 100
 
 
+# Highlighted scores
+
+
+def highlighted(scores, **kwargs):
+    """Return the display of a map in which point k lies at (k, 0)."""
+    Y = np.column_stack([np.arange(len(scores)), np.zeros(len(scores))])
+    return EmbeddingDisplay.from_embedding(Y, scores, **{"highlight": True, **kwargs})
+
+
+def colors_of_rows(display):
+    """Return the color of each row of a map in which point k lies at (k, 0)."""
+    display.figure_.canvas.draw()
+    colors = display.points_.get_facecolors()[:, :3]
+    return colors[np.argsort(display.points_.get_offsets()[:, 0])]
+
+
+def lightness(colors):
+    """Return the lightness of sRGB colors in CIELAB."""
+    linear = np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)
+    return 116.0 * np.cbrt(linear @ [0.2126, 0.7152, 0.0722]) - 16.0
+
+
+def test_highlights_get_darker_and_are_not_the_gray_of_missing_scores():
+    colors = np.array([rgb(color) for color in color_scale()])
+    assert [color_scale()[0], color_scale()[-1]] == [HIGHLIGHTS[0], HIGHLIGHTS[-1]]
+    assert (np.diff(lightness(colors)) < 0.1).all()  # rounding to 256 values of a channel
+    assert 85.0 < lightness(colors[0]) < 95.0
+    assert lightness(colors[-1]) < 10.0
+    steps = -np.diff(lightness(np.array([rgb(color) for color in HIGHLIGHTS])[1:]))
+    assert steps.min() > 0.6 * steps.max()
+    assert np.ptp(colors[0]) == 0.0  # a gray
+    warm = colors[32:224]
+    assert (warm[:, 0] > warm[:, 2]).all()
+    assert np.linalg.norm(colors - rgb(UNSCORED), axis=1).min() > 0.25
+
+
+def test_high_scores_are_dark_and_lie_on_top(rng):
+    scores = rng.permutation(np.r_[rng.normal(size=180), np.linspace(5.0, 50.0, 20)])
+    scores[7] = np.nan
+    display = highlighted(scores, label_name="score")
+    low, high = limits_of_scores(scores)
+    assert display.points_.get_clim() == (low, high)
+    drawn = scores[display.points_.get_offsets()[:, 0].astype(int)]
+    assert (np.diff(drawn[~np.isnan(drawn)]) >= 0).all()
+    (missing,) = np.flatnonzero(np.isnan(drawn))
+    assert drawn[missing - 1] <= low < drawn[missing + 1]
+    colors = colors_of_rows(display)
+    assert_allclose(colors[7], rgb(UNSCORED))
+    assert_allclose(colors[scores <= low], np.broadcast_to(rgb(HIGHLIGHTS[0]), (np.sum(scores <= low), 3)))
+    assert_allclose(colors[np.nanargmax(scores)], rgb(HIGHLIGHTS[-1]))
+    assert np.sum(scores <= low) > 120
+    assert display.points_.get_alpha() == 1.0
+    assert display.legend_ is None
+    assert display.colorbar_.ax.get_ylabel() == "score"
+    assert display.colorbar_.extend == "both"
+
+
+def test_limits_are_those_of_the_formula():
+    assert limits_of_scores(np.arange(101.0)) == (75.0, 100.0)  # no higher than the largest score
+    scores = np.r_[np.arange(101.0), 1e4, 1e5]  # quartile 25.5, median 51; the outer fence is 76.5 + 6 * 25.5
+    assert limits_of_scores(scores)[0] == 76.5
+    assert limits_of_scores(scores)[1] == pytest.approx(max(76.5 + 6 * 25.5, np.quantile(scores, 0.99)))
+    assert limits_of_scores(np.r_[scores, np.inf, -np.inf, np.nan]) == limits_of_scores(scores)
+
+
+def test_half_of_the_rows_may_be_remarkable_and_few_huge_scores_move_no_limit(rng):
+    usual = rng.normal(size=1000)
+    low, high = limits_of_scores(np.r_[usual, np.full(800, 10.0)])
+    assert low < 3.0
+    assert high == 10.0
+    huge = limits_of_scores(np.r_[usual, 1e3, 1e6, 1e9])
+    assert_allclose(huge, limits_of_scores(np.r_[usual, 10.0, 10.0, 10.0]), rtol=1e-6)
+    assert huge[1] < 6.0
+    zeros = limits_of_scores(np.r_[np.zeros(997), 1.0, 2.0, 1e9])  # fewer than 1 % differ from zero
+    assert zeros == (0.0, 2.0)
+
+
+@pytest.mark.parametrize("value", [0.0, 3.0, -2.0])
+def test_equal_scores_are_unremarkable(value):
+    display = highlighted(np.full(30, value))
+    assert_allclose(colors_of_rows(display), np.broadcast_to(rgb(HIGHLIGHTS[0]), (30, 3)))
+    assert display.points_.get_clim()[0] == value
+    assert display.colorbar_.extend == "neither"
+
+
+@pytest.mark.parametrize("density", [False, True])
+@pytest.mark.parametrize("others", [np.zeros(8), np.arange(8.0), np.full(8, np.nan), np.full(8, np.inf)])
+def test_infinite_scores_have_the_last_color(others, density):
+    display = highlighted(np.r_[others, np.inf, -np.inf], density=density)
+    if density:
+        points = display.points_
+        shown = points.to_rgba(points.get_array())[points.get_alpha() > 0.0][:, :3]
+    else:
+        shown = colors_of_rows(display)
+    assert_allclose(shown[-2:], [rgb(HIGHLIGHTS[-1]), rgb(HIGHLIGHTS[0])])
+    expected = {0.0: HIGHLIGHTS[0], np.inf: HIGHLIGHTS[-1]}.get(others[1], UNSCORED if np.isnan(others[1]) else None)
+    if expected is not None:
+        assert_allclose(shown[:8], np.broadcast_to(rgb(expected), (8, 3)))
+    assert display.colorbar_.extend == "both"
+
+
+def test_limits_may_be_given(rng):
+    scores = rng.uniform(size=50)
+    display = highlighted(scores, highlight=(0.05, 1))
+    assert display.points_.get_clim() == (0.05, 1.0)
+    assert display.colorbar_.extend == "min"
+    assert_allclose(colors_of_rows(highlighted([0.9, 1.0, 1.0], highlight=(0.05, 1)))[1:], [rgb(HIGHLIGHTS[-1])] * 2)
+
+
+def test_arguments_of_matplotlib_win_over_highlights(rng):
+    scores = rng.permutation(40)
+    display = highlighted(scores, cmap="magma", vmin=-5.0, vmax=100.0, alpha=0.4, s=np.arange(40.0))
+    assert display.points_.get_cmap().name == "magma"
+    assert display.points_.get_clim() == (-5.0, 100.0)
+    assert display.colorbar_.extend == "neither"
+    assert display.points_.get_alpha() == 0.4
+    rows = display.points_.get_offsets()[:, 0].astype(int)
+    assert_array_equal(rows, np.argsort(scores))
+    assert_array_equal(display.points_.get_sizes(), rows)  # each point has its own size
+    norm = matplotlib.colors.LogNorm(1.0, 10.0)
+    assert highlighted(scores + 1, norm=norm).points_.norm is norm
+    assert highlighted(scores, c=np.arange(40.0)).colorbar_.extend == "neither"
+
+
+@pytest.mark.parametrize("kind", [list, np.array])
+@pytest.mark.parametrize("name", ["c", "color", "facecolors", "edgecolors"])
+def test_arguments_for_each_point_stay_with_their_points(name, kind):
+    colors = kind(["red", "lime", "blue"])
+    points = highlighted([3.0, 1.0, 2.0], **{name: colors}).points_
+    assert_array_equal(points.get_offsets()[:, 0], [1, 2, 0])
+    shown = points.get_edgecolors() if name == "edgecolors" else points.get_facecolors()
+    assert_allclose(shown[:, :3], [rgb("lime"), rgb("blue"), rgb("red")])
+
+
+def test_one_color_for_three_points_is_one_color():
+    points = highlighted([3.0, 1.0, 2.0], edgecolors=(1.0, 0.5, 0.0)).points_
+    assert_allclose(points.get_edgecolors()[:, :3], [(1.0, 0.5, 0.0)])
+
+
+def test_few_different_numbers_are_scores():
+    display = highlighted([0, 0, 0, 1])
+    assert display.legend_ is None
+    assert_allclose(colors_of_rows(display), [rgb(HIGHLIGHTS[0])] * 3 + [rgb(HIGHLIGHTS[-1])])
+    assert highlighted([0, None, 0, Decimal(1)]).colorbar_ is not None
+
+
+@pytest.mark.parametrize("d", [1, 3])
+def test_highlights_in_other_numbers_of_components(rng, d):
+    Y, scores = rng.normal(size=(50, d)), rng.permutation(50)
+    display = EmbeddingDisplay.from_embedding(Y, scores, highlight=True)
+    points = display.points_
+    first = points._offsets3d[0] if d == 3 else points.get_offsets()[:, 0]
+    assert_array_equal(first, Y[np.argsort(scores), 0])
+    assert_array_equal(points.get_array(), np.arange(50))
+    heights = plotting.drawing.coordinates(Y[:, :1])[1]  # a strip scatters rows as without highlights
+    assert d == 3 or (points.get_offsets()[:, 1] == heights[np.argsort(scores)]).all()
+    display.figure_.canvas.draw()
+
+
+def test_a_pixel_shows_its_highest_score():
+    Y = np.repeat([[0.0, 0.0], [1.0, 0.5], [0.5, 0.0], [0.7, 0.0]], [50, 30, 2, 1], axis=0)
+    scores = np.r_[np.zeros(49), 9.0, np.full(30, 1.0), 2.0, np.nan, np.nan]
+    order = np.random.default_rng(0).permutation(len(scores))
+    points = EmbeddingDisplay.from_embedding(Y[order], scores[order], density=True, highlight=True).points_
+    rows, columns = np.nonzero(points.get_alpha())
+    places = rows[np.argsort(columns)], np.sort(columns)
+    assert_array_equal(points.get_array().filled(np.nan)[places], [9.0, 2.0, np.nan, 1.0])
+    assert_allclose(points.to_rgba(points.get_array())[places][2, :3], rgb(UNSCORED))
+    assert points.get_interpolation() == "nearest"
+
+
+def test_one_high_score_of_many_points_is_seen(million):
+    Y = million[0][:250_000]
+    scores = np.random.default_rng(0).uniform(size=len(Y))
+    scores[1234] = 50.0
+    display = EmbeddingDisplay.from_embedding(Y, scores, highlight=True)
+    assert isinstance(display.points_, matplotlib.image.AxesImage)
+    image = display.points_.get_array()
+    assert max(image.shape) <= 260
+    assert image.max() == 50.0
+    display.figure_.canvas.draw()
+    picture = np.asarray(display.figure_.canvas.buffer_rgba())[:, :, :3] / 255.0
+    box = display.ax_.get_window_extent()
+    dark = np.abs(picture[:, : int(box.x1)] - rgb(HIGHLIGHTS[-1])).max(axis=2) < 0.02
+    assert dark.any()
+
+
+@pytest.mark.parametrize("y", [["a", "b"], [True, False], [1, "b"], DAYS[:2], [datetime.timedelta(days=2)] * 2])
+def test_only_numbers_are_highlighted(y):
+    with pytest.raises(TypeError, match=r"^y holds .*, must hold numbers to highlight the high ones, not "):
+        EmbeddingDisplay.from_embedding(X[:2, :2], y, highlight=True)
+
+
+def test_mistakes_of_highlights_are_named():
+    with pytest.raises(ValueError, match="highlight == True, must be False without y"):
+        EmbeddingDisplay.from_embedding(X[:, :2], highlight=True)
+    for wrong in ("high", 1, (1.0,), None):
+        with pytest.raises(TypeError, match=re.escape(f"highlight == {wrong!r}, must be a bool or two numbers")):
+            EmbeddingDisplay.from_embedding(X[:, :2], X[:, 0], highlight=wrong)
+    with pytest.raises(TypeError, match=re.escape("highlight[1] == 'x', must be a number")):
+        EmbeddingDisplay.from_embedding(X[:, :2], X[:, 0], highlight=(0, "x"))
+    with pytest.raises(ValueError, match=re.escape("highlight[1] == inf, must be a number")):
+        EmbeddingDisplay.from_embedding(X[:, :2], X[:, 0], highlight=(0.0, np.inf))
+    with pytest.raises(ValueError, match=re.escape("highlight == (1.0, 1.0), must be") + ".*low < high"):
+        EmbeddingDisplay.from_embedding(X[:, :2], X[:, 0], highlight=(1.0, 1.0))
+
+
+def test_scores_are_not_changed(rng):
+    scores = np.r_[rng.normal(size=20), np.inf, np.nan]
+    given = scores.copy()
+    Y = rng.normal(size=(22, 2))
+    before = Y.copy()
+    EmbeddingDisplay.from_embedding(Y, scores, highlight=True)
+    assert_array_equal(scores, given)
+    assert_array_equal(Y, before)
+
+
 # Estimators
 
 
@@ -753,6 +973,83 @@ def test_panel_of_perplexities(pipeline):
     assert not hasattr(model, "embedding_")
     with pytest.raises(ValueError, match="must have the parameter perplexity"):
         plot_perplexities(StandardScaler(), X, [5])
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return make_pipeline(StandardScaler(), TSNE(**FAST)).fit(X)
+
+
+SCORES = {"first $ score": np.arange(60.0), "significance": np.linspace(0.0, 1.0, 60), "third": np.arange(60) % 2}
+
+
+def test_panel_of_reliability(fitted):
+    displays = plot_reliability(fitted, X, ["a", "b"] * 30, scores=SCORES, n_columns=2, label_name="letter")
+    assert [display.ax_.get_title() for display in displays] == ["letter", *SCORES]
+    assert len({display.figure_ for display in displays}) == 1
+    assert [display.legend_ is not None for display in displays] == [True, False, False, False]
+    assert [display.colorbar_ is not None for display in displays] == [False, True, True, True]
+    for display, scores in zip(displays[1:], SCORES.values(), strict=True):
+        expected = fitted[-1].embedding_[np.argsort(scores, kind="stable")]
+        assert_array_equal(display.points_.get_offsets(), expected)
+        assert display.points_.get_cmap()(0)[:3] == rgb(HIGHLIGHTS[0])
+    assert displays[2].points_.get_clim() == (0.05, 1.0)  # limits of p-values
+    figure = displays[0].figure_
+    figure.canvas.draw()
+    assert len({(round(d.ax_.bbox.x0), round(d.ax_.bbox.width)) for d in displays}) == 2  # two columns of equal maps
+    for display in displays[1:]:
+        bar, box = display.colorbar_.ax.get_window_extent(), display.ax_.get_window_extent()
+        assert box.x1 < bar.x0 < box.x1 + 0.1 * box.width
+        assert bar.x1 < figure.bbox.x1
+
+
+def test_panel_of_reliability_without_labels(fitted):
+    pandas = pytest.importorskip("pandas")
+    displays = plot_reliability(fitted, X, scores=SCORES, legend=False, s=3.0)
+    assert displays[0].ax_.get_title() == "map"
+    assert all(display.colorbar_ is display.legend_ is None for display in displays)
+    assert all(display.points_.get_sizes() == [3.0] for display in displays)
+    named = plot_reliability(fitted, X, pandas.Series(X[:, 0], name="a"), scores={"b": pandas.Series(X[:, 1])})
+    assert [display.ax_.get_title() for display in named] == ["a", "b"]
+    assert named[0].colorbar_ is not None
+    assert len(plot_reliability(fitted, X, scores={"b": X[:, 1]}, density=True)) == 2
+
+
+@pytest.mark.parametrize("d", [1, 3])
+def test_panel_of_reliability_in_other_numbers_of_components(d):
+    model = TSNE(d, method="exact", **FAST).fit(X)
+    displays = plot_reliability(model, X, X[:, 0], scores={"a": X[:, 1]})
+    assert {display.ax_.name for display in displays} == {"3d" if d == 3 else "rectilinear"}
+    displays[0].figure_.canvas.draw()
+
+
+def test_reliability_computes_the_scores_of_the_fit(fitted, monkeypatch):
+    given = []
+    module = types.ModuleType("sktsne.reliability")
+    module.reliability_scores = lambda *arguments: given.append(arguments) or SCORES
+    monkeypatch.setitem(sys.modules, "sktsne.reliability", module)
+    displays = plot_reliability(fitted, X)
+    assert [display.ax_.get_title() for display in displays] == ["map", *SCORES]
+    ((estimator, rows),) = given
+    assert estimator is fitted
+    assert rows is X
+
+
+def test_mistakes_in_scores_are_named(fitted):
+    for scores, error, message in (
+        ([1.0] * 60, TypeError, "scores is a list, must be a mapping of names to scores"),
+        ({}, ValueError, "scores == {}, must hold at least one score"),
+        ({"a": [1.0]}, ValueError, "scores['a'] has the shape (1,), must have (60,), a score for each point"),
+        ({"a": ["x"] * 60}, TypeError, "scores['a'] holds 'x', must hold numbers to highlight the high ones"),
+    ):
+        with pytest.raises(error, match=re.escape(message)):
+            plot_reliability(fitted, X, scores=scores)
+    with pytest.raises(ValueError, match="n_columns == 0, must be an integer at least 1"):
+        plot_reliability(fitted, X, scores=SCORES, n_columns=0)
+    with pytest.raises(NotFittedError):
+        plot_reliability(TSNE(), X, scores=SCORES)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        plot_reliability(fitted, X, ["a", "b"])  # before the scores, which take long
 
 
 def test_rnx_display():

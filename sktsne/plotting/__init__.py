@@ -4,7 +4,7 @@ matplotlib draws the pictures: ``pip install "sktsne[plot]"``. Bokeh draws the p
 ``pip install "sktsne[interactive]"``. Both are optional, and imported only when something is drawn.
 """
 
-from .embedding import EmbeddingDisplay, plot_perplexities
+from .embedding import EmbeddingDisplay, plot_perplexities, plot_reliability
 from .frames import FrameRecorder
 from .rnx import RNXDisplay
 
@@ -13,4 +13,5 @@ __all__ = [
     "FrameRecorder",
     "RNXDisplay",
     "plot_perplexities",
+    "plot_reliability",
 ]

@@ -9,22 +9,39 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .labels import FEW_CLASSES, LONGEST, LONGEST_IN_MAP, PALETTES, UNKNOWN, Labels, shorten
+from .labels import (
+    FEW_CLASSES,
+    LONGEST,
+    LONGEST_IN_MAP,
+    PALETTES,
+    UNKNOWN,
+    UNSCORED,
+    Labels,
+    color_scale,
+    shorten,
+)
 
 FEW_COLORS = 32  # a color map with at most FEW_COLORS colors is a list of colors for classes
 SCALE = ("cmap", "norm", "vmin", "vmax")  # the arguments by which matplotlib turns values into colors
 COLORS = ("c", "color", "facecolors", "facecolor", "fc")
 EDGE_COLORS = ("edgecolors", "edgecolor", "ec")
 EDGES = {*EDGE_COLORS, "linewidths", "linewidth", "lw"}  # the arguments by which matplotlib draws edges
+# The pixels of highlighted scores are so large that a single one is seen in a figure of the usual size.
+MOST_PIXELS, MOST_HIGHLIGHTED_PIXELS = 500, 250
+
+
+def import_pyplot() -> Any:
+    """Return the module ``matplotlib.pyplot``; raise an ImportError that says how to install it."""
+    try:
+        import matplotlib.pyplot
+    except ImportError as error:
+        raise ImportError(f'Pictures need matplotlib: install it by pip install "sktsne[plot]" ({error}).') from error
+    return matplotlib.pyplot
 
 
 def new_figure(size: tuple[float, float]) -> Any:
     """Return a new figure of pyplot, with its width and height in inches."""
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError(f'Pictures need matplotlib: install it by pip install "sktsne[plot]" ({error}).') from error
-    return plt.figure(figsize=size, layout="constrained")
+    return import_pyplot().figure(figsize=size, layout="constrained")
 
 
 def axes_for(d: int) -> Any:
@@ -55,19 +72,37 @@ def coordinates(Y: NDArray[Any]) -> list[NDArray[Any]]:
 
 
 def draw_marks(ax: Any, Y: NDArray[Any], labels: Labels, kwargs: dict[str, Any]) -> Any:
-    """Scatter the points in the order of the rows, so that no class hides the others."""
+    """Scatter the points in the order of the rows, so that no class hides the others; or by highlighted scores."""
     n, kwargs = len(Y), hollow(kwargs)
+    places = coordinates(Y)
     box = ax.get_window_extent()
     area = box.width * box.height * (72.0 / ax.figure.dpi) ** 2  # in square points, the unit of mark sizes
     size = float(np.clip(0.2 * area / n, 1.0, 30.0))
     style: dict[str, Any] = {"s": size, "alpha": float(np.clip(0.5 * area / (n * size), 0.3, 1.0))}
+    if labels.highlight:
+        style["alpha"] = 1.0  # unremarkable points below a high one must not lighten its color
+        order = labels.order
+        places, labels = [axis[order] for axis in places], labels.of(order)
+        kwargs = {name: _in_order(name, value, order) for name, value in kwargs.items()}
     style["rasterized"] = n > 10_000  # a vector file with one mark for each point of a large map is slow to show
     if not kwargs.keys() & set(COLORS):
         style.update(_colors(labels, kwargs))
         kwargs = {name: value for name, value in kwargs.items() if name not in SCALE}
     if not kwargs.keys() & EDGES:
         style["linewidths"] = 0.0 if _marker(kwargs).is_filled() else 0.15 * np.sqrt(size)
-    return ax.scatter(*coordinates(Y), **{**style, **kwargs})
+    return ax.scatter(*places, **{**style, **kwargs})
+
+
+def _in_order(name: str, value: Any, order: NDArray[np.intp]) -> Any:
+    """Return an argument of ``scatter`` in the order of the points if it holds an item for each point."""
+    from matplotlib.colors import is_color_like
+
+    if name not in {"s", "alpha", *COLORS, *EDGES} or isinstance(value, str) or np.ndim(value) == 0:
+        return value
+    is_color = name in {*COLORS[1:], *EDGE_COLORS} and is_color_like(value)  # the channels of one color
+    if len(value) != len(order) or is_color:
+        return value
+    return [value[k] for k in order] if isinstance(value, list | tuple) else np.asarray(value)[order]
 
 
 def _marker(kwargs: dict[str, Any]) -> Any:
@@ -100,10 +135,16 @@ def _colors(labels: Labels, kwargs: dict[str, Any]) -> dict[str, Any]:
         return {"c": class_colors(labels, kwargs.get("cmap"))[labels.codes]}
     if labels.values is None:
         return {"c": PALETTES[0][0]}
-    # An infinite value gets the color of the largest or least finite value; matplotlib would show it as missing.
-    values = np.clip(labels.values, *labels.limits) + epoch(labels)
-    scale = {name: kwargs.get(name) for name in SCALE} | {"cmap": _with_unknown(kwargs.get("cmap"))}
-    return {"c": values, "plotnonfinite": True, **scale}
+    return {"c": labels.finite_values + epoch(labels), "plotnonfinite": True, **_scale_of_values(labels, kwargs)}
+
+
+def _scale_of_values(labels: Labels, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments by which matplotlib colors values, with those of the display where none were given."""
+    scale = {name: kwargs.get(name) for name in SCALE}
+    if labels.highlight and scale["norm"] is None:
+        for name, limit in zip(("vmin", "vmax"), labels.limits, strict=True):
+            scale[name] = limit if scale[name] is None else scale[name]
+    return scale | {"cmap": _with_unknown(scale["cmap"], labels)}
 
 
 def epoch(labels: Labels) -> float:
@@ -141,17 +182,21 @@ def class_colors(labels: Labels, scale: Any = None) -> NDArray[np.float64]:
     return colors
 
 
-def _with_unknown(scale: Any) -> Any:
+def _with_unknown(scale: Any, labels: Labels) -> Any:
     """Return a color map in which NaN is gray."""
     from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap
 
+    if labels.highlight:
+        scale = ListedColormap(color_scale(), "highlight") if scale is None else scale
     scale = "viridis" if scale is None else scale
-    return (colormaps[scale] if isinstance(scale, str) else scale).with_extremes(bad=UNKNOWN)
+    scale = colormaps[scale] if isinstance(scale, str) else scale
+    return scale.with_extremes(bad=UNSCORED if labels.highlight else UNKNOWN)
 
 
 def draw_image(ax: Any, Y: NDArray[Any], labels: Labels, kwargs: dict[str, Any]) -> Any:
     """Draw the density of a map as an image; the image of a map with one component has one row of pixels."""
-    pixels = Pixels(Y)
+    pixels = Pixels(Y, MOST_HIGHLIGHTED_PIXELS if labels.highlight else MOST_PIXELS)
     style: dict[str, Any] = {
         "extent": pixels.extent,
         "origin": "lower",
@@ -161,9 +206,15 @@ def draw_image(ax: Any, Y: NDArray[Any], labels: Labels, kwargs: dict[str, Any])
         image = _image_of_classes(pixels, labels, kwargs.get("cmap"))
         kwargs = {name: value for name, value in kwargs.items() if name not in SCALE}
     elif labels.values is not None:
-        image = pixels.mean(labels.values) + epoch(labels)
+        if not labels.highlight:
+            image = pixels.mean(labels.values) + epoch(labels)
+        else:
+            # The limits are those of the pixels, because the highest of many scores is usually a high one.
+            labels = labels._replace(values=pixels.last(labels.values, labels.order))
+            image = labels.finite_values
+            style["interpolation"] = "nearest"  # others mix the color of a single pixel with those around it
         shown = np.where(pixels.counts == 0, 0.0, 1.0 if kwargs.get("alpha") is None else kwargs["alpha"])
-        kwargs = {**kwargs, "alpha": shown, "cmap": _with_unknown(kwargs.get("cmap"))}
+        kwargs = {**kwargs, "alpha": shown, **_scale_of_values(labels, kwargs)}
     else:
         image = np.ma.array(pixels.counts, mask=pixels.counts == 0)
         kwargs = _scale_of_counts(pixels, kwargs)
@@ -200,6 +251,8 @@ class Pixels:
     ----------
     Y : ndarray of shape (n, d)
         The points; with d = 1 the pixels form one row.
+    most : int, default=MOST_PIXELS
+        The largest number of pixels along the longer side of the map.
 
     Attributes
     ----------
@@ -209,9 +262,9 @@ class Pixels:
         The edges of the image: left, right, bottom, top.
     """
 
-    def __init__(self, Y: NDArray[Any]) -> None:
+    def __init__(self, Y: NDArray[Any], most: int = MOST_PIXELS) -> None:
         low, high = Y.min(axis=0), Y.max(axis=0)
-        side = float((high - low).max()) / float(np.clip(np.sqrt(len(Y)) / 2.0, 50.0, 500.0)) or 1.0
+        side = float((high - low).max()) / float(np.clip(np.sqrt(len(Y)) / 2.0, 50.0, most)) or 1.0
         low = low - 5.0 * side  # a margin
         shape = np.ceil((high - low) / side).astype(np.intp) + 5
         self.extent = (low[0], low[0] + shape[0] * side, 0.0, 1.0)
@@ -241,6 +294,12 @@ class Pixels:
         known = np.isfinite(values)
         counts = self._sum(known.astype(np.float64))
         return np.asarray(self._sum(np.where(known, values, 0.0)) / np.where(counts > 0, counts, np.nan))
+
+    def last(self, values: NDArray[np.float64], order: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Return the value of the last point in each pixel, as ``order`` sorts the points, or NaN for no points."""
+        image = np.full(self.counts.size, np.nan)
+        image[self._place[order]] = values[order]  # of several values for one pixel, NumPy keeps the last
+        return image.reshape(self._shape)
 
 
 def legend_marks(points: Any, labels: Labels, kwargs: dict[str, Any]) -> list[Any] | None:
@@ -324,12 +383,18 @@ def draw_names(ax: Any, Y: NDArray[Any], labels: Labels) -> list[Any]:
     return [ax.text(*place, fit(name, LONGEST_IN_MAP, 1), **style) for name, place in labels.names_in_map(Y).items()]
 
 
-def draw_colorbar(ax: Any, points: Any, labels: Labels, name: str | None) -> Any:
-    """Draw the scale of colors, at the right of the map."""
+def draw_colorbar(ax: Any, points: Any, labels: Labels, name: str | None, inset: bool) -> Any:
+    """Draw the scale of colors, at the right of the map, with arrows if highlighted scores lie beyond the scale.
+
+    An ``inset`` is next to the map also if the legend of another map in the same column is wider.
+    """
     from matplotlib.colors import LogNorm
     from matplotlib.ticker import LogLocator
 
-    bar = ax.figure.colorbar(points, ax=ax, shrink=0.7)
+    below, above = labels.beyond(*points.get_clim())
+    extend = "both" if below and above else "min" if below else "max" if above else "neither"
+    place = {"cax": ax.inset_axes((1.03, 0.15, 0.05, 0.7))} if inset else {"ax": ax, "shrink": 0.7}
+    bar = ax.figure.colorbar(points, extend=extend, **place)
     if labels.values is None and isinstance(points.norm, LogNorm):
         bar.set_ticks(LogLocator(subs=(1, 2, 5)), minor=False)
         bar.ax.yaxis.set_major_formatter("{x:,.0f}")

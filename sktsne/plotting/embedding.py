@@ -1,13 +1,14 @@
-"""The display of a map, and maps at several perplexities side by side."""
+"""The display of a map, and maps side by side: at several perplexities, or colored by several scores."""
 
 from __future__ import annotations
 
 import math
 import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from numbers import Integral
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from sklearn.utils import check_array, check_consistent_length
 
 from .._checks import as_input, check_choice, check_counted, check_number, columns_of
 from .._pipeline import embedder_of, place_of_embedding
-from .columns import as_array, as_typed, read_column
+from .columns import as_array, as_typed, column_of, read_column
 from .drawing import (
     axes_for,
     draw_colorbar,
@@ -26,16 +27,22 @@ from .drawing import (
     draw_legend,
     draw_marks,
     draw_names,
+    fit,
+    import_pyplot,
     legend_marks,
     make_room,
     new_figure,
     prepare,
 )
 from .interactive import Column, make_page
-from .labels import FEW_CLASSES, Labels, read_labels
+from .labels import FEW_CLASSES, Labels, check_highlight, read_labels, read_scores
 
 # More than MAX_MARKS points hide one another, even with very small marks.
 MAX_MARKS = 200_000
+
+# The limits of the colors of scores whose values mean the same in every map: p-values. If no row is significant, all
+# p-values are high, and limits that were found from the p-values themselves would show all rows as unremarkable.
+LIMITS = {"significance": (0.05, 1.0)}
 
 
 class EmbeddingDisplay:
@@ -54,6 +61,13 @@ class EmbeddingDisplay:
     two components is drawn as an image. Each of its pixels shows the mean of the values of its points; or the most
     frequent class, in a deeper color for more points; or, without labels, the number of points on a logarithmic scale.
 
+    With ``highlight``, the numbers in ``y`` are scores of which the high ones matter, such as those of a map's
+    reliability. Points with unremarkable scores are pale gray; those with higher scores are yellow, orange, red and
+    nearly black, which readers with color blindness can tell apart, too. Points with high scores lie on top of the
+    others, except in a map with three components, where near points hide far ones. A pixel of a density shows its
+    highest score in place of the mean; the scores of the pixels then take the place of those of the points in the
+    choice of colors. Missing scores are of a darker gray, and infinite ones have the last color.
+
     Parameters
     ----------
     embedding : array-like of shape (n_samples, n_components)
@@ -64,6 +78,12 @@ class EmbeddingDisplay:
         and means of pixels leave out missing ones.
     label_name : str, default=None
         The name of the labels; by default the name of ``y``, if ``y`` is a pandas Series.
+    highlight : bool or tuple of two floats, default=False
+        Whether ``y`` holds scores of which the high ones are highlighted, however few different ones there are. The
+        limits of the colors are the score up to which points are pale gray and the score from which points have the
+        last color. True finds them from the scores: half of the rows may be remarkable, and a few huge scores do not
+        hide the others. ``(low, high)`` sets the limits, for example to compare maps, or to ``(0.05, 1.0)`` for
+        p-values. Scores that lie beyond the limits are shown by arrows at the ends of the color bar.
 
     Attributes
     ----------
@@ -84,6 +104,7 @@ class EmbeddingDisplay:
     See Also
     --------
     sktsne.plotting.plot_perplexities : Maps at several perplexities, side by side.
+    sktsne.plotting.plot_reliability : A map colored by each of several scores, side by side.
     sktsne.plotting.RNXDisplay : A plot of how well a map keeps neighborhoods of all sizes.
 
     Examples
@@ -95,6 +116,13 @@ class EmbeddingDisplay:
     >>> display = EmbeddingDisplay.from_estimator(tsne, y=load_iris().target_names[y])
     >>> [text.get_text() for text in display.legend_.get_texts()]
     ['setosa', 'versicolor', 'virginica']
+
+    The points that cost the most are highlighted:
+
+    >>> from sktsne.metrics import point_costs
+    >>> display = EmbeddingDisplay.from_estimator(tsne, y=point_costs(tsne), label_name="cost", highlight=True)
+    >>> display.colorbar_.extend
+    'both'
     """
 
     ax_: Any
@@ -105,11 +133,21 @@ class EmbeddingDisplay:
     names_: list[Any]
     # Whether the map is one of several in a figure, which has room for one legend, but not for names in the maps.
     _in_panel: bool = False
+    # Scores that may give the colors of the points of a page, in place of the labels, if the reader chooses so.
+    _scores: Mapping[str, NDArray[np.float64]] = MappingProxyType({})
 
-    def __init__(self, embedding: ArrayLike, y: Any = None, *, label_name: str | None = None) -> None:
+    def __init__(
+        self,
+        embedding: ArrayLike,
+        y: Any = None,
+        *,
+        label_name: str | None = None,
+        highlight: bool | tuple[float, float] = False,
+    ) -> None:
         self.embedding = embedding
         self.y = y
         self.label_name = label_name
+        self.highlight = highlight
 
     @classmethod
     def from_estimator(
@@ -119,6 +157,7 @@ class EmbeddingDisplay:
         y: Any = None,
         *,
         label_name: str | None = None,
+        highlight: bool | tuple[float, float] = False,
         ax: Any = None,
         density: bool | str = "auto",
         legend: bool = True,
@@ -138,6 +177,9 @@ class EmbeddingDisplay:
             Labels or values that give the colors.
         label_name : str, default=None
             The name of the labels; by default the name of ``y``, if ``y`` is a pandas Series.
+        highlight : bool or tuple of two floats, default=False
+            Whether ``y`` holds scores of which the high ones are highlighted, or the limits of their colors; see
+            `EmbeddingDisplay`.
         ax, density, legend, **kwargs
             As for `plot`.
 
@@ -157,7 +199,8 @@ class EmbeddingDisplay:
         'petal length'
         """
         embedding = embedding_of(estimator, X)
-        return cls(embedding, y, label_name=label_name).plot(ax, density=density, legend=legend, **kwargs)
+        display = cls(embedding, y, label_name=label_name, highlight=highlight)
+        return display.plot(ax, density=density, legend=legend, **kwargs)
 
     @classmethod
     def from_embedding(
@@ -166,6 +209,7 @@ class EmbeddingDisplay:
         y: Any = None,
         *,
         label_name: str | None = None,
+        highlight: bool | tuple[float, float] = False,
         ax: Any = None,
         density: bool | str = "auto",
         legend: bool = True,
@@ -181,6 +225,9 @@ class EmbeddingDisplay:
             Labels or values that give the colors.
         label_name : str, default=None
             The name of the labels; by default the name of ``y``, if ``y`` is a pandas Series.
+        highlight : bool or tuple of two floats, default=False
+            Whether ``y`` holds scores of which the high ones are highlighted, or the limits of their colors; see
+            `EmbeddingDisplay`.
         ax, density, legend, **kwargs
             As for `plot`.
 
@@ -197,7 +244,8 @@ class EmbeddingDisplay:
         >>> display.colorbar_.ax.get_ylabel()
         'points per pixel'
         """
-        return cls(embedding, y, label_name=label_name).plot(ax, density=density, legend=legend, **kwargs)
+        display = cls(embedding, y, label_name=label_name, highlight=highlight)
+        return display.plot(ax, density=density, legend=legend, **kwargs)
 
     def plot(
         self, ax: Any = None, *, density: bool | str = "auto", legend: bool = True, **kwargs: Any
@@ -231,9 +279,11 @@ class EmbeddingDisplay:
         ------
         ImportError
             If matplotlib is not installed.
+        TypeError
+            If ``highlight`` is neither a bool nor two numbers, or ``y`` holds other scores than numbers.
         ValueError
             If the projection of ``ax`` does not fit the number of components, or ``density`` is True for a map with
-            three components.
+            three components, or ``highlight`` has no ``y`` or has limits that are not finite and increasing.
 
         Warns
         -----
@@ -295,6 +345,7 @@ class EmbeddingDisplay:
             If Bokeh is not installed.
         ValueError
             If the map has one or three components. If it has more than three, the page shows the first two.
+            Also for the errors of ``highlight`` that `plot` raises.
 
         Warns
         -----
@@ -319,13 +370,18 @@ class EmbeddingDisplay:
             columns["label"] = Column(labels.name or "label", labels.codes.astype(np.uint8), labels.classes)
         elif labels.column is not None:
             columns["label"] = Column.of(labels.name or "label", labels.column)
+        choices: dict[str, Labels] = {}
+        for k, (name, values) in enumerate(self._scores.items()):
+            choices[f"score_{k}"] = read_labels(values, name, _highlight_of(name))
+            columns[f"score_{k}"] = Column.of(name, choices[f"score_{k}"].column)
         for k, (name, values) in enumerate(_columns_of(features)):
             columns[f"feature_{k}"] = _column(str(name), values, n, f"features[{name!r}]")
         if n > MAX_MARKS:
             rows = _sample(n)
             embedding, labels = embedding[rows], labels.of(rows)
+            choices = {key: choice.of(rows) for key, choice in choices.items()}
             columns = {key: column._replace(values=column.values[rows]) for key, column in columns.items()}
-        Path(path).write_text(make_page(embedding, labels, columns, title), encoding="utf-8")
+        Path(path).write_text(make_page(embedding, labels, columns, title, choices), encoding="utf-8")
 
     def _check(self) -> tuple[NDArray[Any], Labels]:
         """Return the components to draw, and the labels."""
@@ -334,9 +390,10 @@ class EmbeddingDisplay:
             message = f"the plot shows only the first two of {Y.shape[1]} components"
             warnings.warn(message, UserWarning, stacklevel=3)
             Y = Y[:, :2]
+        highlight = check_highlight(self.highlight, has_scores=self.y is not None)
         if self.y is None:
             return Y, Labels(None)
-        labels = read_labels(self.y, self.label_name)
+        labels = read_labels(self.y, self.label_name, highlight)
         check_consistent_length(Y, labels.column.codes)
         return Y, labels
 
@@ -349,7 +406,10 @@ class EmbeddingDisplay:
         elif wanted and self.points_.get_array() is not None:
             is_count = hasattr(self.points_, "get_extent") and labels.values is None
             name = self.label_name if "c" in kwargs else "points per pixel" if is_count else labels.name
-            self.colorbar_ = draw_colorbar(self.ax_, self.points_, labels, name)
+            if "c" in kwargs:  # the color bar is that of other numbers than the scores
+                labels = labels._replace(highlight=False)
+            inset = self._in_panel and self.ax_.name != "3d"
+            self.colorbar_ = draw_colorbar(self.ax_, self.points_, labels, name, inset)
 
 
 def _sample(n: int) -> NDArray[np.intp]:
@@ -436,20 +496,169 @@ def plot_perplexities(
     if not values:
         raise ValueError("perplexities == [], must hold at least one perplexity.")
     check_number("n_columns", n_columns, Integral, 1)
-    n_columns, legend = min(n_columns, len(values)), kwargs.pop("legend", True)
-    figure = new_figure((3.2 * n_columns + 1.0, 3.4 * math.ceil(len(values) / n_columns)))
+
+    def panels() -> Iterator[tuple[str, EmbeddingDisplay]]:
+        for value in values:
+            Y = embedding_of(clone(estimator).set_params(**{names[-1]: value}).fit(X))
+            yield f"perplexity {value:g}", EmbeddingDisplay(Y, y, label_name=label_name)
+
+    n_columns = min(n_columns, len(values))
+    figure = new_figure(_size_of_panels(len(values), n_columns))
+    one_legend = n_columns  # at the upper right corner, because all maps have the same labels
+    return _side_by_side(figure, panels(), len(values), n_columns, one_legend, **kwargs)
+
+
+def plot_reliability(
+    estimator: Any,
+    X: Any,
+    y: Any = None,
+    *,
+    scores: Mapping[str, ArrayLike] | None = None,
+    n_columns: int = 3,
+    label_name: str | None = None,
+    **kwargs: Any,
+) -> list[EmbeddingDisplay]:
+    """Draw a map, and beside it the same map once for each score of its reliability.
+
+    In the maps of the scores, points with unremarkable scores are pale gray, and the higher a score, the darker its
+    point, as with ``highlight`` in :class:`sktsne.EmbeddingDisplay`. Each of these maps has a color bar of its own.
+
+    Parameters
+    ----------
+    estimator : estimator, Pipeline or search
+        A fitted estimator with the attribute ``embedding_``, a pipeline that contains one, or a search over its
+        parameters.
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        The rows of the fit, in their order. Ignored if ``scores`` is given.
+    y : array-like of shape (n_samples,), default=None
+        Labels or values that give the colors of the first map.
+    scores : mapping of str to array-like of shape (n_samples,), default=None
+        The scores by their names, low ones for unremarkable rows. ``None`` computes
+        ``sktsne.reliability.reliability_scores(estimator, X)``, which takes the time of several fits. The score with
+        the name "significance" holds p-values, whose colors begin at 0.05 and end at 1.
+    n_columns : int, default=3
+        The number of maps in each row of the figure.
+    label_name : str, default=None
+        The name of the labels, which is the title of the first map; by default the name of ``y``, if ``y`` is a pandas
+        Series, otherwise "map".
+    **kwargs
+        Arguments of :meth:`sktsne.EmbeddingDisplay.plot`. They apply to all maps, so leave out ``cmap``, ``vmin`` and
+        ``vmax``, unless they suit the labels and all scores.
+
+    Returns
+    -------
+    displays : list of EmbeddingDisplay
+        The display of the map, followed by those of the scores, all in one figure.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    TypeError
+        If ``scores`` is not a mapping, or a score is not a number.
+    ValueError
+        If there are no scores, or if they or ``y`` do not have one item for each point.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sktsne import TSNE
+    >>> from sktsne.metrics import point_costs
+    >>> from sktsne.plotting import plot_reliability
+    >>> X, y = load_iris(return_X_y=True)
+    >>> tsne = TSNE(random_state=0).fit(X)
+    >>> displays = plot_reliability(tsne, X, y, scores={"cost": point_costs(tsne)}, label_name="species")
+    >>> [display.ax_.get_title() for display in displays]
+    ['species', 'cost']
+    """
+    check_number("n_columns", n_columns, Integral, 1)
+    embedding = embedding_of(estimator)
+    if y is not None:
+        check_consistent_length(embedding, as_array(column_of(y)))
+    import_pyplot()
+    if scores is None:  # after the checks, because the scores take long
+        from ..reliability import reliability_scores  # type: ignore[import-not-found]
+
+        scores = reliability_scores(estimator, X)
+    checked = _check_scores(scores, len(embedding))
+    n_panels = 1 + len(checked)
+    n_columns = min(n_columns, n_panels)
+    figure = new_figure(_size_of_panels(n_panels, n_columns))
+    return _side_by_side(figure, _panels_of(embedding, y, label_name, checked), n_panels, n_columns, **kwargs)
+
+
+def _check_scores(scores: Any, n: int) -> dict[str, NDArray[np.float64]]:
+    """Return scores as numbers, by their names; raise a TypeError or ValueError unless there are n of each."""
+    if not isinstance(scores, Mapping):
+        raise TypeError(f"scores is a {type(scores).__name__}, must be a mapping of names to scores.")
+    if not scores:
+        raise ValueError(f"scores == {scores!r}, must hold at least one score.")
+    checked = {}
+    for name, values in scores.items():
+        shape = as_array(values).shape
+        if shape != (n,):
+            raise ValueError(f"scores[{name!r}] has the shape {shape}, must have {(n,)}, a score for each point.")
+        checked[str(name)] = read_scores(f"scores[{name!r}]", values)[1]
+    return checked
+
+
+def _highlight_of(name: str) -> bool | tuple[float, float]:
+    """Return the parameter ``highlight`` for a score."""
+    return LIMITS.get(name, True)
+
+
+def _panels_of(
+    embedding: NDArray[Any], y: Any, label_name: str | None, scores: Mapping[str, NDArray[np.float64]]
+) -> Iterator[tuple[str, EmbeddingDisplay]]:
+    """Yield the titles and the displays of a map, and of the same map with the colors of each score."""
+    name = getattr(column_of(y), "name", None) if label_name is None else label_name
+    yield "map" if name is None else str(name), EmbeddingDisplay(embedding, y, label_name="")
+    for title, values in scores.items():
+        yield title, EmbeddingDisplay(embedding, values, label_name="", highlight=_highlight_of(title))
+
+
+def _size_of_panels(n_panels: int, n_columns: int) -> tuple[float, float]:
+    """Return the width and height of a figure for maps side by side, in inches."""
+    return 3.2 * n_columns + 1.0, 3.4 * math.ceil(n_panels / n_columns)
+
+
+def _side_by_side(
+    figure: Any,
+    panels: Iterable[tuple[str, EmbeddingDisplay]],
+    n_panels: int,
+    n_columns: int,
+    place_of_legend: int | None = None,
+    *,
+    legend: bool = True,
+    **kwargs: Any,
+) -> list[EmbeddingDisplay]:
+    """Draw displays side by side in a figure, each with a title, and return them.
+
+    Parameters
+    ----------
+    figure : matplotlib Figure
+        The figure.
+    panels : iterable of (str, EmbeddingDisplay)
+        The titles and the displays, which are drawn one after the other.
+    n_panels, n_columns : int
+        The number of displays, and that of displays in each row of the figure.
+    place_of_legend : int, default=None
+        The number of the only display with a legend or color bar, counted from 1. ``None`` gives one to every display.
+    legend : bool, default=True
+        Whether there are legends and color bars at all.
+    **kwargs
+        Arguments of `EmbeddingDisplay.plot`.
+    """
     displays = []
-    for place, value in enumerate(values, start=1):
-        Y = embedding_of(clone(estimator).set_params(**{names[-1]: value}).fit(X))
-        projection = "3d" if Y.shape[1] == 3 else None
-        ax = figure.add_subplot(math.ceil(len(values) / n_columns), n_columns, place, projection=projection)
-        ax.set_title(f"perplexity {value:g}")
-        at_the_corner = place == n_columns  # one legend is enough
-        display = EmbeddingDisplay(Y, y, label_name=label_name)
+    for place, (title, display) in enumerate(panels, start=1):
+        projection = "3d" if np.shape(display.embedding)[1] == 3 else None
+        ax = figure.add_subplot(math.ceil(n_panels / n_columns), n_columns, place, projection=projection)
+        ax.set_title(fit(title, 40, 2), parse_math=False)  # a name may hold a dollar sign
         display._in_panel = True
-        displays.append(display.plot(ax, legend=legend and at_the_corner, **kwargs))
-    if displays[n_columns - 1].legend_ is not None:
-        make_room(figure, displays[n_columns - 1].legend_)
+        displays.append(display.plot(ax, legend=legend and place_of_legend in (None, place), **kwargs))
+    for display in displays:
+        if display.legend_ is not None:
+            make_room(figure, display.legend_)
     return displays
 
 
@@ -473,20 +682,64 @@ def draw(path: Path, embedding: NDArray[Any], labels: NDArray[Any] | None = None
     UserWarning
         If the picture leaves out components, classes or points; see `EmbeddingDisplay.plot`.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     n_components = embedding.shape[1]
-    figure = Figure(figsize=(8, 2) if n_components == 1 else (8, 8))
-    FigureCanvasAgg(figure)
+    figure = _figure_for_file((8, 2) if n_components == 1 else (8, 8))
     ax = figure.add_subplot(projection="3d" if n_components == 3 else None)
-    y = None if labels is None else as_typed(labels, FEW_CLASSES)
-    EmbeddingDisplay(embedding, y, label_name=label_name).plot(ax)
+    EmbeddingDisplay(embedding, _typed(labels), label_name=label_name).plot(ax)
     figure.savefig(path, dpi=150, bbox_inches="tight")
 
 
+def draw_reliability(
+    path: Path,
+    embedding: NDArray[Any],
+    labels: NDArray[Any] | None,
+    label_name: str,
+    scores: Mapping[str, NDArray[np.float64]],
+) -> None:
+    """Write a picture of a map and of its scores to a file, as `plot_reliability` draws it, but without pyplot.
+
+    Parameters
+    ----------
+    path, embedding, labels, label_name
+        As for `draw`.
+    scores : mapping of str to ndarray of shape (n,)
+        The scores by their names.
+
+    Warns
+    -----
+    UserWarning
+        If the picture leaves out components, classes or points; see `EmbeddingDisplay.plot`.
+    """
+    panels = _panels_of(embedding, _typed(labels), None if labels is None else label_name, scores)
+    n_panels = 1 + len(scores)
+    n_columns = min(3, n_panels)
+    figure = _figure_for_file(_size_of_panels(n_panels, n_columns), layout="constrained")
+    _side_by_side(figure, panels, n_panels, n_columns)
+    figure.savefig(path, dpi=150)
+
+
+def _figure_for_file(size: tuple[float, float], **kwargs: Any) -> Any:
+    """Return a figure that pyplot does not know, with its width and height in inches."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, **kwargs)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _typed(labels: NDArray[Any] | None) -> NDArray[Any] | None:
+    """Return the labels of a file, in which many different numbers or dates are values."""
+    return None if labels is None else as_typed(labels, FEW_CLASSES)
+
+
 def draw_page(
-    path: Path, embedding: NDArray[Any], labels: Any, label_name: str, names_of_rows: Mapping[str, NDArray[Any]]
+    path: Path,
+    embedding: NDArray[Any],
+    labels: Any,
+    label_name: str,
+    names_of_rows: Mapping[str, NDArray[Any]],
+    scores: Mapping[str, NDArray[np.float64]] | None = None,
 ) -> None:
     """Write a map to a file as a page for a browser.
 
@@ -502,15 +755,18 @@ def draw_page(
         The name of the labels.
     names_of_rows : dict of str to ndarray of shape (n,)
         Columns with names of the rows. The page finds rows by the first column, and shows all of them.
+    scores : mapping of str to ndarray of shape (n,), default=None
+        Scores by their names. A field above the map chooses what gives the colors: the labels or one of the scores.
 
     Warns
     -----
     UserWarning
         If the page leaves something out; see `EmbeddingDisplay.to_html`.
     """
-    y = None if labels is None else as_typed(labels, FEW_CLASSES)
     names, *others = names_of_rows.items() or [("", None)]
-    EmbeddingDisplay(embedding, y, label_name=label_name).to_html(path, names=names[1], features=dict(others))
+    display = EmbeddingDisplay(embedding, _typed(labels), label_name=label_name)
+    display._scores = scores or {}
+    display.to_html(path, names=names[1], features=dict(others))
 
 
 def embedding_of(estimator: Any, X: Any = None) -> Any:

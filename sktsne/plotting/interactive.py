@@ -6,14 +6,16 @@ Bokeh makes the pages: ``pip install "sktsne[interactive]"``. It is optional, an
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from html import escape
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .columns import MISSING, Distinct, as_numbers, names_of
-from .labels import LONGEST, LONGEST_IN_MAP, PALETTES, UNKNOWN, Labels, shorten
+from .labels import LONGEST, LONGEST_IN_MAP, PALETTES, UNKNOWN, UNSCORED, Labels, color_scale, shorten
 
 INK, FADED = "#222222", "#e8e8e8"
 DATES = {  # the formats of dates at the ticks of a color bar
@@ -24,6 +26,7 @@ DATES = {  # the formats of dates at the ticks of a color bar
     "minutes": "%H:%M",
 }
 TALLEST = 26  # the most entries in a column of the legend; a window with a height of 800 pixels has room for them
+AREA = 500_000  # the area of the map in a usual window, in square pixels
 MOVING = 20_000  # the most points that are drawn while the map is dragged or zoomed
 
 # Tooltips show an integer with all digits, and any other number with six digits, or two decimals if it is larger.
@@ -89,6 +92,34 @@ const zoom = Math.sqrt(span / (end - start))
 points.glyph.size = Math.round(size * Math.min(4, Math.max(1, zoom)))  // rounded, because each change takes time
 """
 NAME = "return names[value]"
+# The ends of the color bar of highlighted scores say that scores lie beyond them.
+BEYOND = """
+const text = String(Number(tick.toPrecision(3)))
+return below && tick === low ? `≤ ${text}` : above && tick === high ? `≥ ${text}` : text
+"""
+# A choice colors the points, shows its legend or color bar, and sorts the points: high scores come last, so that they
+# lie on top, and missing scores between unremarkable and other ones; labels keep the order of the rows. The points that
+# a search has found stay selected.
+CHOOSE = """
+const choice = choices[select.value]
+const {data} = source
+const {place} = data
+const score = Array.from(choice.score === null ? place : data[choice.score], (x) => Number.isNaN(x) ? choice.low : x)
+const order = Array.from(score.keys())
+order.sort((i, j) => score[i] < score[j] ? -1 : score[i] > score[j] ? 1 : place[i] - place[j])
+const found = new Set(source.selected.indices)
+const entries = Object.entries(data)
+source.data = Object.fromEntries(entries.map(([key, values]) => [key, Float64Array.from(order, (i) => values[i])]))
+source.selected.indices = Array.from(order.keys()).filter((k) => found.has(order[k]))
+for (const glyph of [points.glyph, points.selection_glyph]) {
+    glyph.fill_color = choice.color
+    glyph.fill_alpha = choice.alpha
+}
+points.selection_glyph.line_color = choice.outline
+for (const [name, {beside}] of Object.entries(choices))
+    for (const model of beside)
+        model.visible = name === select.value
+"""
 
 
 class Column(NamedTuple):
@@ -131,7 +162,31 @@ def _narrowed(numbers: NDArray[np.float64]) -> NDArray[Any]:
     return numbers.astype(np.float32) if few_digits else numbers
 
 
-def make_page(Y: NDArray[Any], labels: Labels, columns: dict[str, Column], title: str | None) -> str:
+class Choice(NamedTuple):
+    """What may color the points: labels, properties of Bokeh's marks, and the models that explain the colors.
+
+    Points that a search finds have an ``outline`` if the colors are those of highlighted scores, because the gray of
+    unremarkable points is as pale as that of points that the search does not find.
+    """
+
+    labels: Labels
+    color: dict[str, Any]
+    alpha: float
+    beside: list[Any]
+
+    @property
+    def outline(self) -> str | None:
+        """The color of the outlines of points that a search finds."""
+        return INK if self.labels.highlight else None
+
+
+def make_page(
+    Y: NDArray[Any],
+    labels: Labels,
+    columns: dict[str, Column],
+    title: str | None,
+    scores: Mapping[str, Labels] = MappingProxyType({}),
+) -> str:
     """Return the HTML of a page.
 
     Parameters
@@ -144,6 +199,9 @@ def make_page(Y: NDArray[Any], labels: Labels, columns: dict[str, Column], title
         The columns of the tooltips: "row", "label" if there are labels, and others.
     title : str or None
         The heading of the page.
+    scores : mapping of str to Labels, default={}
+        Highlighted scores, by the keys of their columns. If there are any, a field above the map chooses whether the
+        labels or one of the scores color the points. Without labels that have colors, the first score does at first.
     """
     try:
         from bokeh.embed import file_html
@@ -153,11 +211,22 @@ def make_page(Y: NDArray[Any], labels: Labels, columns: dict[str, Column], title
     except ImportError as error:
         message = f'Interactive maps need Bokeh: install it by pip install "sktsne[interactive]" ({error}).'
         raise ImportError(message) from error
+    has_colors = labels.classes is not None or labels.values is not None
+    colorings = {**({"label": labels} if has_colors or not scores else {}), **scores}
+    first = next(iter(colorings))
     data = {key: column.values for key, column in columns.items()}
-    source = ColumnDataSource({"x": Y[:, 0].astype(np.float32), "y": Y[:, 1].astype(np.float32), **data})
     if labels.values is not None and columns["label"].names is not None:
-        source.data["value"] = labels.values * _factor(labels)
-    figure, points = _draw(source, labels)
+        data["value"] = labels.values * _factor(labels)
+    if scores:
+        data["place"] = np.arange(len(Y), dtype=np.int32)
+    data = {"x": Y[:, 0].astype(np.float32), "y": Y[:, 1].astype(np.float32), **data}
+    if colorings[first].highlight:
+        order = colorings[first].order
+        data = {key: values[order] for key, values in data.items()}
+    source = ColumnDataSource(data)
+    figure = _figure(len(Y))
+    choices = {key: _choice(source, key, coloring) for key, coloring in colorings.items()}
+    points = _draw(figure, source, choices[first])
     tooltips = _tooltips(points, columns)
     figure.add_tools(tooltips)
     searched = ["row"] if "label" not in columns or columns["label"].names is None else ["label", "row"]
@@ -166,25 +235,80 @@ def make_page(Y: NDArray[Any], labels: Labels, columns: dict[str, Column], title
     arguments = {"source": source, "points": points, "tooltips": tooltips, "boxes": boxes, "counter": counter}
     for box in boxes.values():
         box.js_on_change("value_input", CustomJS(args=arguments, code=SEARCH))
+    for bar in (bar for choice in choices.values() for bar in choice.beside):
+        figure.add_layout(bar, "right")
     if labels.classes is not None:
-        _write_names(figure, Y, labels)
-        figure.add_layout(_legend(points, labels, boxes["label"]), "right")
+        legend = _legend(points, labels, boxes["label"])
+        figure.add_layout(legend, "right")
+        choices["label"].beside.extend([legend, *_write_names(figure, Y, labels)])
+    for key, choice in choices.items():
+        for model in choice.beside:
+            model.visible = key == first
+    fields = [*boxes.values(), counter]
+    if scores:
+        fields.insert(0, _select(choices, columns, source, points))
     title = None if title is None else str(title)
     heading = [] if title is None else [Div(text=escape(title), disable_math=True, styles={"font-size": "150%"})]
-    page = column(*heading, row(*boxes.values(), counter), figure, sizing_mode="stretch_both")
+    page = column(*heading, row(*fields), figure, sizing_mode="stretch_both")
     return str(file_html(page, INLINE, title="Map" if title is None else title))
 
 
-def _draw(source: Any, labels: Labels) -> tuple[Any, Any]:
-    """Return the figure and the renderer of its points, which fades the points that a search does not match."""
-    from bokeh.models import CustomJS
+def _choice(source: Any, key: str, labels: Labels) -> Choice:
+    """Return what colors the points by labels: the column ``key`` of the source, or its column of values if any."""
+    from bokeh.models import LinearColorMapper
 
     n = len(source.data["x"])
-    area = 500_000  # the area of a usual window, in square pixels
-    size = float(np.clip(np.sqrt(0.3 * area / n), 2.5, 9.0))
-    alpha = float(np.clip(0.8 * area / (n * size**2), 0.3, 1.0))
-    figure = _figure(n)
-    points = _scatter(figure, source, _fill(figure, source, labels), size=size, alpha=alpha)
+    alpha = float(np.clip(0.8 * AREA / (n * _size(n) ** 2), 0.3, 1.0))
+    if labels.classes is not None:
+        palette = labels.palette
+        mapper = LinearColorMapper(palette, low=-0.5, high=len(palette) - 0.5)
+        return Choice(labels, {"field": key, "transform": mapper}, alpha, [])
+    if labels.values is None:
+        return Choice(labels, {"value": PALETTES[0][0]}, alpha, [])
+    low, high = (limit * _factor(labels) for limit in labels.limits)
+    if not labels.highlight:
+        mapper = LinearColorMapper("Viridis256", low=low, high=high, nan_color=UNKNOWN)
+    else:
+        mapper = LinearColorMapper(color_scale(), low=low, high=high, nan_color=UNSCORED)
+        alpha = 1.0  # unremarkable points below a high one must not lighten its color
+    field = "value" if key == "label" and "value" in source.data else key
+    return Choice(labels, {"field": field, "transform": mapper}, alpha, [_color_bar(mapper, labels)])
+
+
+def _select(choices: dict[str, Choice], columns: dict[str, Column], source: Any, points: Any) -> Any:
+    """Return the field that chooses what colors the points."""
+    from bokeh.models import CustomJS, Select
+
+    options = [(key, shorten(columns[key].heading, LONGEST)) for key in choices]
+    select = Select(title="Color by", value=options[0][0], options=options, width=200)
+    arguments = {}
+    for key, choice in choices.items():
+        is_score = bool(choice.labels.highlight)
+        arguments[key] = {
+            "score": choice.color["field"] if is_score else None,
+            "low": choice.labels.limits[0] if is_score else 0.0,
+            "color": choice.color,
+            "alpha": choice.alpha,
+            "outline": {"value": choice.outline},
+            "beside": choice.beside,
+        }
+    choose = CustomJS(args={"select": select, "choices": arguments, "source": source, "points": points}, code=CHOOSE)
+    select.js_on_change("value", choose)
+    return select
+
+
+def _size(n: int) -> float:
+    """Return the size of the marks of n points, in pixels."""
+    return float(np.clip(np.sqrt(0.3 * AREA / n), 2.5, 9.0))
+
+
+def _draw(figure: Any, source: Any, choice: Choice) -> Any:
+    """Return the renderer of the points, which fades the points that a search does not match."""
+    from bokeh.models import CustomJS
+
+    size = _size(len(source.data["x"]))
+    points = _scatter(figure, source, choice.color, size=size, alpha=choice.alpha)
+    points.selection_glyph.line_color = choice.outline
     span = float(max(np.ptp(source.data["x"]), np.ptp(source.data["y"])))
     figure.x_range.js_on_change(
         "end", CustomJS(args={"figure": figure, "points": points, "size": size, "span": span}, code=GROW)
@@ -192,7 +316,7 @@ def _draw(source: Any, labels: Labels) -> tuple[Any, Any]:
     fit = CustomJS(args={"figure": figure}, code=FIT)
     figure.js_on_change("inner_width", fit)
     figure.js_on_change("inner_height", fit)
-    return figure, points
+    return points
 
 
 def _figure(n: int) -> Any:
@@ -219,21 +343,6 @@ def _figure(n: int) -> Any:
     return figure
 
 
-def _fill(figure: Any, source: Any, labels: Labels) -> Any:
-    """Return the color of the points, and add a color bar beside the figure if the labels are values."""
-    from bokeh.models import LinearColorMapper
-
-    if labels.classes is not None:
-        palette = labels.palette
-        return {"field": "label", "transform": LinearColorMapper(palette, low=-0.5, high=len(palette) - 0.5)}
-    if labels.values is None:
-        return PALETTES[0][0]
-    low, high = (limit * _factor(labels) for limit in labels.limits)
-    mapper = LinearColorMapper("Viridis256", low=low, high=high, nan_color=UNKNOWN)
-    figure.add_layout(_color_bar(mapper, labels), "right")
-    return {"field": "value" if "value" in source.data else "label", "transform": mapper}
-
-
 def _factor(labels: Labels) -> float:
     """Return the factor on the values for Bokeh, which counts dates in milliseconds."""
     return 86.4e6 if labels.unit == "date" else 1.0
@@ -241,12 +350,18 @@ def _factor(labels: Labels) -> float:
 
 def _color_bar(mapper: Any, labels: Labels) -> Any:
     """Return the color bar of the values."""
-    from bokeh.models import ColorBar, CustomJSTickFormatter, DatetimeTicker, DatetimeTickFormatter
+    from bokeh.models import ColorBar, CustomJSTickFormatter, DatetimeTicker, DatetimeTickFormatter, FixedTicker
 
     style: dict[str, Any] = {"title": shorten(labels.name or "", LONGEST) or None, "title_text_color": INK}
     style["background_fill_color"] = None  # which would hide a part of the frame of the map
     if labels.unit == "date":
         style |= {"ticker": DatetimeTicker(), "formatter": DatetimeTickFormatter(**DATES)}
+    elif labels.highlight:
+        low, high = labels.limits
+        below, above = labels.beyond(low, high)
+        style["ticker"] = FixedTicker(ticks=np.linspace(low, high, 5).tolist())
+        arguments = {"low": low, "high": high, "below": below, "above": above}
+        style["formatter"] = CustomJSTickFormatter(args=arguments, code=BEYOND)
     elif labels.unit:
         style["formatter"] = CustomJSTickFormatter(code=f"return `${{tick}} {labels.unit}`")
     return ColorBar(color_mapper=mapper, **style)
@@ -277,8 +392,8 @@ def _tooltips(points: Any, columns: dict[str, Column]) -> Any:
     return HoverTool(renderers=[points], tooltips=text, formatters=formatters, limit=3, visible=False)
 
 
-def _write_names(figure: Any, Y: NDArray[Any], labels: Labels) -> None:
-    """Write the names of the classes into the map if there are many classes."""
+def _write_names(figure: Any, Y: NDArray[Any], labels: Labels) -> list[Any]:
+    """Write the names of the classes into the map if there are many classes, and return the renderers of the texts."""
     from bokeh.models import ColumnDataSource
 
     names = labels.names_in_map(Y)
@@ -292,8 +407,9 @@ def _write_names(figure: Any, Y: NDArray[Any], labels: Labels) -> None:
             "text_color": INK,
         }
         style |= {"background_fill_color": "white", "background_fill_alpha": 0.6}
-        figure.text("x", "y", "name", source=source, **style)
         figure.x_range.range_padding = 0.12  # room for the names of classes at the sides
+        return [figure.text("x", "y", "name", source=source, **style)]
+    return []
 
 
 def _legend(points: Any, labels: Labels, box: Any) -> Any:
