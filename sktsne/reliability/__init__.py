@@ -1,0 +1,1 @@
+"""Scores of reliability: one number for each point of a map, high where its place must not be believed."""
