@@ -19,14 +19,14 @@ from scipy.sparse import csc_array, csr_array, issparse
 from scipy.stats import false_discovery_control
 
 from .._checks import as_floats, check_number
-from .._parameters import choose_method, precomputed
+from .._parameters import choose_method
 from ..affinities import normalize_rows
 from ..kernels.contract import make_kernel
 from ..objectives import ConditionalKL
 from ..parallel import Workers, effective_n_threads
 from ..similarities import similarity_of
 from .refits import check_n_jobs, refitted, run_fits, seeds_of
-from .rows import embedder_of_fit, rows_of_fit
+from .rows import embedder_of_fit, given_matrix, rows_of_fit
 
 
 def significance(
@@ -127,7 +127,7 @@ def significance(
         raise TypeError(f"corrected == {corrected!r}, must be True or False, not {type(corrected).__name__}.")
     check_n_jobs(n_jobs)
     seeds = seeds_of(random_state, n_nulls)
-    if parameter := precomputed(embedder_of_fit(estimator)):
+    if parameter := given_matrix(embedder_of_fit(estimator)):
         raise ValueError(
             f"{parameter}, must be a fit of rows: the null rows have shuffled columns, and a matrix that compares rows "
             "with each other has no columns that can be shuffled."
