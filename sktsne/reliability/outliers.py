@@ -30,11 +30,12 @@ def outliers(estimator: Any, X: Any, *, n_neighbors: int = 20) -> NDArray[np.flo
     outlier factor [1]_, in the implementation of :class:`sklearn.neighbors.LocalOutlierFactor`, compares the distances
     to the neighbors in the data. It uses the metric and the search of the fit.
 
-    The factor is about 1 for a row in a region of even density, whatever this density is, and usually below 1.5 for the
-    rows of a group. Where to draw the line depends on the data: look for a gap between the largest factors. The factor
-    does not find outliers that keep together: in a group of more than ``n_neighbors`` rows each row has neighbors as
-    close as theirs, and a smaller group, far from all others, may have factors that vary with its size. A row between
-    dense groups may have a high factor although it is a member of a sparse one.
+    The factor is about 1 for a row in a region of even density, whatever this density is, and usually below 2 for the
+    rows of a group. Where to draw the line depends on the data: look for a gap between the largest factors. A small
+    group that is far from all others is found, too, but the factors of its m rows fall in proportion to
+    ``n_neighbors - m + 1``. In a group of more than ``n_neighbors`` rows each row has neighbors as close as theirs, and
+    no factor tells how far the group is from others. A row between dense groups may have a high factor although it is a
+    member of a sparse one.
 
     Parameters
     ----------
@@ -44,7 +45,7 @@ def outliers(estimator: Any, X: Any, *, n_neighbors: int = 20) -> NDArray[np.flo
         The rows of the fit, or their distances, as they enter ``estimator``.
     n_neighbors : int, default=20
         The number k of neighbors, below the number of distinct rows. A group of outliers is found if it has at most
-        about half of this number of rows. A precomputed sparse graph must have as many neighbors in each row.
+        about three quarters of this number of rows. A precomputed sparse graph must have as many neighbors in each row.
 
     Returns
     -------
@@ -90,8 +91,8 @@ def outliers(estimator: Any, X: Any, *, n_neighbors: int = 20) -> NDArray[np.flo
     embedder = embedder_of_fit(estimator)
     if embedder._search is None:
         raise ValueError(
-            f"{given_matrix(embedder)}, must be a fit of rows or distances: affinities do not tell how far rows are from "
-            "their neighbors."
+            f"{given_matrix(embedder)}, must be a fit of rows or distances: affinities do not tell how far rows are "
+            "from their neighbors."
         )
     embedder, rows = rows_of_fit(estimator, X)
     kind = embedder._input_kind

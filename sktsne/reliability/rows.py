@@ -144,7 +144,8 @@ def neighbor_graph(embedder: Any, rows: Any, n_neighbors: int | None = None) -> 
     search = copy(embedder._search)
     if not embedder._input_kind.all_pairs:
         search._n_neighbors = k
+    rows = rows if embedder._input_kind.distances else embedder._conditioning(rows)
     with numbering(), Workers(effective_n_threads(embedder.n_jobs)) as workers:
-        found = search.fit(embedder._conditioning(rows), workers)
+        found = search.fit(rows, workers)
         graph: NeighborGraph = found if isinstance(found, NeighborGraph) else nearest_of_matrix(found, k, workers)
     return graph
