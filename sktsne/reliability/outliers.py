@@ -96,14 +96,11 @@ def outliers(estimator: Any, X: Any, *, n_neighbors: int = 20) -> NDArray[np.flo
         )
     embedder, rows = rows_of_fit(estimator, X)
     kind = embedder._input_kind
-    members: Any = slice(None)
-    if not (
-        kind.distances and kind.sparse
-    ):  # a sparse graph may lack the neighbors that take the places of repetitions
+    members = np.arange(rows.shape[0])
+    # A row of a sparse graph has only some neighbors, too few if those that repeat others were left out.
+    if not (kind.distances and kind.sparse):
         _, first, members = np.unique(embedder._known_rows.groups, return_index=True, return_inverse=True)
-        rows = rows[first]
-        if kind.distances:
-            rows = rows[:, first]
+        rows = rows[first][:, first] if kind.distances else rows[first]
     n = rows.shape[0]
     if n_neighbors >= n:
         raise ValueError(f"n_neighbors == {n_neighbors}, must be below {n}, the number of distinct rows in X.")
@@ -114,7 +111,6 @@ def outliers(estimator: Any, X: Any, *, n_neighbors: int = 20) -> NDArray[np.flo
     distances = np.column_stack([np.zeros(n), graph.distances / unit])
     indices = np.column_stack([np.arange(n), graph.indices])
     sparse = csr_array((distances.ravel(), indices.ravel(), np.arange(0, distances.size + 1, n_neighbors + 1)), (n, n))
-    factors: NDArray[np.float64] = (
-        -LocalOutlierFactor(n_neighbors=n_neighbors, metric="precomputed").fit(sparse).negative_outlier_factor_
-    )
-    return factors[members]
+    model = LocalOutlierFactor(n_neighbors=n_neighbors, metric="precomputed").fit(sparse)
+    factors: NDArray[np.float64] = -model.negative_outlier_factor_[members]
+    return factors

@@ -107,9 +107,10 @@ def instability(
         between calls was 0.08 with 2 refits, 0.06 with 5 and 0.04 with 10; for 500 digits it was 0.02 with 5.
     resample : {"starts", "rows"}, default="starts"
         What differs between the maps. "starts": refits start from random positions, with the affinities of the fit, so
-        that no neighbors are searched again. "rows": refits get random samples of 63.2 % of the rows, as many as there
-        are distinct rows in a bootstrap sample, and the other rows are placed by ``transform``. The start is that of
-        the fit. This also shows how far the map depends on the rows that happened to be in the data.
+        that no neighbors are searched again. "rows": refits get random samples of the rows, as in a bootstrap of maps
+        [1]_, and the other rows are placed by ``transform``. A sample has 63.2 % of the rows, as many as there are
+        distinct rows in a bootstrap sample, because repetitions would be neighbors at the distance 0. The start is that
+        of the fit. "rows" also shows how far the map depends on which rows happened to be in the data.
     n_neighbors : int, default=15
         The number k of nearest neighbors in the maps, at most n_samples - 1. Unrelated maps have about
         ``n_neighbors / (n_samples - 1)`` of the neighbors in common.
@@ -135,6 +136,11 @@ def instability(
     See Also
     --------
     sktsne.reliability.significance : Compares the map with maps of rows without structure.
+
+    References
+    ----------
+    .. [1] E. D. Sun, R. Ma and J. Zou, "Dynamic visualization of high-dimensional data", Nature Computational Science
+       3, 86-100, 2023.
 
     Examples
     --------
