@@ -68,7 +68,7 @@ def test_positions_do_not_depend_on_translation_rotation_reflection_and_scale(rn
 def test_positions_of_unrelated_maps_are_about_1(n_components, rng):
     for n_fits in (2, 10):
         spread = _spread(rng.normal(size=(2000, n_components)), list(rng.normal(size=(n_fits, 2000, n_components))))
-        assert np.sqrt(np.mean(spread**2)) == pytest.approx(1.0, abs=0.1)  # seen: 0.97 to 1
+        assert np.sqrt(np.mean(spread**2)) == pytest.approx(1.0, abs=0.1)  # seen: 0.985 to 1
 
 
 def test_positions_of_a_map_in_one_place():
@@ -99,17 +99,15 @@ def test_noise_is_less_stable_than_groups(resample, groups, rng):
         instability(TSNE(perplexity=20, random_state=0).fit(X), X, n_fits=3, resample=resample, random_state=0)
         for X in (groups, noise)
     ]
-    # Seen for both kinds of refits: at least 0.41 for noise, and at most 0.37 for groups.
+    # Seen over three seeds: at most 0.45 times the changes of noise for starts, and 0.66 times for samples of rows.
     assert changes[0].neighbors.mean() < 0.8 * changes[1].neighbors.mean()
 
 
-def test_a_curve_keeps_its_neighbors_and_a_tied_row_does_not(rng):
-    # All rows are on a curve, where each has the same neighbors in every map, but for one that is equally far from both
-    # halves of the curve and goes to either.
+def test_a_curve_keeps_its_neighbors():
     t = np.linspace(0.0, 1.0, 200)
     X = np.stack([np.cos(3.0 * t), np.sin(3.0 * t), t], axis=1)
     found = instability(TSNE(perplexity=15, random_state=0).fit(X), n_fits=3, n_neighbors=10, random_state=0)
-    assert np.mean(found.neighbors < 0.1) > 0.9  # seen: 0.99
+    assert np.mean(found.neighbors < 0.2) > 0.9  # seen over three seeds: all, with at most 0.1
 
 
 @pytest.mark.parametrize("kind", ["sparse rows", "pipeline", "distances", "init", "transformer", "sparse affinities"])
@@ -142,7 +140,7 @@ def test_rows_that_were_left_out_are_placed(groups):
     # A row has a place in every map, so all but the neighbors at the border of a group are kept.
     model = TSNE(perplexity=10, random_state=0).fit(groups)
     found = instability(model, groups, n_fits=3, resample="rows", n_neighbors=25, random_state=0)
-    assert found.neighbors.max() < 0.4  # the 25 neighbors are in a group of 30; seen: 0.2
+    assert found.neighbors.max() < 0.4  # the 25 neighbors are in a group of 30; seen over three seeds: 0.16
 
 
 @pytest.mark.parametrize("resample", ["starts", "rows"])
