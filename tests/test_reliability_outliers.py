@@ -97,7 +97,7 @@ def test_factors_do_not_depend_on_the_unit(unit, groups):
 
 
 def test_planted_outliers_are_found(groups, rng):
-    # Each outlier is at least 10 away from the centers of both groups: three standard deviations of the wide one.
+    # Each outlier is at least 18 away from the centers of both groups: six standard deviations of the wide one.
     planted = rng.uniform(-30.0, 40.0, size=(400, 4))
     apart = np.minimum(np.linalg.norm(planted, axis=1), np.linalg.norm(planted - 12.0, axis=1)) > 18.0
     planted = planted[apart][:15]
@@ -105,8 +105,8 @@ def test_planted_outliers_are_found(groups, rng):
     factors = outliers(TSNE(**QUICK).fit(X), X)
     marked, true = factors > 2.0, np.arange(len(X)) >= len(groups)
     assert len(planted) == 15
-    assert np.mean(true[marked]) > 0.8  # precision, seen: 1
-    assert np.mean(marked[true]) > 0.8  # recall, seen: 1
+    assert np.mean(true[marked]) > 0.8  # precision, seen over four seeds: from 0.88
+    assert np.mean(marked[true]) > 0.8  # recall, seen over four seeds: 1
 
 
 @pytest.mark.parametrize(("size", "found"), [(5, True), (15, True), (30, False)])

@@ -93,7 +93,7 @@ def test_a_cloud_has_hardly_any_significant_row(estimator, perplexity, rng):
     X = rng.normal(size=(300, 10))
     model = estimator(perplexity=perplexity, random_state=0).fit(X)
     raw = significance(model, X, n_nulls=3, corrected=False, random_state=0)
-    assert np.mean(raw <= 0.05) < 0.2  # expected: 0.05, more or less by the luck of a whole map
+    assert np.mean(raw <= 0.05) < 0.2  # expected: 0.05; seen over four seeds: up to 0.093
     assert np.mean(significance(model, X, n_nulls=3, random_state=0) <= 0.05) < 0.02
 
 
@@ -101,22 +101,22 @@ def test_a_cloud_has_hardly_any_significant_row(estimator, perplexity, rng):
 def test_nearly_all_rows_of_separated_groups_are_significant(estimator, rng):
     X = separated(rng, 8, 40)
     model = estimator(perplexity=30, random_state=0).fit(X)
-    assert np.mean(significance(model, X, n_nulls=3, random_state=0) <= 0.05) > 0.8
+    assert np.mean(significance(model, X, n_nulls=3, random_state=0) <= 0.05) > 0.8  # seen over four seeds: 1
 
 
 def test_groups_beside_a_cloud(rng):
     groups = separated(rng, 6, 30)
     X = np.concatenate([groups, groups.std() * rng.normal(size=(150, 10))])
     p_values = significance(TSNE(perplexity=20, random_state=0).fit(X), X, n_nulls=3, random_state=0)
-    assert np.mean(p_values[:180] <= 0.05) > 0.8
-    assert np.mean(p_values[180:] <= 0.05) < 0.2
+    assert np.mean(p_values[:180] <= 0.05) > 0.8  # seen over four seeds: from 0.97
+    assert np.mean(p_values[180:] <= 0.05) < 0.2  # seen over four seeds: up to 0.053
 
 
 def test_a_correlated_cloud_is_structure_but_not_after_pca(rng):
     X = rng.normal(size=(300, 3)) @ rng.normal(size=(3, 10))
     plain = TSNE(random_state=0).fit(X)
     after_pca = make_pipeline(PCA(3), TSNE(random_state=0)).fit(X)
-    assert np.mean(significance(plain, X, n_nulls=3, random_state=0) <= 0.05) > 0.25
+    assert np.mean(significance(plain, X, n_nulls=3, random_state=0) <= 0.05) > 0.15  # seen over four seeds: from 0.34
     assert np.mean(significance(after_pca, X, n_nulls=3, random_state=0) <= 0.05) < 0.02
 
 

@@ -88,6 +88,7 @@ def outliers(estimator: Any, X: Any, *, n_neighbors: int = 20) -> NDArray[np.flo
     7
     """
     check_number("n_neighbors", n_neighbors, Integral, 1)
+    n_neighbors = int(n_neighbors)  # an integer of NumPy may be too short for the number of distances
     embedder = embedder_of_fit(estimator)
     if embedder._search is None:
         raise ValueError(

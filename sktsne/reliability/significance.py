@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csc_array, csr_array, issparse
 from scipy.stats import false_discovery_control
 
-from .._checks import as_floats, check_number
+from .._checks import as_affinities, as_floats, check_number
 from .._parameters import choose_method
 from ..affinities import normalize_rows
 from ..kernels.contract import make_kernel
@@ -55,12 +55,13 @@ def significance(
     A low p-value says that the map keeps the neighborhood of the row better than if the columns were unrelated. A high
     one says that the neighborhood of the point looks like one that the method makes of noise. Neighborhoods are as
     large as the perplexity: in the middle of a group with many more rows, the neighbors of a row may be as good as
-    random, and its p-value is then high although the group is real. So compare p-values over several perplexities. The
-    p-value judges neither gaps between groups nor their arrangement, and does not say what the structure is: columns
-    that are only correlated are structure, too. In a pipeline with PCA before the embedding, the components are
-    shuffled, which have no correlation, so that a Gaussian cloud of any shape counts as noise. Columns that have
-    separate groups of values, as the codes of categories do, form groups even when shuffled, and fewer rows are
-    significant.
+    random, and its p-value is then high although the group is real. So compare p-values over several perplexities.
+
+    The p-value judges neither gaps between groups nor their arrangement, and does not say what the structure is:
+    columns that are only correlated are structure, too, and so are repeated rows. In a pipeline with PCA before the
+    embedding, the components are shuffled, which have no correlation, so that a Gaussian cloud of any shape counts as
+    noise. Columns that have separate groups of values, as the codes of categories do, form groups even when shuffled,
+    and fewer rows are significant.
 
     Parameters
     ----------
@@ -148,7 +149,7 @@ def _costs(embedder: Any) -> NDArray[np.float64]:
     similarity = similarity_of(embedder.dof)
     with Workers(effective_n_threads(embedder.n_jobs)) as workers:
         kernel = make_kernel(choose_method(embedder, len(Y))[1], similarity, workers)
-        affinities = normalize_rows(embedder.affinities_)
+        affinities = normalize_rows(as_affinities("affinities_", embedder.affinities_))
         return ConditionalKL(affinities, similarity, kernel, workers).point_costs(Y)
 
 

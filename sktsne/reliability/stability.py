@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import orthogonal_procrustes
 
-from .._checks import as_floats, check_choice, check_number
+from .._checks import as_affinities, as_floats, check_choice, check_number
 from .._process import one_blas_thread
 from ..neighbors import nearest_neighbors
 from ..parallel import effective_n_threads
@@ -162,8 +162,10 @@ def instability(
     check_choice("resample", resample, RESAMPLES)
     check_n_jobs(n_jobs)
     embedder = embedder_of_fit(estimator)
-    Y = as_floats("embedding_", embedder.embedding_, ("n", "d"), empty=False)
-    check_number("n_neighbors", n_neighbors, Integral, 1, len(Y) - 1)
+    n = as_affinities("affinities_", embedder.affinities_).shape[0]
+    Y = as_floats("embedding_", embedder.embedding_, (n, "d"), empty=False)
+    check_number("n_neighbors", n_neighbors, Integral, 1, n - 1)
+    n_neighbors = int(n_neighbors)  # an integer of NumPy may be too short for the number of distances
     seeds = seeds_of(random_state, n_fits)
     if resample == "rows":
         _check_divisible(embedder, X)
