@@ -1,5 +1,7 @@
 """Instability of neighbors and positions when the map is made again."""
 
+from threading import Lock
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -12,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sktsne import SNE, TSNE
 from sktsne.reliability import instability
-from sktsne.reliability.refits import refitted
+from sktsne.reliability.refits import unfitted
 from sktsne.reliability.stability import OF_AFFINITIES, _spread
 
 QUICK = {"max_iter": 110, "perplexity": 10, "random_state": 0}
@@ -33,7 +35,7 @@ def groups(rng):
 def test_a_refit_of_the_affinities_is_a_fit_of_the_rows(estimator, dtype, method, groups):
     start = np.random.default_rng(0).normal(scale=1e-4, size=(120, 2))
     model = estimator(perplexity=10, init=start, method=method).fit(groups.astype(dtype))
-    refit = refitted(model, model.affinities_, **OF_AFFINITIES)
+    refit = unfitted(model, **OF_AFFINITIES).fit(model.affinities_)
     precision = np.finfo(model.affinities_.dtype).eps
     assert_allclose(refit.affinities_.sum(), model.affinities_.sum(), rtol=100 * precision)
     assert abs(refit.affinities_ - model.affinities_).max() < 100 * precision * model.affinities_.max()
@@ -170,6 +172,13 @@ def test_the_estimator_does_not_change_and_refits_are_silent(groups, tmp_path, c
     assert not list(tmp_path.iterdir())
     assert capsys.readouterr().out == ""
     assert_array_equal(groups, X)
+
+
+@pytest.mark.parametrize("resample", ["starts", "rows"])
+def test_other_processes_do_not_need_the_callback(resample, groups):
+    lock = Lock()  # cannot be pickled
+    model = TSNE(**QUICK, callback=lambda iteration, cost, Y: lock.locked()).fit(groups)
+    assert instability(model, groups, n_fits=2, resample=resample, n_jobs=2).neighbors.shape == (120,)
 
 
 def test_random_states(groups):

@@ -1,8 +1,8 @@
-"""Fits like a fitted one: of other rows or from other starts, several at a time."""
+"""Fits like a fitted one, of other rows or from other starts, several at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from numbers import Integral
 from typing import Any
 
@@ -17,32 +17,29 @@ from .._checks import check_number
 SILENT = {"callback": None, "checkpoint": None, "verbose": 0, "warm_start": False}
 
 
-def refitted(embedder: Any, X: Any, **changes: Any) -> Any:
-    """Return a new estimator with the parameters of ``embedder`` and ``changes``, fitted to ``X``.
+def unfitted(embedder: Any, **changes: Any) -> Any:
+    """Return a new estimator, not fitted, with the parameters of ``embedder`` and ``changes``.
 
     Parameters
     ----------
     embedder : TSNE or SNE
-        The fitted estimator, which is not changed. The new one reports nothing, saves nothing, and starts anew.
-    X : {ndarray, sparse matrix} of shape (n, n_features) or (n, n)
-        The rows, or their distances or affinities.
+        The fitted estimator, which is not changed. A fit of the new one reports nothing, saves nothing, and begins
+        anew.
     **changes
         Parameters that differ from those of ``embedder``.
 
     Examples
     --------
-    >>> from sklearn.datasets import load_iris
     >>> from sktsne import TSNE
-    >>> from sktsne.reliability.refits import refitted
-    >>> X = load_iris().data
-    >>> refitted(TSNE(random_state=0, warm_start=True).fit(X), X, perplexity=10)
+    >>> from sktsne.reliability.refits import unfitted
+    >>> unfitted(TSNE(random_state=0, warm_start=True), perplexity=10)
     TSNE(perplexity=10, random_state=0)
     """
     # sklearn.base.clone would pass scikit-learn's callbacks on, and copy the user's callbacks with all that they hold.
     fresh = type(embedder)(**embedder.get_params(deep=False))
     for name, value in {**SILENT, **changes}.items():  # the constructor of a subclass may have fewer parameters
         setattr(fresh, name, value)
-    return fresh.fit(X)
+    return fresh
 
 
 def seeds_of(random_state: Any, n: int) -> NDArray[np.integer]:
@@ -65,21 +62,26 @@ def check_n_jobs(n_jobs: Any) -> None:
         raise ValueError("n_jobs == 0, must be None or an integer other than 0.")
 
 
-def run_fits(function: Callable[..., Any], embedder: Any, n_jobs: int | None, arguments: Iterable[Any]) -> list[Any]:
-    """Return ``function(argument, n_jobs=...)`` for each argument, by `joblib.Parallel`.
+def run_fits(
+    function: Callable[[Any], Any], embedder: Any, seeds: NDArray[np.integer], n_jobs: int | None, **changes: Any
+) -> list[Any]:
+    """Return ``function(estimator)`` for an unfitted estimator with each of the seeds, by `joblib.Parallel`.
 
     Parameters
     ----------
     function : callable
-        A function that passes ``n_jobs`` on to a fit, whose result does not depend on it.
+        A function that fits the estimator. Other processes may call it, so that it must be picklable.
     embedder : TSNE or SNE
-        The fitted estimator, whose ``n_jobs`` a single fit at a time gets. Several fits at a time get None, with which
-        each uses its share of the cores.
+        The fitted estimator whose parameters the unfitted ones have. A single fit at a time has its ``n_jobs``, too.
+        Several fits at a time have ``n_jobs=None``, with which each uses its share of the cores.
+    seeds : ndarray of int of shape (n_fits,)
+        The ``random_state`` of each estimator.
     n_jobs : int or None
         The number of fits at a time.
-    arguments : iterable
-        The first argument of each call.
+    **changes
+        Further parameters that differ from those of ``embedder``.
     """
     n_threads = embedder.n_jobs if effective_n_jobs(n_jobs) == 1 else None
-    found: list[Any] = Parallel(n_jobs)(delayed(function)(argument, n_jobs=n_threads) for argument in arguments)
+    fits = [unfitted(embedder, random_state=int(seed), n_jobs=n_threads, **changes) for seed in seeds]
+    found: list[Any] = Parallel(n_jobs)(delayed(function)(fit) for fit in fits)
     return found

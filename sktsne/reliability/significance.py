@@ -25,7 +25,7 @@ from ..kernels.contract import make_kernel
 from ..objectives import ConditionalKL
 from ..parallel import Workers, effective_n_threads
 from ..similarities import similarity_of
-from .refits import check_n_jobs, refitted, run_fits, seeds_of
+from .refits import check_n_jobs, run_fits, seeds_of
 from .rows import embedder_of_fit, given_matrix, rows_of_fit
 
 
@@ -137,7 +137,8 @@ def significance(
     if rows.shape[1] == 1:
         raise ValueError("X has 1 column, must have at least 2: shuffling a single column changes no distance.")
     costs = _costs(embedder)
-    nulls = np.sort(np.concatenate(run_fits(partial(_null_costs, embedder, rows), embedder, n_jobs, seeds)))
+    init = embedder.init if isinstance(embedder.init, str) else "pca"
+    nulls = np.sort(np.concatenate(run_fits(partial(_null_costs, rows), embedder, seeds, n_jobs, init=init)))
     p_values = (1.0 + np.searchsorted(nulls, costs, side="right")) / (1.0 + len(nulls))
     return np.asarray(false_discovery_control(p_values, method="bh") if corrected else p_values)
 
@@ -153,11 +154,9 @@ def _costs(embedder: Any) -> NDArray[np.float64]:
         return ConditionalKL(affinities, similarity, kernel, workers).point_costs(Y)
 
 
-def _null_costs(embedder: Any, rows: Any, seed: int, n_jobs: int | None) -> NDArray[np.float64]:
-    """Return the costs of all points of the map of null rows."""
-    init = embedder.init if isinstance(embedder.init, str) else "pca"
-    null = shuffled(rows, np.random.default_rng(seed))
-    return _costs(refitted(embedder, null, init=init, random_state=int(seed), n_jobs=n_jobs))
+def _null_costs(rows: Any, null: Any) -> NDArray[np.float64]:
+    """Return the costs of all points of the map of shuffled rows that the estimator ``null`` makes."""
+    return _costs(null.fit(shuffled(rows, np.random.default_rng(null.random_state))))
 
 
 def shuffled(X: Any, rng: np.random.Generator) -> Any:

@@ -24,7 +24,7 @@ from .._checks import as_affinities, as_floats, check_choice, check_number
 from .._process import one_blas_thread
 from ..neighbors import nearest_neighbors
 from ..parallel import effective_n_threads
-from .refits import check_n_jobs, refitted, run_fits, seeds_of
+from .refits import check_n_jobs, run_fits, seeds_of
 from .rows import embedder_of_fit, given_matrix, rows_of_fit
 
 RESAMPLES = ("starts", "rows")
@@ -170,10 +170,11 @@ def instability(
     if resample == "rows":
         _check_divisible(embedder, X)
         rows = rows_of_fit(estimator, X)[1]
-        refit = partial(_of_sample, embedder, rows)
+        found = run_fits(partial(_map_of_sample, rows, embedder._input_kind.distances), embedder, seeds, n_jobs)
     else:
-        refit = partial(_from_start, embedder)
-    maps = [map_.astype(np.float64) for map_ in run_fits(refit, embedder, n_jobs, seeds)]
+        of_affinities = partial(_map_of, embedder.affinities_)
+        found = run_fits(of_affinities, embedder, seeds, n_jobs, **OF_AFFINITIES, init="random")
+    maps = [map_.astype(np.float64) for map_ in found]
     n_threads = effective_n_threads(embedder.n_jobs)
     own = nearest_neighbors(Y, n_neighbors, n_threads=n_threads).indices
     others = (nearest_neighbors(map_, n_neighbors, n_threads=n_threads).indices for map_ in maps)
@@ -198,29 +199,27 @@ def _check_divisible(embedder: Any, X: Any) -> None:
         )
 
 
-def _from_start(embedder: Any, seed: int, n_jobs: int | None) -> NDArray[np.floating]:
-    """Return a map of the affinities of the fit, from a random start."""
-    refit = refitted(
-        embedder, embedder.affinities_, **OF_AFFINITIES, init="random", random_state=int(seed), n_jobs=n_jobs
-    )
-    map_: NDArray[np.floating] = refit.embedding_
+def _map_of(X: Any, refit: Any) -> NDArray[np.floating]:
+    """Return the map of X that an estimator makes."""
+    map_: NDArray[np.floating] = refit.fit(X).embedding_
     return map_
 
 
-def _of_sample(embedder: Any, rows: Any, seed: int, n_jobs: int | None) -> NDArray[np.floating]:
-    """Return a map of all rows: those of a random sample by a fit, the others by `transform`."""
+def _map_of_sample(rows: Any, are_distances: bool, refit: Any) -> NDArray[np.floating]:
+    """Return a map of all rows that an estimator makes of a random sample, in which it places the other rows."""
     n = rows.shape[0]
     chosen = np.zeros(n, dtype=bool)
-    chosen[np.random.default_rng(seed).choice(n, max(2, round(SAMPLE * n)), replace=False)] = True
+    chosen[np.random.default_rng(refit.random_state).choice(n, max(2, round(SAMPLE * n)), replace=False)] = True
     inside, outside = rows[chosen], rows[~chosen]
-    if embedder._input_kind.distances:
+    if are_distances:
         inside, outside = inside[:, chosen], outside[:, chosen]
-    init = embedder.init if isinstance(embedder.init, str) else np.asarray(embedder.init)[chosen]
-    refit = refitted(embedder, inside, init=init, random_state=int(seed), n_jobs=n_jobs)
+    if not isinstance(refit.init, str):
+        refit.init = np.asarray(refit.init)[chosen]
+    refit.fit(inside)
     map_ = np.empty((n, refit.embedding_.shape[1]), dtype=refit.embedding_.dtype)
     map_[chosen] = refit.embedding_
     if not chosen.all():
-        map_[~chosen] = refit.transform(outside)
+        map_[~chosen] = np.asarray(refit.transform(outside))  # a data frame, if the user has set this output
     return map_
 
 
