@@ -1,8 +1,10 @@
 """All scores of reliability by their names."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
+from sklearn import config_context
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import pairwise_distances
 from sklearn.pipeline import make_pipeline
@@ -53,6 +55,17 @@ def test_scores_that_a_fit_does_not_serve_are_left_out_or_refused(X):
         assert "instability" in scores
         with pytest.raises(ValueError, match=f"{name} == 'precomputed', must be a fit of rows"):
             reliability_scores(model, matrix, names=["instability", unserved[name]])
+
+
+def test_data_frames(X):
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    expected = reliability_scores(make_pipeline(StandardScaler(), TSNE(**QUICK)).fit(X), X, random_state=0)
+    with config_context(transform_output="pandas"):
+        pipeline = make_pipeline(StandardScaler(), TSNE(**QUICK)).fit(frame)
+        for name, values in reliability_scores(pipeline, frame, random_state=0).items():
+            assert_array_equal(values, expected[name])
+        found = instability(pipeline, frame, n_fits=1, resample="rows", random_state=0)
+        assert isinstance(found.neighbors, np.ndarray)
 
 
 def test_any_number_of_jobs_gives_the_same_bits(X):

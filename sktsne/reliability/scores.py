@@ -21,26 +21,26 @@ class Score(NamedTuple):
     Parameters
     ----------
     compute : callable
-        Returns the scores, shape (n_samples,). It is called with the fitted estimator, the rows of its fit,
-        ``random_state`` and ``n_jobs``.
+        Returns the scores, shape (n_samples,). It is called with the ``estimator``, ``X``, ``random_state`` and
+        ``n_jobs`` of `reliability_scores`.
     serves : callable
-        Returns whether a fitted estimator has what the score needs.
+        Returns whether a fitted `TSNE` or `SNE` has what the score needs.
     """
 
     compute: Callable[[Any, Any, Any, int | None], NDArray[np.float64]]
     serves: Callable[[Any], bool]
 
 
-def _significance(embedder: Any, rows: Any, random_state: Any, n_jobs: int | None) -> NDArray[np.float64]:
-    return significance(embedder, rows, random_state=random_state, n_jobs=n_jobs)
+def _significance(estimator: Any, X: Any, random_state: Any, n_jobs: int | None) -> NDArray[np.float64]:
+    return significance(estimator, X, random_state=random_state, n_jobs=n_jobs)
 
 
-def _instability(embedder: Any, rows: Any, random_state: Any, n_jobs: int | None) -> NDArray[np.float64]:
-    return instability(embedder, random_state=random_state, n_jobs=n_jobs).neighbors
+def _instability(estimator: Any, X: Any, random_state: Any, n_jobs: int | None) -> NDArray[np.float64]:
+    return instability(estimator, random_state=random_state, n_jobs=n_jobs).neighbors
 
 
-def _outliers(embedder: Any, rows: Any, random_state: Any, n_jobs: int | None) -> NDArray[np.float64]:
-    return outliers(embedder, rows)
+def _outliers(estimator: Any, X: Any, random_state: Any, n_jobs: int | None) -> NDArray[np.float64]:
+    return outliers(estimator, X)
 
 
 # The scores in the order in which they are returned.
@@ -107,10 +107,10 @@ def reliability_scores(
     wanted = served if names is None else _check_names(names)
     check_n_jobs(n_jobs)
     seeds_of(random_state, 0)
-    embedder, rows = rows_of_fit(estimator, X)
+    rows_of_fit(estimator, X)  # raises an error before the first score is computed
     # The scores that the fit does not serve are first, because their functions raise errors with the reason.
     order = sorted(wanted, key=lambda name: name in served)
-    found = {name: SCORES[name].compute(embedder, rows, random_state, n_jobs) for name in order}
+    found = {name: SCORES[name].compute(estimator, X, random_state, n_jobs) for name in order}
     return {name: found[name] for name in SCORES if name in found}
 
 
