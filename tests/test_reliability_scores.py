@@ -59,7 +59,7 @@ def test_scores_that_a_fit_does_not_serve_are_left_out_or_refused(X):
 
 def test_data_frames(X):
     frame = pd.DataFrame(X, columns=list("abcd"))
-    expected = reliability_scores(make_pipeline(StandardScaler(), TSNE(**QUICK)).fit(X), X, random_state=0)
+    expected = reliability_scores(make_pipeline(StandardScaler(), TSNE(**QUICK)).fit(frame), frame, random_state=0)
     with config_context(transform_output="pandas"):
         pipeline = make_pipeline(StandardScaler(), TSNE(**QUICK)).fit(frame)
         for name, values in reliability_scores(pipeline, frame, random_state=0).items():
