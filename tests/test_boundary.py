@@ -39,7 +39,7 @@ from sklearn.neighbors import KNeighborsTransformer
 from spoiled import SAME, Spoiled, contents, spoiled
 
 import sktsne.parallel as threads
-from sktsne import SNE, TSNE, metrics
+from sktsne import SNE, TSNE, metrics, reliability
 from sktsne._checks import as_affinities, is_constant
 from sktsne._native import COMPILED
 from sktsne._sparse import freeze
@@ -86,8 +86,8 @@ ERRORS = (ValueError, TypeError, FloatingPointError, MemoryError)
 INTERNAL = re.compile(r"buffer|broadcast|unpack|ambiguous|subscript|not supported between|math domain|concatenation")
 # A short run tries every so many-th way to spoil an argument, the fewer the longer the calls of a module take.
 STEPS = {
-    "TSNE": 24, "SNE": 24, "metrics": 16, "large": 12, "placement": 6, "known_rows": 6, "neighbors": 4, "objectives": 3,
-    "kernels": 3, "initialization": 3, "affinities": 2, "optimizer": 2,
+    "TSNE": 24, "SNE": 24, "reliability": 24, "metrics": 16, "large": 12, "placement": 6, "known_rows": 6,
+    "neighbors": 4, "objectives": 3, "kernels": 3, "initialization": 3, "affinities": 2, "optimizer": 2,
 }  # fmt: skip
 LONGEST = 300  # seconds of one call, even with sanitizers
 QUICK = {"perplexity": 3.0, "max_iter": 3, "early_exaggeration_iter": 1, "random_state": 0, "n_jobs": 1}
@@ -708,6 +708,52 @@ def _(affinities_, embedding_, dof):
     return metrics.point_costs(model)
 
 
+# Reliability
+
+
+def fit_to_judge(**attributes):
+    model = TSNE(**QUICK).fit(np.random.default_rng(0).normal(size=(24, 3)))
+    vars(model).update(attributes)
+    return model
+
+
+def arguments_to_judge(used, parameters, rng, n=None, d=None):  # the fit is always the same, whatever n and d
+    model = fit_to_judge()
+    fitted = {
+        "X": np.random.default_rng(0).normal(size=(24, 3)),
+        "affinities_": model.affinities_,
+        "embedding_": Spoiled(model.embedding_, spoiled(model.embedding_)),
+        "dof": 1.0,
+    }
+    return {**{name: fitted[name] for name in used}, **parameters}
+
+
+def call_score(function, X=None, **arguments):
+    attributes = {name: arguments.pop(name) for name in ("affinities_", "embedding_", "dof") if name in arguments}
+    model = fit_to_judge(**attributes)
+    return function(model, **arguments) if X is None else function(model, X, **arguments)
+
+
+def check_scores(result, arguments):
+    for part in parts(result if not isinstance(result, dict) else list(result.values())):
+        assert part.shape == (24,)
+
+
+REFIT = {"random_state": state(), "n_jobs": short(1)}
+FITTED = ("affinities_", "embedding_", "dof")
+INSTABILITY = {"n_fits": short(1), "n_neighbors": 3, **REFIT}
+for name, used, parameters in (
+    ("significance", ("X", *FITTED), {"n_nulls": short(1), "corrected": True, **REFIT}),
+    ("instability", FITTED, {"resample": "starts", **INSTABILITY}),
+    ("instability rows", ("X", *FITTED), {"resample": Spoiled("rows", {}), **INSTABILITY}),
+    ("outliers", ("X", "embedding_"), {"n_neighbors": 3}),
+    ("reliability_scores", ("X", *FITTED), {"names": ["outliers", "instability"], **REFIT}),
+):
+    case(f"sktsne.reliability.{name}", partial(arguments_to_judge, used, parameters), check_scores)(
+        partial(call_score, getattr(reliability, name.split()[0]))
+    )
+
+
 # Estimators
 
 
@@ -820,6 +866,7 @@ WITHOUT_CASE = {
     "sktsne.plotting.plot_reliability",
     "sktsne.progress.Callback",
     "sktsne.progress.ProgressBar",
+    "sktsne.reliability.Instability",
     "sktsne.similarities.Gaussian",
     "sktsne.similarities.Similarity",
 }

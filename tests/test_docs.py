@@ -43,7 +43,9 @@ def test_every_name_has_one_page():
     assert len(PAGES) == len(set(PAGES)) > 50
 
 
-@pytest.mark.parametrize("module", ["sktsne", "sktsne.kernels", "sktsne.metrics", "sktsne.plotting"])
+@pytest.mark.parametrize(
+    "module", ["sktsne", "sktsne.kernels", "sktsne.metrics", "sktsne.plotting", "sktsne.reliability"]
+)
 def test_every_public_name_has_a_page(module):
     pages = [documented(page) for page in PAGES]
     names = set(importlib.import_module(module).__all__) - {"__version__"}

@@ -1,50 +1,7 @@
-"""Candidates, distances and springs of rows that move; compiled twins of the references in reliability/moves.py."""
+"""Neighbors and springs of rows that move; compiled twins of the references in reliability/moves.py."""
 
-from libc.math cimport exp
+from libc.math cimport INFINITY, exp
 from libc.stdint cimport int32_t, int64_t
-
-ctypedef fused index_t:
-    int32_t
-    int64_t
-
-
-def gather_candidates(
-    const index_t[::1] indices,
-    const index_t[::1] indptr,
-    const int32_t[:, ::1] neighbors,
-    Py_ssize_t n_nearest,
-    const int64_t[::1] rows,
-    int32_t[:, ::1] candidates,
-    int32_t[::1] counts,
-):
-    """Fill ``candidates`` and ``counts`` with the different candidates of each row, and the rest with the row."""
-    cdef Py_ssize_t b, e, j, m, count, k = neighbors.shape[1]
-    cdef int64_t i
-    cdef int32_t[::1] seen = neighbors[:, 0].copy()  # the last row of the block that has a candidate
-    seen[:] = -1
-    with nogil:
-        for b in range(rows.shape[0]):
-            i = rows[b]
-            seen[i] = <int32_t>b
-            count = 0
-            for e in range(indptr[i], indptr[i + 1]):
-                add_candidate(<int32_t>indices[e], <int32_t>b, seen, &candidates[b, 0], &count)
-            for j in range(k if n_nearest > 0 else 0):
-                add_candidate(neighbors[i, j], <int32_t>b, seen, &candidates[b, 0], &count)
-                for m in range(n_nearest):
-                    add_candidate(neighbors[neighbors[i, j], m], <int32_t>b, seen, &candidates[b, 0], &count)
-            counts[b] = <int32_t>count
-            for j in range(count, candidates.shape[1]):
-                candidates[b, j] = <int32_t>i
-
-
-cdef inline void add_candidate(
-    int32_t j, int32_t b, int32_t[::1] seen, int32_t* candidates, Py_ssize_t* count
-) noexcept nogil:
-    if seen[j] != b:
-        seen[j] = b
-        candidates[count[0]] = j
-        count[0] += 1
 
 
 def select_moved(
@@ -76,8 +33,8 @@ def select_moved(
                     places[j] = <int32_t>j
                 select(&keys[0], &places[0], n_candidates, k)
                 for j in range(k):
-                    nearest[b, move, j] = places[j]
-                    distances[b, move, j] = keys[j]
+                    nearest[b, move, j] = places[j] if j < n_candidates else 0
+                    distances[b, move, j] = keys[j] if j < n_candidates else INFINITY
 
 
 cdef inline void along_axis(
@@ -134,6 +91,7 @@ def moved_springs(
     const double[:, :, ::1] probabilities,
     const double[:, :, ::1] lines,
     const double[::1] reach,
+    double scale,
     double least,
     double[::1] springs,
     int32_t[::1] indices,
@@ -156,7 +114,7 @@ def moved_springs(
                 for line in range(n_lines):
                     near_lines[j, line, 0] = lines[candidates[b, j], line, 0]
                     near_lines[j, line, 1] = lines[candidates[b, j], line, 1]
-                rest[j] = 1.0 - given_at(squares[b, j], ends[j], &near_lines[j, 0, 0], n_lines)
+                rest[j] = 1.0 - given_at(squares[b, j], scale, ends[j], &near_lines[j, 0, 0], n_lines)
             for move in range(n_moves):
                 length = lengths[rows[b], move // 2]
                 if move % 2 == 0:
@@ -165,11 +123,11 @@ def moved_springs(
                 for j in range(n_candidates):
                     own[j] = 0.0
                 for j in range(k):
-                    own[nearest[b, move, j]] = probabilities[b, move, j]
+                    own[nearest[b, move, j]] += probabilities[b, move, j]
                 before = total
                 for j in range(n_candidates):
                     given = given_at(
-                        moved_square(squares[b, j], length, toward[j]), ends[j], &near_lines[j, 0, 0], n_lines
+                        moved_square(squares[b, j], length, toward[j]), scale, ends[j], &near_lines[j, 0, 0], n_lines
                     )
                     if given > 0.0:
                         given /= rest[j] + given
@@ -181,10 +139,14 @@ def moved_springs(
                 numbers[b * n_moves + move] = total - before
 
 
-cdef inline double given_at(double square, double end, const double* lines, Py_ssize_t n_lines) noexcept nogil:
-    # The probability that a row gives to another at a squared distance, before it is normalized.
+cdef inline double given_at(
+    double square, double scale, double end, const double* lines, Py_ssize_t n_lines
+) noexcept nogil:
+    # The probability that a row gives to another at a squared distance of their points, before it is normalized.
     cdef Py_ssize_t line
     cdef double total = 0.0
+    if scale > 0.0:
+        square = scale * square * scale * square
     if square > end:
         return 0.0
     for line in range(n_lines):

@@ -116,7 +116,7 @@ class ClusteredSearch(ExactSearch):
         space, k = self._space, self._n_neighbors
         self._lists, self._dtype = None, np.float64
         dtype: Any = np.float64
-        if isinstance(self._metric, str) and k < space.n // 4:
+        if isinstance(self.metric, str) and k < space.n // 4:
             self._lists, dtype = build_lists(space, k, workers)
         if self._lists is not None:
             self._dtype = dtype

@@ -95,11 +95,11 @@ class RowSearch(Caching):
             if isinstance(metric, str) and metric == "precomputed":
                 raise ValueError("metric == 'precomputed', must be a metric of rows; GivenDistances takes distances.")
         self.__dict__ = self.__getstate__()  # removes the cached properties of an earlier fit
-        self._X, self._metric, self._params = X, metric, params
+        self._X, self.metric, self.params = X, metric, params
 
     @cached_property
     def _space(self) -> Any:
-        return space_of(self._X, self._metric, self._params)
+        return space_of(self._X, self.metric, self.params)
 
     def fit(self, X: Any, workers: Workers) -> Any:
         """Find the nearest neighbors of all rows, or compute all distances; see :class:`NeighborSearch`."""
@@ -115,7 +115,7 @@ class RowSearch(Caching):
     def neighbors_of(self, rows: Any, workers: Workers) -> NeighborGraph:
         """Find the rows of the fit that are nearest to new rows; see :class:`NeighborSearch`."""
         check_type("workers", workers, Workers)
-        if not hasattr(self, "_metric"):
+        if not hasattr(self, "metric"):
             raise ValueError("The search has no rows: call fit before neighbors_of.")
         rows = as_rows("rows", rows, like=self._X)
         with calling_libraries(*self._given):
@@ -185,7 +185,7 @@ class ExactSearch(RowSearch):
     def _graph(self, workers: Workers) -> NeighborGraph:
         n, n_columns = map(int, self._X.shape)
         if n <= FEW_ROWS and n * n * n_columns <= FEW_TERMS and not issparse(self._X):
-            distances = distances_of_all(self._X, self._metric, self._params, workers)
+            distances = distances_of_all(self._X, self.metric, self.params, workers)
             return nearest_of_matrix(distances, self._n_neighbors, workers)
         if self._uses_tree:
             return self._fit_in_tree(workers)
@@ -196,15 +196,15 @@ class ExactSearch(RowSearch):
         """Whether a tree of scikit-learn finds the neighbors: for dense rows with few columns."""
         few = bool(self._X.shape[1] <= TREE_FEATURES) and not issparse(self._X)
         # With p < 1 "minkowski" does not satisfy the triangle inequality, which trees rely on.
-        return few and traits_of(self._metric).tree and self._params.get("p", 2) >= 1
+        return few and traits_of(self.metric).tree and self.params.get("p", 2) >= 1
 
     @cached_property
     def _tree(self) -> KDTree | BallTree:
         # Not a NearestNeighbors: tools that record the fits of scikit-learn's estimators would record its fit.
         X = np.asarray(self._X, dtype=np.float64)
-        if self._metric == "euclidean":
+        if self.metric == "euclidean":
             return KDTree(X, LEAF_SIZE)
-        return BallTree(X, LEAF_SIZE, metric=self._metric, **self._params)
+        return BallTree(X, LEAF_SIZE, metric=self.metric, **self.params)
 
     def _kneighbors(
         self, rows: Any, n_neighbors: int, workers: Workers
@@ -294,11 +294,11 @@ class AllPairs(RowSearch):
         super().__init__(1, metric, metric_params)
 
     def _graph(self, workers: Workers) -> NDArray[np.float64]:
-        return distances_of_all(self._X, self._metric, self._params, workers)
+        return distances_of_all(self._X, self.metric, self.params, workers)
 
     @cached_property
     def _space(self) -> Any:
-        return direct_space_of(self._X, self._metric, self._params)
+        return direct_space_of(self._X, self.metric, self.params)
 
     def _nearest_of(self, points: Any, workers: Workers) -> NeighborGraph:
         """Return all rows of the fit, sorted by distance, for points that `Space.points_of` returned for new rows."""

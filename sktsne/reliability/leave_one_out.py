@@ -49,7 +49,8 @@ class LeaveOneOut:
     @property
     def dtype(self) -> type[np.floating]:
         """The precision of the attraction."""
-        return self._kernel.dtype
+        dtype: type[np.floating] = self._kernel.dtype
+        return dtype
 
     def evaluate(
         self, own: NDArray[np.intp], attraction: RowAttraction, rows: NDArray[np.intp], Y: NDArray[np.float64]

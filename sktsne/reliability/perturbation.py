@@ -10,12 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._checks import check_number
+from .._row_errors import numbering
+from ..neighbors import METRICS
+from ..neighbors.exact import RowSearch
+from ..neighbors.metrics import traits_of
 from ..neighbors.spaces import space_of
 from ..parallel import Workers, effective_n_threads
 from ..placement import RowAttraction, descend
 from .leave_one_out import LeaveOneOut
 from .moves import MovedRows, Moves
-from .rows import rows_of_fit
+from .rows import embedder_of_fit, given_matrix, rows_of_fit
 
 # A moved row has arrived when its next step is shorter than this fraction of the standard deviation of the map.
 PRECISION = 1e-3
@@ -25,18 +29,118 @@ FAR = 2.0
 
 
 def perturbation(estimator: Any, X: Any, *, n_directions: int = 3, step: float = 0.5) -> NDArray[np.float64]:
+    r"""Return for each point how far it moves in the map when its row moves a little in the data.
+
+    t-SNE may draw a gap where the data have none: then rows on both sides of the gap are nearly the same, and a row
+    that moves a little jumps over it. Row i is taken out of the map, while all others keep their places. It moves by a
+    small step along the first principal axes of the rows, forwards and backwards, and is placed again, where its part
+    of the cost :math:`L_i` is least [1]_. The score is the farthest distance from the old place,
+
+    .. math:: s_i = \max_{x'} \| f_i(x') - y_i \| \; / \; \sqrt{\operatorname{mean}_j \| y_j - \bar y \|^2},
+
+    with the place :math:`f_i(x')` of the moved row. It is divided by the root mean square distance of the points from
+    their center, so that 1 is a typical distance of a point from the center of the map.
+
+    Points beside a gap that the map invents have high scores, from a few tenths to 1 and more; so has a point that lies
+    at a place that is not the best one for its row. Within a group, scores tell how far the row may slide. In a map of
+    rows that vary in many directions, scores are high everywhere, because such rows have no place in two dimensions. A
+    low score does not say that the place is right: moves are along few directions, and only one row moves at a time.
+
+    Parameters
+    ----------
+    estimator : TSNE, SNE, Pipeline or search
+        A fitted estimator, a pipeline with one, or a search whose best estimator is one of these.
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        The rows of the fit, as they enter ``estimator``.
+    n_directions : int, default=3
+        The number of principal axes along which each row moves, forwards and backwards. At most as many are used as
+        there are columns.
+    step : float, default=0.5
+        How far a row moves along an axis, in units of the distance of its neighbors along this axis, the square root of
+        :math:`\sum_j p_{j|i} (t_j - t_i)^2` for principal components :math:`t`.
+
+    Returns
+    -------
+    scores : ndarray of shape (n_samples,), float64
+        The scores.
+
+    Raises
+    ------
+    NotFittedError
+        If ``estimator`` is not fitted.
+    TypeError, ValueError
+        If a parameter is not accepted, ``X`` does not hold the rows of the fit, or these rows cannot be moved:
+        precomputed distances and affinities, neighbors of a transformer, and metrics other than "euclidean",
+        "sqeuclidean", "seuclidean", "mahalanobis", "cosine" and "correlation" have no principal axes.
+
+    See Also
+    --------
+    singularity : How easily a point slides in the map.
+
+    Notes
+    -----
+    The other rows keep their bandwidths, and the neighbors of a moved row are searched among those of the row and the
+    rows that have it as a neighbor; for a ``step`` far above 1, they would be others. In the paper all bandwidths are
+    computed again, all rows are searched, and the user chooses the length of the moves in the unit of the rows. With "cosine" and "correlation" it is the direction of the row
+    that moves.
+
+    References
+    ----------
+    .. [1] Z. Liu, R. Ma and Y. Zhong, "Assessing and improving reliability of neighbor embedding methods: a
+       map-continuity perspective", Nature Communications 16, 5037, 2025, section "Perturbation score".
+
+    Examples
+    --------
+    Two clouds that overlap a little are drawn as two groups with a gap between them. The rows halfway between the
+    centers could be on either side:
+
+    >>> import numpy as np
+    >>> from sktsne import TSNE
+    >>> from sktsne.reliability import perturbation
+    >>> X = np.random.default_rng(0).normal(size=(400, 2))
+    >>> X[:200, 0] += 4.0
+    >>> scores = perturbation(TSNE(perplexity=50, random_state=0).fit(X), X)
+    >>> halfway = np.abs(X[:, 0] - 2.0) < 0.5
+    >>> bool(np.mean(scores[halfway] > 0.5) > 10 * np.mean(scores[~halfway] > 0.5))
+    True
+    """
     check_number("n_directions", n_directions, Integral, 1)
     check_number("step", step, Real, 0, low_included=False)
+    embedder = embedder_of_fit(estimator)
+    if refusal := refusal_of(embedder):
+        raise ValueError(refusal)
     embedder, rows = rows_of_fit(estimator, X)
-    search = embedder._search
-    space = space_of(embedder._conditioning(rows), search._metric, search._params)
-    with Workers(effective_n_threads(embedder.n_jobs)) as workers:
+    space = space_of(embedder._conditioning(rows), embedder._search.metric, embedder._search.params)
+    with numbering(), Workers(effective_n_threads(embedder.n_jobs)) as workers:
         loo = LeaveOneOut(embedder, workers)
         farthest = np.zeros(len(loo.points))
-        for moved in Moves(embedder, space, n_directions, step, workers):
+        for moved in Moves(embedder, space, int(n_directions), float(step), workers):
             distances = np.linalg.norm(_placed(loo, moved, workers) - loo.points[moved.own], axis=1)
             np.maximum.at(farthest, moved.own, distances)
-        return farthest / np.sqrt(np.mean(np.sum(loo.points**2, axis=1)))
+    size = np.sqrt(np.mean(np.sum((loo.points - loo.points.mean(axis=0)) ** 2, axis=1)))
+    scores: NDArray[np.float64] = farthest / size
+    return scores
+
+
+def refusal_of(embedder: Any) -> str:
+    """Return why the rows of a fit cannot be moved, or "" if they can."""
+    search = embedder._search
+    if matrix := given_matrix(embedder):
+        return (
+            f"{matrix}, must be a fit of rows: a row moves along principal axes, which a matrix of pairs does not have."
+        )
+    if not isinstance(search, RowSearch):
+        return (
+            f"neighbors == {embedder.neighbors!r} has a metric of its own, and a row moves along principal axes, which "
+            "only some metrics have: neighbors must be 'auto', 'exact' or 'clustered'."
+        )
+    if not (isinstance(search.metric, str) and traits_of(search.metric).euclidean):
+        accepted = ", ".join(repr(name) for name in METRICS if traits_of(name).euclidean)
+        return (
+            f"metric == {search.metric!r} has no principal axes along which a row could move: metric must be one of "
+            f"{accepted}."
+        )
+    return ""
 
 
 def _placed(loo: LeaveOneOut, moved: MovedRows, workers: Workers) -> NDArray[np.float64]:

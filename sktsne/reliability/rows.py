@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from sklearn.pipeline import Pipeline
 from .._base import ROUNDINGS, BaseEmbedding
 from .._pipeline import embedder_of, place_of_embedding
 from .._row_errors import numbering
+from ..neighbors import NeighborGraph
+from ..neighbors.all_pairs import nearest_of_matrix
 from ..parallel import Workers, effective_n_threads
 
 
@@ -27,6 +30,13 @@ def embedder_of_fit(estimator: Any) -> Any:
             f"estimator == {embedder!r}, must be a fitted TSNE or SNE of sktsne, or a pipeline or a search with one."
         )
     return embedder
+
+
+def given_matrix(embedder: Any) -> str:
+    """Return the parameter that made the X of the fit a square matrix, as the text "name == value", or "" for rows."""
+    if embedder._search is None:
+        return "affinities == 'precomputed'"
+    return "metric == 'precomputed'" if embedder._input_kind.distances else ""
 
 
 def rows_of_fit(estimator: Any, X: Any) -> tuple[Any, Any]:
@@ -93,3 +103,49 @@ def _differ_by_rounding(embedder: Any, rows: Any) -> bool:
     groups = embedder._known_rows.groups
     same = near & (groups[graph.indices] == groups[:, None])
     return bool(same.any(axis=1).all())
+
+
+def neighbor_graph(embedder: Any, rows: Any, n_neighbors: int | None = None) -> NeighborGraph:
+    """Return the nearest neighbors of each row of a fit and their distances, as the search of the fit finds them.
+
+    A copy of the search runs again, because ``affinities_`` does not tell the neighbors of every row: a neighbor beyond
+    a small group that is far from others has an affinity that rounds to 0, and t-SNE does not store it.
+
+    Parameters
+    ----------
+    embedder : TSNE or SNE
+        A fitted estimator without precomputed affinities.
+    rows : {ndarray, sparse matrix} of shape (n, n_features) or (n, n)
+        The rows of the fit, or some of them, or their distances, as they entered ``embedder``.
+    n_neighbors : int, default=None
+        The number of neighbors, at most n - 1. None is the number that the affinities of n rows take.
+
+    Returns
+    -------
+    graph : NeighborGraph
+        The neighbors of each row, not counting the row itself, sorted by distance.
+
+    Raises
+    ------
+    ValueError
+        If ``rows`` is a sparse graph of distances with fewer neighbors in a row.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktsne import TSNE
+    >>> from sktsne.reliability.rows import neighbor_graph
+    >>> X = np.array([[0.0], [1.0], [3.0], [7.0]])
+    >>> neighbor_graph(TSNE(perplexity=2, random_state=0).fit(X), X, n_neighbors=2).distances.tolist()
+    [[1.0, 3.0], [1.0, 2.0], [2.0, 3.0], [4.0, 6.0]]
+    """
+    n = rows.shape[0]
+    k = int(embedder._affinity_rule.count_neighbors(n)) if n_neighbors is None else n_neighbors
+    search = copy(embedder._search)
+    if not embedder._input_kind.all_pairs:
+        search._n_neighbors = k
+    rows = rows if embedder._input_kind.distances else embedder._conditioning(rows)
+    with numbering(), Workers(effective_n_threads(embedder.n_jobs)) as workers:
+        found = search.fit(rows, workers)
+        graph: NeighborGraph = found if isinstance(found, NeighborGraph) else nearest_of_matrix(found, k, workers)
+    return graph
