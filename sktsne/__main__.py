@@ -466,7 +466,7 @@ def _trustworthiness(X: NDArray[Any], Y: NDArray[Any], metric: str, n_jobs: int 
 
 def _reliability(estimator: SNE | TSNE, X: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
     """Return the scores of a map's reliability by their names; the seed of the fit is that of the scores, too."""
-    from .reliability import reliability_scores  # type: ignore[import-not-found]
+    from .reliability import reliability_scores
 
     scores: dict[str, NDArray[np.float64]] = reliability_scores(estimator, X, random_state=estimator.random_state)
     return scores

@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from sktsne import SNE, TSNE
 from sktsne.metrics import point_costs, trustworthiness_scorer
 from sktsne.reliability import significance
-from sktsne.reliability.significance import _costs, shuffled
+from sktsne.reliability.nulls import _costs, shuffled
 from sktsne.similarities import similarity_of
 
 QUICK = {"max_iter": 110, "perplexity": 10, "random_state": 0}

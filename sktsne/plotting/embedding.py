@@ -577,7 +577,7 @@ def plot_reliability(
         check_consistent_length(embedding, as_array(column_of(y)))
     import_pyplot()
     if scores is None:  # after the checks, because the scores take long
-        from ..reliability import reliability_scores  # type: ignore[import-not-found]
+        from ..reliability import reliability_scores
 
         scores = reliability_scores(estimator, X)
     checked = _check_scores(scores, len(embedding))

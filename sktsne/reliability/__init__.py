@@ -17,11 +17,10 @@ Conventions: ``estimator`` is a fitted `sktsne.TSNE` or `sktsne.SNE`, a pipeline
 best estimator, and is not changed. X are the rows of its fit as they enter it. Scores are float64.
 """
 
-from .outliers import outliers
-from .perturbation import perturbation
+from .distances import outliers
+from .nulls import significance
 from .scores import reliability_scores
-from .significance import significance
-from .singularity import singularity
+from .sensitivity import perturbation, singularity
 from .stability import Instability, instability
 
 __all__ = [

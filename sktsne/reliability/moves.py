@@ -36,10 +36,11 @@ from .._native import choose
 from .._sparse import symmetrize
 from ..affinities import Perplexity
 from ..initialization import principal_components
+from ..objectives import JointKL
 from ..parallel import Workers
 
 # The numbers of pairs of a row and a candidate that are held at a time, together and by each thread.
-PAIRS_AT_ONCE, PAIRS_OF_THREAD = 2**22, 2**18
+PAIRS_AT_ONCE, PAIRS_OF_THREAD = 2**20, 2**17
 NEGLIGIBLE = 1e-6  # springs below this are left out; the springs of a row sum to about 2
 # Distances of these metrics are the squared Euclidean distances of points times a number.
 SCALES = {"sqeuclidean": 1.0, "cosine": 0.5, "correlation": 0.5}
@@ -170,7 +171,9 @@ class Moves:
     def __init__(self, embedder: Any, space: Any, n_directions: int, step: float, workers: Workers) -> None:
         self._space, self._rule, self._workers = space, embedder._affinity_rule, workers
         self._scale = SCALES.get(str(embedder._search.metric), 0.0)
-        self._pattern: Any = symmetrize(csr_array(embedder.affinities_), workers)
+        affinities = csr_array(embedder.affinities_)
+        joint = issubclass(embedder._objective, JointKL)
+        self._pattern: Any = affinities if joint else symmetrize(affinities, workers)
         n, every = space.n, not issparse(embedder.affinities_)
         self._k = n - 1 if every else self._rule.count_neighbors(n)
         neighbors, distances = np.empty((n, self._k), np.int32), np.empty((n, self._k))
@@ -247,7 +250,7 @@ class Moves:
             yield MovedRows(own, csr_array((springs, indices, indptr), shape=(len(own), self._space.n)), likeliest)
 
     def _moved(self, parts: list[NDArray[np.int64]], start: int, stop: int) -> tuple[NDArray[Any], ...]:
-        """Return the moves of a part: the rows, their numbers of springs, the springs, the other rows, the likeliest."""
+        """Return the moves of a part: rows, numbers of springs, springs, the rows at their ends, and the likeliest."""
         rows = parts[start]
         candidates, counts, squares = self._candidates(rows)
         n_moves, k = 2 * self._lengths.shape[1], self._k

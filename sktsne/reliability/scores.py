@@ -8,12 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .outliers import outliers
-from .perturbation import perturbation, refusal_of
+from .distances import outliers
+from .nulls import significance
 from .refits import check_n_jobs, seeds_of
 from .rows import embedder_of_fit, given_matrix, rows_of_fit
-from .significance import significance
-from .singularity import singularity
+from .sensitivity import perturbation, refusal_of, singularity
 from .stability import instability
 
 

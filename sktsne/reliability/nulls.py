@@ -168,7 +168,7 @@ def shuffled(X: Any, rng: np.random.Generator) -> Any:
     Examples
     --------
     >>> import numpy as np
-    >>> from sktsne.reliability.significance import shuffled
+    >>> from sktsne.reliability.nulls import shuffled
     >>> X = np.arange(6.0).reshape(3, 2)
     >>> np.sort(shuffled(X, np.random.default_rng(0)), axis=0).tolist() == X.tolist()
     True
