@@ -1,4 +1,4 @@
-"""Perturbation and singularity: how far a point moves and how stiffly it is held, while all others keep their places."""
+"""Perturbation and singularity: how far a point moves, and how stiffly it is held, if all others keep their places."""
 
 from __future__ import annotations
 
