@@ -384,7 +384,7 @@ def conditional_affinities(
         for start in range(0, n, ROWS_AT_ONCE):
             rows = np.arange(start, min(start + ROWS_AT_ONCE, n))
             with numbering(rows):
-                probabilities[rows] = _probabilities(rule, distances[rows], workers)
+                probabilities[rows] = probabilities_of(rule, distances[rows], workers)
 
         def sort_columns(start: int, stop: int) -> None:
             order = np.argsort(neighbors[start:stop], axis=1)
@@ -397,10 +397,10 @@ def conditional_affinities(
     if distances.ndim != 2 or distances.shape[0] != distances.shape[1]:
         raise ValueError(f"graph has shape {distances.shape}, must be a NeighborGraph or have shape (n, n).")
     np.fill_diagonal(distances, np.inf)
-    return _probabilities(rule, distances, workers)
+    return probabilities_of(rule, distances, workers)
 
 
-def _probabilities(rule: Affinities, distances: NDArray[np.float64], workers: Workers) -> NDArray[np.float64]:
+def probabilities_of(rule: Affinities, distances: NDArray[np.float64], workers: Workers) -> NDArray[np.float64]:
     """Return the probabilities of a rule after checking them, because users can write rules."""
     if isinstance(rule, type) or not hasattr(rule, "probabilities"):
         raise TypeError(f"rule == {rule!r}, must be an affinity rule, such as Uniform(15).")

@@ -311,8 +311,7 @@ class ConditionalKL:
 
 def objective_of_fit(estimator: Any, workers: Workers) -> tuple[JointKL | ConditionalKL, NDArray[np.float64]]:
     """Return the objective that a fitted `TSNE` or `SNE` minimized, with a kernel of its own, and the centered map."""
+    Y = as_floats("embedding_", estimator.embedding_, ("n", "d"), empty=False)
     frozen = estimator._map  # has the parameters of the fit, which the user may have changed since
-    objective = estimator._objective(
-        estimator.affinities_, similarity_of(frozen.dof), frozen.new_kernel(workers), workers
-    )
-    return objective, frozen.points - frozen.points.mean(axis=0)
+    kernel, similarity = frozen.new_kernel(workers), similarity_of(frozen.dof)
+    return estimator._objective(estimator.affinities_, similarity, kernel, workers), Y - Y.mean(axis=0)

@@ -288,13 +288,13 @@ class FrozenMap(Caching):
     @cached_property
     def _kernel(self) -> GradientKernel:
         """The kernel with the points of the map as sources."""
-        return self.new_kernel(self.workers)
-
-    def new_kernel(self, workers: Workers) -> GradientKernel:
-        """Return another kernel with the points of the map as sources."""
-        kernel = make_kernel(self._factory, similarity_of(self.dof), workers)
+        kernel = self.new_kernel(self.workers)
         kernel.set_points(self.points)
         return kernel
+
+    def new_kernel(self, workers: Workers) -> GradientKernel:
+        """Return a kernel for the similarity of the map, without points."""
+        return make_kernel(self._factory, similarity_of(self.dof), workers)
 
     @cached_property
     def _log_potential(self) -> NDArray[np.float64]:

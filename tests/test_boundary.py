@@ -743,6 +743,8 @@ REFIT = {"random_state": state(), "n_jobs": short(1)}
 FITTED = ("affinities_", "embedding_", "dof")
 INSTABILITY = {"n_fits": short(1), "n_neighbors": 3, **REFIT}
 for name, used, parameters in (
+    ("perturbation", ("X", *FITTED), {"n_directions": short(2), "step": 0.5}),
+    ("singularity", FITTED, {}),
     ("significance", ("X", *FITTED), {"n_nulls": short(1), "corrected": True, **REFIT}),
     ("instability", FITTED, {"resample": "starts", **INSTABILITY}),
     ("instability rows", ("X", *FITTED), {"resample": Spoiled("rows", {}), **INSTABILITY}),

@@ -78,7 +78,7 @@ def test_any_number_of_jobs_gives_the_same_bits(X):
 def test_refusals(X):
     model = TSNE(**QUICK).fit(X)
     for params, error, message in (
-        ({"names": "outliers"}, TypeError, "names == 'outliers', must be None or a sequence of names from 'signific"),
+        ({"names": "outliers"}, TypeError, "names == 'outliers', must be None or a sequence of names from 'perturb"),
         ({"names": 3}, TypeError, "names == 3, must be None or a sequence of names"),
         ({"names": ["outlier"]}, ValueError, "names has 'outlier', must have names from"),
         ({"names": []}, ValueError, r"names == \[\], must have at least one name from"),

@@ -32,9 +32,10 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse
 from sklearn.utils import check_random_state
 
+from .._checks import as_affinities, as_indices
 from .._native import choose
 from .._sparse import symmetrize
-from ..affinities import Perplexity
+from ..affinities import Perplexity, probabilities_of
 from ..initialization import principal_components
 from ..objectives import JointKL
 from ..parallel import Workers
@@ -171,10 +172,15 @@ class Moves:
     def __init__(self, embedder: Any, space: Any, n_directions: int, step: float, workers: Workers) -> None:
         self._space, self._rule, self._workers = space, embedder._affinity_rule, workers
         self._scale = SCALES.get(str(embedder._search.metric), 0.0)
-        affinities = csr_array(embedder.affinities_)
+        given = as_affinities("affinities_", embedder.affinities_)
+        if given.shape[0] != space.n:
+            raise ValueError(
+                f"affinities_ has shape {given.shape}, must have a row for each of the {space.n} rows of X."
+            )
+        affinities = csr_array(given)
         joint = issubclass(embedder._objective, JointKL)
         self._pattern: Any = affinities if joint else symmetrize(affinities, workers)
-        n, every = space.n, not issparse(embedder.affinities_)
+        n, every = space.n, not issparse(given)
         self._k = n - 1 if every else self._rule.count_neighbors(n)
         neighbors, distances = np.empty((n, self._k), np.int32), np.empty((n, self._k))
         parts = self._parts()
@@ -193,7 +199,7 @@ class Moves:
         n_axes = min(n_directions, *space.points.shape)
         components = principal_components(space.points, n_axes, check_random_state(0))
         self._components = np.ascontiguousarray(components, dtype=np.float64)
-        P = self._rule.probabilities(distances, workers)
+        P = probabilities_of(self._rule, distances, workers)
         spreads = [np.einsum("ij,ij->i", P, (t[neighbors] - t[:, None]) ** 2) for t in self._components.T]
         self._lengths = step * np.sqrt(np.stack(spreads, axis=1))
 
@@ -216,6 +222,8 @@ class Moves:
         there = np.arange(width) < counts[:, None]
         places = np.where(there, first[:, None] + np.arange(width), 0)
         candidates = np.where(there, self._pattern.indices[places], rows[:, None]).astype(np.int32)
+        # Compiled loops rely on the indices, which the user may have changed since the fit.
+        as_indices("indices of affinities_", candidates, candidates.shape, self._space.n)
         distances = self._space.exact_distances(self._space.points[rows], candidates, Workers())
         return candidates, counts, distances / self._scale if self._scale else np.square(distances, out=distances)
 
@@ -230,7 +238,7 @@ class Moves:
         lines = np.empty((len(distances), len(rules), 2))
         least, i = np.finfo(np.float64).smallest_normal, np.arange(len(distances))
         for line, rule in enumerate(rules):
-            P = rule.probabilities(distances, self._workers)
+            P = probabilities_of(rule, distances, self._workers)
             last = np.count_nonzero(least <= P, axis=1) - 1
             with np.errstate(divide="ignore", invalid="ignore"):
                 fall = np.log(P[:, 0] / P[i, last]) / (distances[i, last] ** 2 - distances[:, 0] ** 2)
@@ -257,7 +265,7 @@ class Moves:
         nearest, distances = np.empty((len(rows), n_moves, k), np.int32), np.empty((len(rows), n_moves, k))
         common = squares, candidates, counts, rows, self._components, self._lengths
         choose("moves", "select_moved", select_moved_reference)(*common, nearest, distances)
-        probabilities = self._rule.probabilities(self._distances(distances).reshape(-1, k), Workers())
+        probabilities = probabilities_of(self._rule, self._distances(distances).reshape(-1, k), Workers())
         most = n_moves * int(counts.sum())
         springs, indices, numbers = np.empty(most), np.empty(most, np.int32), np.empty(len(rows) * n_moves, np.int64)
         choose("moves", "moved_springs", moved_springs_reference)(

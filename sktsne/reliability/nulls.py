@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csc_array, csr_array, issparse
 from scipy.stats import false_discovery_control
 
-from .._checks import as_affinities, check_number
+from .._checks import as_affinities, as_floats, check_number
 from ..affinities import normalize_rows
 from ..objectives import ConditionalKL
 from ..parallel import Workers, effective_n_threads
@@ -143,11 +143,11 @@ def significance(
 
 def _costs(embedder: Any) -> NDArray[np.float64]:
     """Return the cost C_i of each point of a fitted estimator, computed with its kernel."""
-    frozen = embedder._map
+    Y, frozen = as_floats("embedding_", embedder.embedding_, ("n", "d"), empty=False), embedder._map
     with Workers(effective_n_threads(embedder.n_jobs)) as workers:
         affinities = normalize_rows(as_affinities("affinities_", embedder.affinities_))
         objective = ConditionalKL(affinities, similarity_of(frozen.dof), frozen.new_kernel(workers), workers)
-        return objective.point_costs(frozen.points - frozen.points.mean(axis=0))
+        return objective.point_costs(Y - Y.mean(axis=0))
 
 
 def _null_costs(rows: Any, null: Any) -> NDArray[np.float64]:
