@@ -735,6 +735,8 @@ def call_score(function, X=None, **arguments):
 
 
 def check_scores(result, arguments):
+    if isinstance(result, float):
+        return
     for part in parts(result if not isinstance(result, dict) else list(result.values())):
         assert part.shape == (24,)
 
@@ -745,6 +747,7 @@ INSTABILITY = {"n_fits": short(1), "n_neighbors": 3, **REFIT}
 for name, used, parameters in (
     ("perturbation", ("X", *FITTED), {"n_directions": short(2), "step": 0.5}),
     ("singularity", FITTED, {}),
+    ("singularity_scorer", FITTED, {}),
     ("significance", ("X", *FITTED), {"n_nulls": short(1), "corrected": True, **REFIT}),
     ("instability", FITTED, {"resample": "starts", **INSTABILITY}),
     ("instability rows", ("X", *FITTED), {"resample": Spoiled("rows", {}), **INSTABILITY}),

@@ -21,7 +21,7 @@ from sktsne.neighbors.spaces import space_of
 from sktsne.objectives import ConditionalKL, JointKL
 from sktsne.parallel import Workers
 from sktsne.placement import RowAttraction
-from sktsne.reliability import moves, perturbation, singularity
+from sktsne.reliability import moves, perturbation, singularity, singularity_scorer
 from sktsne.reliability.leave_one_out import LeaveOneOut
 from sktsne.reliability.moves import Moves
 from sktsne.similarities import similarity_of
@@ -118,6 +118,17 @@ class TestSingularity:
         scores = singularity(model)
         assert np.isinf(scores).any()
         assert (scores > 0.0).all()
+
+    def test_scores_a_search_over_perplexities(self, digits):
+        X = digits[0][:500]
+        every = np.arange(500)
+        params = {"scoring": singularity_scorer, "cv": [(every, every)]}
+        pipeline = make_pipeline(PCA(20, random_state=0), TSNE(random_state=0))
+        search = GridSearchCV(pipeline, {"tsne__perplexity": [2, 30]}, **params).fit(X)
+        assert search.best_params_ == {"tsne__perplexity": 30}  # seen: -9.9 and -5.6
+        model = search.best_estimator_
+        assert singularity_scorer(model) == -np.quantile(singularity(model), 0.95)
+        assert search.best_score_ == pytest.approx(singularity_scorer(model), rel=0.01)
 
     @pytest.mark.parametrize("n_components", [1, 2, 3, 4])
     def test_serves_any_number_of_components(self, n_components, rng):

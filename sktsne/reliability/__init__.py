@@ -19,7 +19,7 @@ best estimator, and is not changed. X are the rows of its fit as they enter it. 
 
 from .distances import outliers
 from .nulls import significance
-from .scores import reliability_scores
+from .scores import reliability_scores, singularity_scorer
 from .sensitivity import perturbation, singularity
 from .stability import Instability, instability
 
@@ -31,4 +31,5 @@ __all__ = [
     "reliability_scores",
     "significance",
     "singularity",
+    "singularity_scorer",
 ]

@@ -1,4 +1,4 @@
-"""All scores of reliability at once: the table of the scores, and which of them a fit serves."""
+"""All scores of reliability at once, with the table of which fit serves which score; a scorer for searches."""
 
 from __future__ import annotations
 
@@ -125,6 +125,54 @@ def reliability_scores(
     order = sorted(wanted, key=lambda name: name in served)
     found = {name: SCORES[name].compute(estimator, X, random_state, n_jobs) for name in order}
     return {name: found[name] for name in SCORES if name in found}
+
+
+def singularity_scorer(estimator: Any, X: Any = None, y: Any = None) -> float:
+    """Score how little a map is fractured: minus the 0.95 quantile of the singularity of its points.
+
+    Use the function as the ``scoring`` of a search over perplexities. Too small a perplexity breaks a map into pieces,
+    and too large a one crowds small groups together; both let many points slide. The authors of the score recommend a
+    perplexity where the curve of the scores bends, which the ``mean_test_score`` of a search shows [1]_. The score uses
+    the fit alone, so that one split of all rows is enough.
+
+    Parameters
+    ----------
+    estimator : TSNE, SNE or Pipeline
+        A fitted estimator, or a pipeline with one.
+    X, y : None
+        Ignored.
+
+    Returns
+    -------
+    score : float
+        The score, larger for better maps. Scores of t-SNE and of SNE cannot be compared.
+
+    See Also
+    --------
+    singularity : The scores of single points.
+    sktsne.metrics.pbic : A criterion for the perplexity from the cost of the map.
+
+    References
+    ----------
+    .. [1] Z. Liu, R. Ma and Y. Zhong, "Assessing and improving reliability of neighbor embedding methods: a
+       map-continuity perspective", Nature Communications 16, 5037, 2025.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> from sktsne import TSNE
+    >>> from sktsne.reliability import singularity_scorer
+    >>> X = load_digits().data[:500]
+    >>> rows = np.arange(len(X))
+    >>> search = GridSearchCV(
+    ...     TSNE(random_state=0), {"perplexity": [2, 30]}, scoring=singularity_scorer, cv=[(rows, rows)]
+    ... )
+    >>> search.fit(X).best_params_
+    {'perplexity': 30}
+    """
+    return -float(np.quantile(singularity(estimator), 0.95))
 
 
 def _check_names(names: Any) -> list[str]:
