@@ -48,7 +48,7 @@ def test_points_classes_and_columns_are_in_the_file(rng, page):
     features = pd.DataFrame({"size": rng.normal(size=50), "count": np.arange(50), "kind": pd.Categorical(y)})
     EmbeddingDisplay(Y, y, label_name="letter").to_html(page, names=[f"r{k}" for k in range(50)], features=features)
     document = content(page)
-    data = document.select_one({"type": bokeh.models.ColumnDataSource}).data
+    data = document.select_one({"name": "points"}).data
     assert_allclose(np.column_stack([data["x"], data["y"]]), Y, rtol=1e-6)
     assert_array_equal(data["label"], y == "b")
     assert_allclose(data["feature_0"], features["size"], rtol=1e-6)
@@ -59,6 +59,10 @@ def test_points_classes_and_columns_are_in_the_file(rng, page):
     legend = document.select_one({"type": bokeh.models.Legend})
     assert [item.label.value for item in legend.items] == ["a", "b"]
     assert legend.title == "letter"
+    # The legend does not depend on the points, whose marks grow and change their colors.
+    (marks,) = {renderer for item in legend.items for renderer in item.renderers}
+    assert_array_equal(marks.data_source.data["label"], [0, 1])
+    assert np.isnan(marks.data_source.data["x"]).all()
     mapper = document.select_one({"type": bokeh.models.LinearColorMapper})
     assert tuple(mapper.palette) == PALETTES[0][:2]
     assert sorted(box.title for box in document.select({"type": bokeh.models.TextInput})) == ["Find letter", "Find row"]
@@ -79,7 +83,7 @@ def test_values_are_a_scale(rng, page):
 def shown(page):
     """Return what tooltips show of each column: its numbers, which JavaScript formats, or the names of its values."""
     document = content(page)
-    data = document.select_one({"type": bokeh.models.ColumnDataSource}).data
+    data = document.select_one({"name": "points"}).data
     formatters = document.select_one({"type": bokeh.models.HoverTool}).formatters
     columns = {}
     for key, values in data.items():
@@ -380,7 +384,7 @@ def test_more_points_than_can_be_shown_are_a_sample(rng, page):
     Y = np.arange(200_010)[:, None] * np.ones(2)
     with pytest.warns(UserWarning, match="the plot shows a random sample of 200000 of the 200010 points"):
         EmbeddingDisplay(Y).to_html(page)
-    data = content(page).select_one({"type": bokeh.models.ColumnDataSource}).data
+    data = content(page).select_one({"name": "points"}).data
     assert len(data["x"]) == 200_000
     assert_array_equal(data["row"], data["x"])
 

@@ -40,9 +40,14 @@ from .labels import FEW_CLASSES, Labels, check_highlight, read_labels, read_scor
 # More than MAX_MARKS points hide one another, even with very small marks.
 MAX_MARKS = 200_000
 
-# The limits of the colors of scores whose values mean the same in every map: p-values. If no row is significant, all
-# p-values are high, and limits that were found from the p-values themselves would show all rows as unremarkable.
-LIMITS = {"significance": (0.05, 1.0)}
+# The limits of the colors of scores whose values mean the same in every map, as their docstrings say. Limits that were
+# found from the values themselves would show outliers in every map, and no noise in a map of noise.
+LIMITS = {
+    "perturbation": (0.1, 0.5),
+    "significance": (0.05, 1.0),
+    "instability": (0.2, 1.0),
+    "outliers": (1.5, 3.0),
+}
 
 
 class EmbeddingDisplay:

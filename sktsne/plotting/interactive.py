@@ -223,7 +223,7 @@ def make_page(
     if colorings[first].highlight:
         order = colorings[first].order
         data = {key: values[order] for key, values in data.items()}
-    source = ColumnDataSource(data)
+    source = ColumnDataSource(data, name="points")
     figure = _figure(len(Y))
     choices = {key: _choice(source, key, coloring) for key, coloring in colorings.items()}
     points = _draw(figure, source, choices[first])
@@ -238,7 +238,7 @@ def make_page(
     for bar in (bar for choice in choices.values() for bar in choice.beside):
         figure.add_layout(bar, "right")
     if labels.classes is not None:
-        legend = _legend(points, labels, boxes["label"])
+        legend = _legend(figure, choices["label"], boxes["label"])
         figure.add_layout(legend, "right")
         choices["label"].beside.extend([legend, *_write_names(figure, Y, labels)])
     for key, choice in choices.items():
@@ -412,17 +412,21 @@ def _write_names(figure: Any, Y: NDArray[Any], labels: Labels) -> list[Any]:
     return []
 
 
-def _legend(points: Any, labels: Labels, box: Any) -> Any:
+def _legend(figure: Any, choice: Choice, box: Any) -> Any:
     """Return the legend of the classes; a click on a class writes its name into the search field."""
-    from bokeh.models import CustomJS, Legend, LegendItem
+    from bokeh.models import ColumnDataSource, CustomJS, Legend, LegendItem
 
-    classes, codes = labels.classes or [], labels.codes
+    labels, classes = choice.labels, choice.labels.classes or []
     columns = math.ceil(len(classes) / TALLEST)
+    # The legend has marks of its own, without places in the map, because Bokeh 3.9 no longer draws the marks of points
+    # in a legend when the points have changed their size.
+    nowhere, codes = np.full(len(classes), np.nan, np.float32), np.arange(len(classes), dtype=np.uint8)
+    source = ColumnDataSource({"x": nowhere, "y": nowhere, choice.color["field"]: codes})
+    marks = _scatter(figure, source, choice.color, size=9.0, alpha=choice.alpha)
     items = []
     for k, name in enumerate(classes):
-        example = int(np.argmax(codes == k))
         text = shorten(name, LONGEST if columns == 1 else LONGEST_IN_MAP)
-        items.append(LegendItem(label={"value": text}, renderers=[points], index=example))
+        items.append(LegendItem(label={"value": text}, renderers=[marks], index=k))
     legend = Legend(
         items=items,
         ncols=columns,
