@@ -242,8 +242,8 @@ class Moves:
             last = np.count_nonzero(least <= P, axis=1) - 1
             with np.errstate(divide="ignore", invalid="ignore"):
                 fall = np.log(P[:, 0] / P[i, last]) / (distances[i, last] ** 2 - distances[:, 0] ** 2)
-            lines[:, line, 1] = np.where(np.isfinite(fall), fall, 0.0)
-            lines[:, line, 0] = np.log(P[:, 0]) + lines[:, line, 1] * distances[:, 0] ** 2
+                lines[:, line, 1] = np.where(np.isfinite(fall), fall, 0.0)
+                lines[:, line, 0] = np.log(P[:, 0]) + lines[:, line, 1] * distances[:, 0] ** 2
         return lines
 
     def __iter__(self) -> Iterator[MovedRows]:

@@ -118,9 +118,8 @@ def perturbation(estimator: Any, X: Any, *, n_directions: int = 3, step: float =
         for moved in Moves(embedder, space, int(n_directions), float(step), workers):
             distances = np.linalg.norm(_placed(loo, moved, workers) - loo.points[moved.own], axis=1)
             np.maximum.at(farthest, moved.own, distances)
-    size = np.sqrt(np.mean(np.sum((loo.points - loo.points.mean(axis=0)) ** 2, axis=1)))
-    scores: NDArray[np.float64] = farthest / size
-    return scores
+    size = float(np.sqrt(np.mean(np.sum((loo.points - loo.points.mean(axis=0)) ** 2, axis=1))))
+    return farthest / size if size > 0.0 else farthest  # a map may be a single place only if the user has changed it
 
 
 def _placed(loo: LeaveOneOut, moved: MovedRows, workers: Workers) -> NDArray[np.float64]:
