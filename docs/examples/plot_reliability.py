@@ -61,8 +61,8 @@ for name, rows in (("halfway between the centers", halfway), ("elsewhere", ~half
 #
 # **A sheet that the map tears.** A Swiss roll is a flat sheet, rolled up. The map tears it. Because the place of each
 # row on the sheet is known, so is where the map is torn: there, one of the six nearest rows on the sheet is more than
-# four times as far away in the map as such a row usually is. ``singularity`` measures how loosely a point is held by the
-# others, as points at a tear are.
+# four times as far away in the map as such a row usually is. ``singularity`` measures how loosely a point is held by
+# the others, as points at a tear are.
 from sklearn.neighbors import NearestNeighbors
 
 from sktsne.reliability import instability, singularity
@@ -130,8 +130,8 @@ for (name, values), ax in zip(scores.items(), axes.flat[1:], strict=True):
 # outliers. Without ``limits``, :func:`sktsne.plotting.plot_reliability` draws such a figure in one line. Its colors are
 # relative to the scores of the map, so read the color bars first.
 #
-# **Outliers that were drawn in.** Ten rows are added that are far from all groups. In the map they lie among the others.
-# ``outliers`` compares the distances in the data: it is about 1 for a member of a group.
+# **Outliers that were drawn in.** Ten rows are added that are far from all groups. In the map they lie beside the
+# groups. ``outliers`` compares the distances in the data: it is about 1 for a member of a group.
 from sktsne.reliability import outliers
 
 planted = np.arange(330) >= 320
