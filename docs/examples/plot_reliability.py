@@ -8,8 +8,8 @@ separated groups, and planted outliers. :doc:`/guide/reading` says which questio
 
 **Groups made of noise.** The first data set is a single Gaussian cloud. With a perplexity of 5, its map shows lumps and
 strings, as if it had groups. The second data set has 40 groups of ten rows. ``significance`` returns a p-value for each
-point: does the map keep the neighborhood of the row better than the neighborhoods of shuffled columns? In the pictures,
-points with p-values up to 0.05 are gray, because their neighborhoods can be believed.
+point: does the map keep the neighborhood of the row better than maps of rows with shuffled columns do? In the pictures,
+points with p-values up to 0.05 are gray.
 """
 
 import matplotlib.pyplot as plt
