@@ -24,7 +24,7 @@ exclude_patterns = ["_build", "examples"]
 
 nitpicky = True
 # Their documentation would have to be asked over the network.
-nitpick_ignore_regex = [(".*", r"sklearn\..*"), (".*", r"functools\..*")]
+nitpick_ignore_regex = [(".*", r"sklearn\..*"), (".*", r"functools\..*"), (".*", r"joblib\..*")]
 default_role = "py:obj"
 # The links of the estimators' HTML representations find a parameter by its type, in which quotes must stay straight.
 smartquotes = False
