@@ -127,8 +127,8 @@ for (name, values), ax in zip(scores.items(), axes.flat[1:], strict=True):
 
 # %%
 # Over ten data sets, at most 3 % of the rows were above one of these limits, and none of perturbation, significance and
-# outliers. Without ``limits``, :func:`sktsne.plotting.plot_reliability` draws such a figure in one line. Its colors are
-# relative to the scores of the map, so read the color bars first.
+# outliers. :func:`sktsne.plotting.plot_reliability` draws such a figure in one line; its colors of singularity are
+# relative to the scores of the map.
 #
 # **Outliers that were drawn in.** Ten rows are added that are far from all groups. In the map they lie beside the
 # groups. ``outliers`` compares the distances in the data: it is about 1 for a member of a group.

@@ -539,8 +539,9 @@ def plot_reliability(
         Labels or values that give the colors of the first map.
     scores : mapping of str to array-like of shape (n_samples,), default=None
         The scores by their names, low ones for unremarkable rows. ``None`` computes
-        ``sktsne.reliability.reliability_scores(estimator, X)``, which takes the time of several fits. The score with
-        the name "significance" holds p-values, whose colors begin at 0.05 and end at 1.
+        ``sktsne.reliability.reliability_scores(estimator, X)``, which takes the time of several fits. The colors of
+        scores with the names "perturbation" (0.1 to 0.5), "significance" (0.05 to 1), "instability" (0.2 to 1) and
+        "outliers" (1.5 to 3) have these limits, those of others are relative to the scores of the map.
     n_columns : int, default=3
         The number of maps in each row of the figure.
     label_name : str, default=None
