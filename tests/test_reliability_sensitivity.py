@@ -382,6 +382,20 @@ class TestPerturbation:
         X = np.ones((30, 3))
         assert np.isfinite(perturbation(TSNE(**QUICK).fit(X), X)).all()
 
+    @pytest.mark.parametrize("estimator", [TSNE, SNE])
+    def test_repeated_entries_of_affinities_count_as_one(self, estimator, rng):
+        X = rng.normal(size=(40, 3))
+        model = estimator(**QUICK).fit(X)
+        expected, P = perturbation(model, X), model.affinities_
+        times = 64  # with as many entries, a row has more of them than there are rows
+        repeated = np.concatenate(
+            [np.tile(P.indices[i:j], times) for i, j in zip(P.indptr, P.indptr[1:], strict=False)]
+        )
+        parts = [np.tile(P.data[i:j], times) / times for i, j in zip(P.indptr, P.indptr[1:], strict=False)]
+        model.affinities_ = csr_array((np.concatenate(parts), repeated, P.indptr * times), shape=P.shape)
+        assert_allclose(perturbation(model, X), expected, rtol=1e-6)
+        assert model.affinities_.nnz == times * P.nnz  # the attribute is not changed
+
     def test_a_longer_step_moves_more_points(self, digits):
         X = digits[0][:500]
         model = TSNE(random_state=0).fit(X)

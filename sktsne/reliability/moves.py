@@ -178,6 +178,9 @@ class Moves:
                 f"affinities_ has shape {given.shape}, must have a row for each of the {space.n} rows of X."
             )
         affinities = csr_array(given)
+        if not affinities.has_canonical_format:  # a row of compiled loops has at most n candidates
+            affinities = affinities.copy()
+            affinities.sum_duplicates()
         joint = issubclass(embedder._objective, JointKL)
         self._pattern: Any = affinities if joint else symmetrize(affinities, workers)
         n, every = space.n, not issparse(given)
