@@ -305,7 +305,7 @@ class ConditionalKL:
         hessians += potential_hessians(Y, similarity, workers) / Z[:, None, None]
         slope /= Z[:, None]
         hessians -= slope[:, :, None] * slope[:, None, :]
-        hessians += potential_hessians(Y, similarity, workers, 1.0 / Z, Z**-2.0)
+        hessians += potential_hessians(Y, similarity, workers, 1.0 / Z, of_logarithm=True)
         return hessians
 
 
@@ -314,4 +314,7 @@ def objective_of_fit(estimator: Any, workers: Workers) -> tuple[JointKL | Condit
     Y = as_floats("embedding_", estimator.embedding_, ("n", "d"), empty=False)
     frozen = estimator._map  # has the parameters of the fit, which the user may have changed since
     kernel, similarity = frozen.new_kernel(workers), similarity_of(frozen.dof)
+    if np.shape(estimator.affinities_)[:1] != Y.shape[:1]:
+        shape = np.shape(estimator.affinities_)
+        raise ValueError(f"affinities_ has shape {shape}, must have a row for each of the {len(Y)} rows of embedding_.")
     return estimator._objective(estimator.affinities_, similarity, kernel, workers), Y - Y.mean(axis=0)

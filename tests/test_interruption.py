@@ -382,7 +382,7 @@ STAGES = {
         FIT.format("TSNE", "affinities=Perplexity([300.0] * 9)", 4000, 3),
     ),
     "principal components": (
-        "sktsne.initialization._principal_components",
+        "sktsne.initialization.principal_components",
         "n = 100_000; ring = diags([1.0, 1.0], [1, n - 1], shape=(n, n), format='csr')\n"
         "search = FunctionTransformer(lambda X: ring + ring.T)\n"
         "interrupt(TSNE(affinities=Uniform(2), neighbors=search).fit, rng.random((n, 990), dtype=np.float32))",

@@ -149,7 +149,7 @@ class TestNewRowsInAMapThatIsNotDone:
 
     def test_after_exaggeration_the_map_is_that_of_exaggeration_1(self, digits):
         model = TSNE(random_state=0).fit(digits[0][:200])
-        assert model._map._exaggeration == 1.0
+        assert model._map.exaggeration == 1.0
 
 
 class Rounded(TransformerMixin, BaseEstimator):

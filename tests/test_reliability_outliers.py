@@ -133,8 +133,13 @@ def test_different_rows_at_distance_0_give_a_warning(groups):
     X = np.abs(groups)
     X[:60] = X[0] * np.arange(1.0, 61.0)[:, None]
     model = TSNE(**QUICK, metric="cosine").fit(X)
-    with pytest.warns(UserWarning, match="Duplicate values"):
+    with pytest.warns(UserWarning, match="Some rows have the distance 0 from at least n_neighbors == 20"):
         assert np.isfinite(outliers(model, X)).all()
+
+
+def test_a_row_that_is_extremely_far_gives_no_warning(groups):
+    X = np.vstack([groups, np.full((1, groups.shape[1]), 1e9)])  # scikit-learn would warn of duplicates
+    assert outliers(TSNE(**QUICK).fit(X), X)[-1] > 1e7
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2, 3])

@@ -165,3 +165,12 @@ def test_neighbors_without_affinities_are_found(rng):
     assert np.diff(model.affinities_.indptr)[:20].max() == 19
     D = np.sort(cdist(X, X), axis=1)  # by differences, which keep the digits of small distances
     assert_allclose(neighbor_graph(model, X).distances, D[:, 1:32], rtol=1e-9)
+
+
+@pytest.mark.parametrize("neighbors", ["exact", "clustered"])
+def test_rows_that_changed_in_place_after_the_fit_are_refused(neighbors, rng):
+    X = rng.normal(size=(80, 8))
+    model = TSNE(perplexity=5, max_iter=50, random_state=0, neighbors=neighbors).fit(X)
+    X[0] += 100.0
+    with pytest.raises(ValueError, match="X must hold the rows of the fit"):
+        rows_of_fit(model, X)

@@ -7,6 +7,7 @@ from numpy.testing import assert_array_equal
 from sklearn import config_context
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import pairwise_distances
+from sklearn.neighbors import KNeighborsTransformer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -91,3 +92,20 @@ def test_refusals(X):
         reliability_scores(model, X[::-1])
     with pytest.raises(NotFittedError):
         reliability_scores(TSNE(), X)
+
+
+def test_scores_that_few_rows_or_columns_do_not_serve_are_left_out(rng):
+    X = rng.normal(size=(8, 3))
+    model = TSNE(perplexity=2, max_iter=50, random_state=0).fit(X)
+    assert list(reliability_scores(model, X, random_state=0)) == ["perturbation", "singularity", "significance"]
+    X = rng.normal(size=(40, 1))
+    model = TSNE(perplexity=3, max_iter=50, random_state=0).fit(X)
+    assert "significance" not in reliability_scores(model, X, random_state=0)
+    X = rng.integers(0, 2, size=(40, 3)).astype(float)  # eight distinct rows
+    model = TSNE(perplexity=3, max_iter=50, random_state=0).fit(X)
+    assert "outliers" not in reliability_scores(model, X, random_state=0)
+    graph = KNeighborsTransformer(n_neighbors=12).fit_transform(rng.normal(size=(40, 3)))
+    model = TSNE(metric="precomputed", init="random", perplexity=3, max_iter=50, random_state=0).fit(graph)
+    assert list(reliability_scores(model, graph, random_state=0)) == ["singularity", "instability"]
+    with pytest.raises(ValueError, match="must have at least 20 neighbors"):
+        reliability_scores(model, graph, names=["outliers"], random_state=0)

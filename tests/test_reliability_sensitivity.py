@@ -65,11 +65,12 @@ class TestHessians:
     @pytest.mark.parametrize("d", [1, 2, 3, 4])
     @pytest.mark.parametrize("n", [1, 2, 700])
     def test_compiled_pairs_are_those_of_the_reference(self, dof, d, n, rng):
-        Y, charges, squares = 2.0 * rng.normal(size=(n, d)), rng.random(n), rng.random(n)
-        expected = np.empty((n, d, d))
-        hessians.pair_hessians_reference(np.ascontiguousarray(Y.T), charges, squares, dof, expected, 0, n)
-        found = hessians.potential_hessians(Y, similarity_of(dof), Workers(), charges, squares)
-        assert_allclose(found, expected, rtol=1e-10, atol=1e-10 * np.abs(expected).max(initial=1e-300))
+        Y, charges = 2.0 * rng.normal(size=(n, d)), rng.random(n)
+        for of_logarithm in False, True:
+            expected = np.empty((n, d, d))
+            hessians.pair_hessians_reference(np.ascontiguousarray(Y.T), charges, of_logarithm, dof, expected, 0, n)
+            found = hessians.potential_hessians(Y, similarity_of(dof), Workers(), charges, of_logarithm)
+            assert_allclose(found, expected, rtol=1e-10, atol=1e-10 * np.abs(expected).max(initial=1e-300))
 
     @pytest.mark.parametrize("dof", [0.3, *DOFS])
     @pytest.mark.parametrize("d", [1, 2])
@@ -143,6 +144,12 @@ class TestSingularity:
         assert_allclose(np.median(singularity(of_distances)), np.median(singularity(of_rows)), rtol=0.2)
         of_affinities = TSNE(affinities="precomputed", init="random", **QUICK).fit(of_rows.affinities_)
         assert singularity(of_affinities).shape == (80,)
+
+    def test_of_isolated_points_is_finite(self, rng):
+        X = rng.normal(size=(150, 2)) + 30.0 * rng.normal(size=(5, 2)).repeat(30, axis=0)
+        model = SNE(perplexity=1, max_iter=300, random_state=0).fit(X)
+        # The weights of isolated points sum to less than 1e-154, so that their inverses overflow when squared.
+        assert np.mean(np.isfinite(singularity(model))) > 0.5
 
     def test_follows_the_exaggeration_of_the_map(self, rng):
         model = TSNE(exaggeration=4.0, **QUICK).fit(rng.normal(size=(80, 4)))
@@ -259,9 +266,9 @@ class TestMoves:
             nearest = np.ascontiguousarray(np.take_along_axis(nearest, order, axis=2))
             distances = np.take_along_axis(distances, order, axis=2)
             probabilities = np.ascontiguousarray(np.exp(-distances))
-            lines = np.random.default_rng(1).random((n, n_lines, 2))
+            lines = np.random.default_rng(1).random((b, c, n_lines, 2))
             springs, indices = np.zeros(2 * n_axes * b * c), np.zeros(2 * n_axes * b * c, np.int32)
-            numbers, reach = np.zeros(2 * n_axes * b, np.int64), 4.0 + np.arange(n) / n
+            numbers, reach = np.zeros(2 * n_axes * b, np.int64), 4.0 + np.random.default_rng(2).random((b, c))
             routines[1](*common, nearest, probabilities, lines, reach, scale, 0.2, springs, indices, numbers)
             found.append((nearest, distances, springs, indices, numbers))
         for one, other in zip(*found, strict=True):
@@ -313,7 +320,8 @@ class TestPerturbation:
         model = TSNE(method="exact", perplexity=15, max_iter=1000, tol=0.0, random_state=0).fit(X)
         found = perturbation(model, X, n_directions=2, step=0.5)
         Y = model.embedding_ - model.embedding_.mean(axis=0)
-        size = np.sqrt(np.mean(np.sum(Y**2, axis=1)))
+        P = model.affinities_
+        size = np.median(np.sqrt(np.sum(P * pairwise_distances(Y) ** 2, axis=1) / P.sum(axis=1)))
         blocks = [(own, springs.toarray()) for own, springs, _ in moves_of(model, X, 0.5, 2)]
         own, springs = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
         W = 1.0 / (1.0 + pairwise_distances(Y) ** 2)
@@ -331,7 +339,7 @@ class TestPerturbation:
                 minima = [minimize(cost, start) for start in Y[::4]] + [minimize(cost, Y[i])]
                 best = min(minima, key=lambda found: found.fun)
                 farthest = max(farthest, np.linalg.norm(best.x - Y[i]))
-            assert_allclose(found[i], farthest / size, atol=0.01)
+            assert_allclose(found[i], farthest / size, atol=0.05)
 
     @pytest.mark.parametrize("estimator", [TSNE, SNE])
     @pytest.mark.parametrize("d", [1, 2, 3])

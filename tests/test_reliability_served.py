@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from sktsne import SNE, TSNE
 from sktsne.metrics import trustworthiness_scorer
 from sktsne.reliability import instability, outliers, perturbation, significance, singularity
-from sktsne.reliability.rows import embedder_of_fit
+from sktsne.reliability.rows import rows_of_fit
 from sktsne.reliability.scores import SCORES
 
 PAGE = Path(__file__).parents[1] / "docs" / "guide" / "reading.rst"
@@ -106,7 +106,7 @@ def test_every_entry_is_true(case, estimator):
                 with pytest.raises(ValueError, match=r"metric|neighbors|affinities"):
                     COMPUTE[name](model, X)
         # `reliability_scores` leaves out what is not served.
-        served = {name: score.serves(embedder_of_fit(model)) for name, score in SCORES.items()}
+        served = {name: score.serves(*rows_of_fit(model, X)) for name, score in SCORES.items()}
         entries = dict(zip(COLUMNS, TABLE[case], strict=True))
         entries["instability"] = entries.pop("starts")
         assert served == {name: entries[name] == "yes" for name in SCORES}

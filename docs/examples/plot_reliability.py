@@ -47,15 +47,15 @@ model = TSNE(perplexity=100, random_state=0).fit(X)
 moves = perturbation(model, X)
 
 figure, axes = plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained")
-EmbeddingDisplay.from_embedding(X, moves, ax=axes[0], label_name="perturbation", highlight=(0.25, 1.0))
+EmbeddingDisplay.from_embedding(X, moves, ax=axes[0], label_name="perturbation", highlight=(1.0, 4.0))
 axes[0].set_title("the data")
-EmbeddingDisplay.from_estimator(model, y=moves, ax=axes[1], label_name="perturbation", highlight=(0.25, 1.0))
+EmbeddingDisplay.from_estimator(model, y=moves, ax=axes[1], label_name="perturbation", highlight=(1.0, 4.0))
 axes[1].set_title("the map")
 for name, rows in (("halfway between the centers", halfway), ("elsewhere", ~halfway)):
-    print(f"{name:>27}: {rows.sum():3d} rows, {np.mean(moves[rows] > 0.25):6.1%} above 0.25")
+    print(f"{name:>27}: {rows.sum():3d} rows, {np.mean(moves[rows] > 2):6.1%} above 2")
 
 # %%
-# About half of the rows that are at most half a standard deviation from the middle have a score above 0.25, and fewer
+# About half of the rows that are at most half a standard deviation from the middle have a score above 2, and fewer
 # than one in a hundred of the other rows have one. Over ten random data sets of this kind, the shares were 41 % to 69 %
 # in the middle and at most 0.6 % elsewhere.
 #
@@ -100,7 +100,7 @@ for name, values in scores.items():
 # About half of the torn rows have a singularity among the highest tenth, and 8 % of the others. Over ten random rolls,
 # the shares were 34 % to 66 % and 7 % to 9 %. High values also occur where nothing is torn, so a single dark point says
 # little. Perturbation misses more of the torn rows, but hardly any other row is marked: 17 % to 51 % of the torn rows
-# and at most 0.3 % of the others had a score above 0.25. Instability compares the map with maps from other starts. It
+# and at most 0.3 % of the others had a score above 2. Instability compares the map with maps from other starts. It
 # tells only the tears that these maps do not share.
 #
 # **Separated groups.** These groups are in the data, and the map shows them. Hardly a point is marked by any score.
@@ -113,7 +113,7 @@ model = TSNE(random_state=0).fit(X)
 scores = reliability_scores(model, X, random_state=0)
 
 limits = {
-    "perturbation": (0.25, 1.0),
+    "perturbation": (2.0, 4.0),
     "singularity": (5.0, 20.0),
     "significance": (0.05, 1.0),
     "instability": (0.5, 1.0),

@@ -42,7 +42,7 @@ def pair_potential(
 def pair_hessians(
     const double[:, ::1] coordinates,
     const double[::1] charges,
-    const double[::1] squares,
+    bint of_logarithm,
     double dof,
     double[:, :, ::1] hessians,
     Py_ssize_t start,
@@ -52,7 +52,6 @@ def pair_hessians(
     cdef Py_ssize_t i, k, l, n = coordinates.shape[1], d = coordinates.shape[0]
     cdef const double* x = &coordinates[0, 0]
     cdef const double* c = &charges[0]
-    cdef const double* q = &squares[0]
     cdef double[::1] y = coordinates[:, 0].copy()
     with nogil:
         for i in range(start, stop):
@@ -61,38 +60,38 @@ def pair_hessians(
                 for l in range(d):
                     hessians[i, k, l] = 0.0
             # Point i is left out, as in pair_potential.
-            add_second(&y[0], x, c, q, n, d, dof, 0, i, &hessians[i, 0, 0])
-            add_second(&y[0], x, c, q, n, d, dof, i + 1, n, &hessians[i, 0, 0])
+            add_second(&y[0], x, c, of_logarithm, n, d, dof, 0, i, &hessians[i, 0, 0])
+            add_second(&y[0], x, c, of_logarithm, n, d, dof, i + 1, n, &hessians[i, 0, 0])
             for k in range(d):
                 for l in range(k):
                     hessians[i, k, l] = hessians[i, l, k]
 
 
 cdef inline void add_second(
-    const double* y, const double* x, const double* c, const double* q, Py_ssize_t n, Py_ssize_t d, double dof,
+    const double* y, const double* x, const double* c, bint of_logarithm, Py_ssize_t n, Py_ssize_t d, double dof,
     Py_ssize_t first, Py_ssize_t last, double* hessian,
 ) noexcept nogil:
     # Adds the terms of the points first to last to the upper triangle of a Hessian at y. With literal d and dof the
     # compiler unrolls the inner loops.
     if dof == 1.0 and d == 2:
-        add_second_chunks(y, x, c, q, n, 2, 1.0, first, last, hessian)
+        add_second_chunks(y, x, c, of_logarithm, n, 2, 1.0, first, last, hessian)
     elif dof == 1.0 and d == 3:
-        add_second_chunks(y, x, c, q, n, 3, 1.0, first, last, hessian)
+        add_second_chunks(y, x, c, of_logarithm, n, 3, 1.0, first, last, hessian)
     elif dof == INFINITY and d == 2:
-        add_second_chunks(y, x, c, q, n, 2, INFINITY, first, last, hessian)
+        add_second_chunks(y, x, c, of_logarithm, n, 2, INFINITY, first, last, hessian)
     else:
-        add_second_chunks(y, x, c, q, n, d, dof, first, last, hessian)
+        add_second_chunks(y, x, c, of_logarithm, n, d, dof, first, last, hessian)
 
 
 cdef inline void add_second_chunks(
-    const double* y, const double* x, const double* c, const double* q, Py_ssize_t n, Py_ssize_t d, double dof,
+    const double* y, const double* x, const double* c, bint of_logarithm, Py_ssize_t n, Py_ssize_t d, double dof,
     Py_ssize_t first, Py_ssize_t last, double* hessian,
 ) noexcept nogil:
     cdef double r2[CHUNK]
     cdef double w[CHUNK]
     cdef double aw[CHUNK]
     cdef Py_ssize_t begin = first, m, j, k, l
-    cdef double total, scale = 1.0 / dof, trace = 0.0, factor = 4.0 * (1.0 + scale)
+    cdef double total, scale = 1.0 / dof, trace = 0.0, factor = 4.0 * (1.0 + scale), square = 4.0 * of_logarithm
     cdef const double* x_k
     cdef const double* x_l
     while begin < last:
@@ -100,9 +99,10 @@ cdef inline void add_second_chunks(
         squared_distances(y, x + begin, n, d, m, r2)
         weights(r2, m, dof, w, aw)
         for j in range(m):
-            trace += c[begin + j] * aw[j]
+            aw[j] *= c[begin + j]
+            trace += aw[j]
             # w now holds the factor of the products of differences.
-            w[j] = factor * c[begin + j] * aw[j] / (1.0 + r2[j] * scale) - 4.0 * q[begin + j] * aw[j] * aw[j]
+            w[j] = factor * aw[j] / (1.0 + r2[j] * scale) - square * aw[j] * aw[j]
         for k in range(d):
             x_k = x + k * n + begin
             for l in range(k, d):

@@ -89,8 +89,8 @@ def moved_springs(
     const double[:, ::1] lengths,
     const int32_t[:, :, ::1] nearest,
     const double[:, :, ::1] probabilities,
-    const double[:, :, ::1] lines,
-    const double[::1] reach,
+    const double[:, :, :, ::1] lines,
+    const double[:, ::1] reach,
     double scale,
     double least,
     double[::1] springs,
@@ -98,23 +98,17 @@ def moved_springs(
     int64_t[::1] numbers,
 ):
     """Fill ``springs`` and ``indices`` with the springs of each move, and ``numbers`` with how many there are of it."""
-    cdef Py_ssize_t b, j, line, move, k = nearest.shape[2], n_candidates, n_moves = nearest.shape[1]
-    cdef Py_ssize_t total = 0, before, n_lines = lines.shape[1]
+    cdef Py_ssize_t b, j, move, k = nearest.shape[2], n_candidates, n_moves = nearest.shape[1]
+    cdef Py_ssize_t total = 0, before, n_lines = lines.shape[2]
     cdef double length, given
     cdef double[::1] toward = squares[0].copy()
     cdef double[::1] own = squares[0].copy()
     cdef double[::1] rest = squares[0].copy()
-    cdef double[::1] ends = squares[0].copy()
-    cdef double[:, :, ::1] near_lines = lines[: candidates.shape[1]].copy()
     with nogil:
         for b in range(rows.shape[0]):
             n_candidates = counts[b]
             for j in range(n_candidates):
-                ends[j] = reach[candidates[b, j]]
-                for line in range(n_lines):
-                    near_lines[j, line, 0] = lines[candidates[b, j], line, 0]
-                    near_lines[j, line, 1] = lines[candidates[b, j], line, 1]
-                rest[j] = 1.0 - given_at(squares[b, j], scale, ends[j], &near_lines[j, 0, 0], n_lines)
+                rest[j] = 1.0 - given_at(squares[b, j], scale, reach[b, j], &lines[b, j, 0, 0], n_lines)
             for move in range(n_moves):
                 length = lengths[rows[b], move // 2]
                 if move % 2 == 0:
@@ -127,7 +121,7 @@ def moved_springs(
                 before = total
                 for j in range(n_candidates):
                     given = given_at(
-                        moved_square(squares[b, j], length, toward[j]), scale, ends[j], &near_lines[j, 0, 0], n_lines
+                        moved_square(squares[b, j], length, toward[j]), scale, reach[b, j], &lines[b, j, 0, 0], n_lines
                     )
                     if given > 0.0:
                         given /= rest[j] + given

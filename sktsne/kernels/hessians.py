@@ -36,7 +36,7 @@ FINE_SPACING, OFFSET, COARSEST_SPACING = 0.15, 0.08, 0.35
 def pair_hessians_reference(
     coordinates: NDArray[np.float64],
     charges: NDArray[np.float64],
-    squares: NDArray[np.float64],
+    of_logarithm: bool,
     dof: float,
     hessians: NDArray[np.float64],
     start: int,
@@ -44,7 +44,7 @@ def pair_hessians_reference(
 ) -> None:
     """Fill matrices ``start`` to ``stop`` of ``hessians`` (n, d, d), the second derivatives at the points themselves.
 
-    ``coordinates`` of shape (d, n) holds the points. ``squares`` are the q_j of `potential_hessians`.
+    ``coordinates`` of shape (d, n) holds the points. The other parameters are those of `potential_hessians`.
     """
     similarity = similarity_of(dof)
     step = max(1, REFERENCE_BLOCK // coordinates.size)
@@ -54,9 +54,10 @@ def pair_hessians_reference(
         r2 = np.einsum("kij,kij->ij", differences, differences)
         a, w = similarity.decay(r2), similarity.weight(r2)
         np.fill_diagonal(w[:, first:], 0.0)
-        along = 4.0 * (1.0 + 1.0 / dof) * charges * a * a * w - 4.0 * squares * (a * w) ** 2
+        aw = charges * a * w
+        along = 4.0 * (1.0 + 1.0 / dof) * a * aw - 4.0 * of_logarithm * aw**2
         hessians[rows] = np.einsum("ij,kij,lij->ikl", along, differences, differences)
-        hessians[rows] -= 2.0 * np.eye(len(coordinates)) * np.sum(charges * a * w, axis=1)[:, None, None]
+        hessians[rows] -= 2.0 * np.eye(len(coordinates)) * np.sum(aw, axis=1)[:, None, None]
 
 
 def potential_hessians(
@@ -64,7 +65,7 @@ def potential_hessians(
     similarity: Similarity,
     workers: Workers,
     charges: NDArray[np.float64] | None = None,
-    squares: NDArray[np.float64] | None = None,
+    of_logarithm: bool = False,
 ) -> NDArray[np.float64]:
     """Return the second derivatives of the potential of all other points at each point.
 
@@ -82,8 +83,9 @@ def potential_hessians(
         The threads to use.
     charges : ndarray of shape (n,), default=None
         The charges c_j, which are 1 by default.
-    squares : ndarray of shape (n,), default=None
-        Numbers q_j for which Σ_j q_j ∇w_ij ∇w_ijᵀ is subtracted, as the logarithms in the cost of SNE require.
+    of_logarithm : bool, default=False
+        Whether Σ_j c_j² ∇w_ij ∇w_ijᵀ is subtracted. With c_j = 1 / Z_j, the result is that of Σ_j log Z_j, where w_ij
+        is a term of Z_j.
 
     Returns
     -------
@@ -102,7 +104,7 @@ def potential_hessians(
     check_parts(similarity, workers)
     points = check_points(Y, None)
     n, d = points.shape
-    if n > ALL_PAIRS and d <= 2 and charges is None and squares is None:
+    if n > ALL_PAIRS and d <= 2 and charges is None and not of_logarithm:
         extent = float(max(np.ptp(y) for y in points.T))
         spacing = max(FINE_SPACING, 1.001 * extent / (MAX_NODES[d] - 2 * SUPPORT - 1))
         if spacing <= COARSEST_SPACING:
@@ -112,7 +114,7 @@ def potential_hessians(
         choose("exact", "pair_hessians", pair_hessians_reference),
         np.ascontiguousarray(points.T),
         np.ones(n) if charges is None else charges,
-        np.zeros(n) if squares is None else squares,
+        of_logarithm,
         similarity.dof,
         hessians,
     )

@@ -43,7 +43,7 @@ MAX_MARKS = 200_000
 # The limits of the colors of scores whose values mean the same in every map, as their docstrings say. Limits that were
 # found from the values themselves would show outliers in every map, and no noise in a map of noise.
 LIMITS = {
-    "perturbation": (0.1, 0.5),
+    "perturbation": (1.0, 4.0),
     "significance": (0.05, 1.0),
     "instability": (0.2, 1.0),
     "outliers": (1.5, 3.0),
@@ -540,7 +540,7 @@ def plot_reliability(
     scores : mapping of str to array-like of shape (n_samples,), default=None
         The scores by their names, low ones for unremarkable rows. ``None`` computes
         ``sktsne.reliability.reliability_scores(estimator, X)``, which takes the time of several fits. The colors of
-        scores with the names "perturbation" (0.1 to 0.5), "significance" (0.05 to 1), "instability" (0.2 to 1) and
+        scores with the names "perturbation" (1 to 4), "significance" (0.05 to 1), "instability" (0.2 to 1) and
         "outliers" (1.5 to 3) have these limits, those of others are relative to the scores of the map.
     n_columns : int, default=3
         The number of maps in each row of the figure.

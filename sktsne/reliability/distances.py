@@ -10,6 +10,7 @@ neighbors N_i of each row:
 
 from __future__ import annotations
 
+import warnings
 from numbers import Integral
 from typing import Any
 
@@ -18,8 +19,18 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from sklearn.neighbors import LocalOutlierFactor
 
-from .._checks import check_number
+from .._checks import check_number, warn
 from .rows import embedder_of_fit, given_matrix, neighbor_graph, rows_of_fit
+
+
+def count_neighbors(embedder: Any, rows: Any) -> int:
+    """Return the largest ``n_neighbors`` that `outliers` takes for a fit and its rows; 0 without distances."""
+    if embedder._search is None:
+        return 0
+    if embedder._input_kind.distances and embedder._input_kind.sparse:
+        others = csr_array(rows)
+        return int((np.diff(others.indptr) - (others.diagonal() != 0.0)).min())
+    return int(embedder._known_rows.groups.max())  # groups are numbered from 0
 
 
 def outliers(estimator: Any, X: Any, *, n_neighbors: int = 20) -> NDArray[np.float64]:
@@ -106,12 +117,20 @@ def outliers(estimator: Any, X: Any, *, n_neighbors: int = 20) -> NDArray[np.flo
     if n_neighbors >= n:
         raise ValueError(f"n_neighbors == {n_neighbors}, must be below {n}, the number of distinct rows in X.")
     graph = neighbor_graph(embedder, rows, n_neighbors)
+    if (graph.distances[:, -1] == 0.0).any():
+        warn(
+            f"Some rows have the distance 0 from at least n_neighbors == {n_neighbors} different rows; the factors of "
+            "rows near them mean nothing."
+        )
     # LocalOutlierFactor adds 1e-10 to distances, whatever their unit, and takes each row for its first neighbor.
     positive = graph.distances[graph.distances > 0.0]
     unit = np.median(positive) if len(positive) else 1.0
     distances = np.column_stack([np.zeros(n), graph.distances / unit])
     indices = np.column_stack([np.arange(n), graph.indices])
     sparse = csr_array((distances.ravel(), indices.ravel(), np.arange(0, distances.size + 1, n_neighbors + 1)), (n, n))
-    model = LocalOutlierFactor(n_neighbors=n_neighbors, metric="precomputed").fit(sparse)
+    model = LocalOutlierFactor(n_neighbors=n_neighbors, metric="precomputed")
+    with warnings.catch_warnings():  # it takes every factor above 1e7 for a sign of duplicates
+        warnings.filterwarnings("ignore", message="Duplicate values are leading to incorrect results")
+        model.fit(sparse)
     factors: NDArray[np.float64] = -model.negative_outlier_factor_[members]
     return factors

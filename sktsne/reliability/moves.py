@@ -108,23 +108,23 @@ def moved_springs_reference(
 ) -> None:
     """Fill ``springs`` and ``indices`` with the springs of each move, and ``numbers`` with how many there are of it.
 
-    ``probabilities`` are the p_{j|x'} of the ``nearest`` candidates. ``lines`` (n, n_lines, 2) has a_j and β_j of each
-    line of row j, and ``reach`` the square of the distance at which its lines end. For a positive ``scale``, distances
-    are the squared distances of points times ``scale``. Springs that are not above ``least`` are left out. The other
-    parameters are those of `select_moved_reference`.
+    ``probabilities`` are the p_{j|x'} of the ``nearest`` candidates. ``lines`` (b, c, n_lines, 2) has a_j and β_j of
+    each line of a candidate, and ``reach`` (b, c) the square of the distance at which its lines end. For a positive
+    ``scale``, distances are the squared distances of points times ``scale``. Springs that are not above ``least`` are
+    left out. The other parameters are those of `select_moved_reference`.
     """
 
-    def given(distances: NDArray[np.float64], j: NDArray[np.int32]) -> NDArray[np.float64]:
-        distances = (scale * distances) ** 2 if scale > 0.0 else distances
-        p = np.mean(np.exp(lines[j, :, 0] - lines[j, :, 1] * distances[:, None]), axis=1)
-        return np.where(distances <= reach[j], p, 0.0)
+    def given(distances: NDArray[np.float64], b: int) -> NDArray[np.float64]:
+        distances, m = (scale * distances) ** 2 if scale > 0.0 else distances, len(distances)
+        p = np.mean(np.exp(lines[b, :m, :, 0] - lines[b, :m, :, 1] * distances[:, None]), axis=1)
+        return np.where(distances <= reach[b, :m], p, 0.0)
 
     total, n_moves = 0, nearest.shape[1]
     for b, count in enumerate(counts):
         j = candidates[b, :count]
-        rest = 1.0 - given(squares[b, :count], j)
+        rest = 1.0 - given(squares[b, :count], b)
         for move in range(n_moves):
-            p = given(_moved_squares(squares[b, :count], j, rows[b], components, lengths, move), j)
+            p = given(_moved_squares(squares[b, :count], j, rows[b], components, lengths, move), b)
             p[p > 0.0] /= (rest + p)[p > 0.0]
             np.add.at(p, nearest[b, move], probabilities[b, move])
             there = np.flatnonzero(p > least)
@@ -272,7 +272,7 @@ class Moves:
         most = n_moves * int(counts.sum())
         springs, indices, numbers = np.empty(most), np.empty(most, np.int32), np.empty(len(rows) * n_moves, np.int64)
         choose("moves", "moved_springs", moved_springs_reference)(
-            *common, nearest, probabilities.reshape(nearest.shape), self._lines, self._reach,
+            *common, nearest, probabilities.reshape(nearest.shape), self._lines[candidates], self._reach[candidates],
             self._scale, NEGLIGIBLE, springs, indices, numbers,
         )  # fmt: skip
         order = np.argpartition(-probabilities, min(STARTS, k - 1), axis=1)[:, :STARTS]

@@ -53,7 +53,8 @@ def significance(
     A low p-value says that the map keeps the neighborhood of the row better than if the columns were unrelated. A high
     one says that the neighborhood of the point looks like one that the method makes of noise. Neighborhoods are as
     large as the perplexity: in the middle of a group with many more rows, the neighbors of a row may be as good as
-    random, and its p-value is then high although the group is real. So compare p-values over several perplexities.
+    random, and its p-value is then high although the group is real. So compare p-values over several perplexities, up
+    to the number of rows of the groups.
 
     The p-value judges neither gaps between groups nor their arrangement, and does not say what the structure is:
     columns that are only correlated are structure, too, and so are repeated rows. In a pipeline with PCA before the
@@ -72,7 +73,7 @@ def significance(
         of a p-value between calls was 0.023 / sqrt(n_nulls), because whole maps of noise differ in their costs.
     corrected : bool, default=True
         Whether p-values are corrected for the number of rows by the procedure of Benjamini and Hochberg [2]_. Of the
-        rows with corrected p-values up to 0.05, about 5 % are expected to be noise; of rows without structure hardly
+        rows with corrected p-values up to 0.05, at most 5 % are expected to be noise; of rows without structure hardly
         any has such a p-value. The procedure holds for p-values that depend on each other positively, as p-values from
         the same null costs do [3]_. Without the correction, 5 % of all rows of noise have p-values up to 0.05.
     random_state : int, RandomState instance or None, default=None
@@ -97,6 +98,8 @@ def significance(
     Notes
     -----
     A start that was given as an array belongs to the rows of the fit. Null maps then start from principal components.
+    They are made with the parameters of the fit. If a callback ended the fit, or its start was a finished map, the null
+    maps are worse than the map for this reason alone.
 
     References
     ----------

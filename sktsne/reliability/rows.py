@@ -96,6 +96,9 @@ def _differ_by_rounding(embedder: Any, rows: Any) -> bool:
     """Return whether each row differs by rounding only from the row of the fit at its place, as `transform` decides."""
     if embedder._search is None:
         return False
+    searched = getattr(embedder._search, "_X", None)
+    if isinstance(searched, np.ndarray) and np.shares_memory(rows, searched):
+        return False  # the rows have changed since the fit, and the search, which does not copy them, with them
     with numbering(), Workers(effective_n_threads(embedder.n_jobs)) as workers:
         graph = embedder._search.neighbors_of(embedder._conditioning(rows), workers)
     near = graph.distances <= ROUNDINGS * np.finfo(rows.dtype).eps * graph.distances[:, -1:]

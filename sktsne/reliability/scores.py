@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from inspect import signature
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .distances import outliers
+from .distances import count_neighbors, outliers
 from .nulls import significance
 from .refits import check_n_jobs, seeds_of
 from .rows import embedder_of_fit, given_matrix, rows_of_fit
@@ -25,11 +26,11 @@ class Score(NamedTuple):
         Returns the scores, shape (n_samples,). It is called with the ``estimator``, ``X``, ``random_state`` and
         ``n_jobs`` of `reliability_scores`.
     serves : callable
-        Returns whether a fitted `TSNE` or `SNE` has what the score needs.
+        Returns whether a fitted `TSNE` or `SNE` and the rows of its fit have what the score needs.
     """
 
     compute: Callable[[Any, Any, Any, int | None], NDArray[np.float64]]
-    serves: Callable[[Any], bool]
+    serves: Callable[[Any, Any], bool]
 
 
 def _perturbation(estimator: Any, X: Any, random_state: Any, n_jobs: int | None) -> NDArray[np.float64]:
@@ -52,13 +53,20 @@ def _outliers(estimator: Any, X: Any, random_state: Any, n_jobs: int | None) -> 
     return outliers(estimator, X)
 
 
+def default_of(function: Callable[..., Any], parameter: str) -> Any:
+    """Return the default of a parameter."""
+    return signature(function).parameters[parameter].default
+
+
 # The scores in the order in which they are returned.
 SCORES: dict[str, Score] = {
-    "perturbation": Score(_perturbation, lambda embedder: not refusal_of(embedder)),
-    "singularity": Score(_singularity, lambda embedder: True),
-    "significance": Score(_significance, lambda embedder: not given_matrix(embedder)),
-    "instability": Score(_instability, lambda embedder: True),
-    "outliers": Score(_outliers, lambda embedder: embedder._search is not None),
+    "perturbation": Score(_perturbation, lambda embedder, rows: not refusal_of(embedder)),
+    "singularity": Score(_singularity, lambda embedder, rows: True),
+    "significance": Score(_significance, lambda embedder, rows: not given_matrix(embedder) and rows.shape[1] > 1),
+    "instability": Score(_instability, lambda embedder, rows: rows.shape[0] > default_of(instability, "n_neighbors")),
+    "outliers": Score(
+        _outliers, lambda embedder, rows: count_neighbors(embedder, rows) >= default_of(outliers, "n_neighbors")
+    ),
 }
 
 
@@ -84,7 +92,8 @@ def reliability_scores(
     names : sequence of str, default=None
         The names of the scores: "perturbation", "singularity", "significance", "instability" (of the neighbors) and
         "outliers". None is every score that the fit serves: precomputed distances have no "perturbation" and no
-        "significance", and precomputed affinities have no "outliers" either.
+        "significance", and precomputed affinities have no "outliers" either. A single column has no "significance",
+        and up to 15 rows and 20 distinct rows have no "instability" and no "outliers".
     random_state : int, RandomState instance or None, default=None
         Seeds the scores that make maps again. Pass an int for reproducible results.
     n_jobs : int, default=None
@@ -100,8 +109,8 @@ def reliability_scores(
     NotFittedError
         If ``estimator`` is not fitted.
     TypeError, ValueError
-        If a parameter is not accepted, ``X`` does not hold the rows of the fit, the fit does not serve a score in
-        ``names``, or there are too few rows for the default numbers of neighbors, which takes 22 rows.
+        If a parameter is not accepted, ``X`` does not hold the rows of the fit, or the fit does not serve a score in
+        ``names``.
 
     Examples
     --------
@@ -116,11 +125,12 @@ def reliability_scores(
     (150,)
     """
     embedder = embedder_of_fit(estimator)
-    served = [name for name, score in SCORES.items() if score.serves(embedder)]
-    wanted = served if names is None else _check_names(names)
+    wanted = None if names is None else _check_names(names)
     check_n_jobs(n_jobs)
     seeds_of(random_state, 0)
-    rows_of_fit(estimator, X)  # raises an error before the first score is computed
+    rows = rows_of_fit(estimator, X)[1]  # raises an error before the first score is computed
+    served = [name for name, score in SCORES.items() if score.serves(embedder, rows)]
+    wanted = served if wanted is None else wanted
     # The scores that the fit does not serve are first, because their functions raise errors with the reason.
     order = sorted(wanted, key=lambda name: name in served)
     found = {name: SCORES[name].compute(estimator, X, random_state, n_jobs) for name in order}

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
 
-from .._checks import check_number
+from .._checks import as_floats, check_number
 from .._row_errors import numbering
 from ..neighbors import METRICS
 from ..neighbors.exact import RowSearch
@@ -37,15 +38,18 @@ def perturbation(estimator: Any, X: Any, *, n_directions: int = 3, step: float =
     small step along the first principal axes of the rows, forwards and backwards, and is placed again, where its part
     of the cost :math:`L_i` is least [1]_. The score is the farthest distance from the old place,
 
-    .. math:: s_i = \max_{x'} \| f_i(x') - y_i \| \; / \; \sqrt{\operatorname{mean}_j \| y_j - \bar y \|^2},
+    .. math:: s_i = \max_{x'} \| f_i(x') - y_i \| \; / \; \operatorname{median}_j \sqrt{\frac{\sum_k p_{jk}
+        \| y_j - y_k \|^2}{\sum_k p_{jk}}},
 
-    with the place :math:`f_i(x')` of the moved row. It is divided by the root mean square distance of the points from
-    their center, so that 1 is a typical distance of a point from the center of the map.
+    with the place :math:`f_i(x')` of the moved row. The unit is the typical distance of a point from its neighbors in
+    the map, with the affinities :math:`p_{jk}` of the fit (``affinities_``).
 
-    Points beside a gap that the map invents have high scores, from about 0.25 to 1 and more; so has a point that lies
-    at a place that is not the best one for its row. Within a group, scores tell how far the row may slide. In a map of
-    rows that vary in many directions, scores are high everywhere, because such rows have no place in two dimensions. A
-    low score does not say that the place is right: moves are along few directions, and only one row moves at a time.
+    A row that moves by half of the distance of its neighbors usually has a score below 1. Points beside a gap that the
+    map invents have scores above 2; so has a point that lies at a place that is not the best one for its row. If rows
+    vary in many directions, many scores are between 1 and 3, because such rows have no place in two dimensions, where
+    even neighbors are far from each other. A low score does not say that the place is right: moves are along few
+    directions, and only one row moves at a time. The map must be that of a fit that has converged: in one that ended
+    before attraction and repulsion balance each other, scores mean nothing.
 
     Parameters
     ----------
@@ -102,7 +106,7 @@ def perturbation(estimator: Any, X: Any, *, n_directions: int = 3, step: float =
     >>> X[:200, 0] += 4.5
     >>> scores = perturbation(TSNE(perplexity=50, random_state=0).fit(X), X)
     >>> halfway = np.abs(X[:, 0] - 2.25) < 0.5
-    >>> bool(np.mean(scores[halfway] > 0.25) > 10 * np.mean(scores[~halfway] > 0.25))
+    >>> bool(np.mean(scores[halfway] > 2) > 10 * np.mean(scores[~halfway] > 2))
     True
     """
     check_number("n_directions", n_directions, Integral, 1)
@@ -118,8 +122,21 @@ def perturbation(estimator: Any, X: Any, *, n_directions: int = 3, step: float =
         for moved in Moves(embedder, space, int(n_directions), float(step), workers):
             distances = np.linalg.norm(_placed(loo, moved, workers) - loo.points[moved.own], axis=1)
             np.maximum.at(farthest, moved.own, distances)
-    size = float(np.sqrt(np.mean(np.sum((loo.points - loo.points.mean(axis=0)) ** 2, axis=1))))
-    return farthest / size if size > 0.0 else farthest  # a map may be a single place only if the user has changed it
+    # The unit is 0 only in a map that is a single place, which no fit returns.
+    unit = typical_distance(embedder.affinities_, loo.points)
+    return farthest / unit if unit > 0.0 else farthest
+
+
+def typical_distance(affinities: Any, Y: NDArray[np.float64]) -> float:
+    """Return the median over the points of the root mean square distance from a point to its neighbors in a map."""
+    pairs = coo_array(affinities)
+    i, j = pairs.coords
+    squares = np.zeros(pairs.nnz)
+    for y in Y.T:
+        squares += (y[i] - y[j]) ** 2
+    with np.errstate(invalid="ignore"):
+        means = np.bincount(i, pairs.data * squares, len(Y)) / np.bincount(i, pairs.data, len(Y))
+    return float(np.sqrt(np.nanmedian(means)))
 
 
 def _placed(loo: LeaveOneOut, moved: MovedRows, workers: Workers) -> NDArray[np.float64]:
@@ -174,6 +191,10 @@ def singularity(estimator: Any) -> NDArray[np.float64]:
     infinite where the eigenvalue is not positive: the cost is lower on both sides of the point, as it may be where the
     fit has not converged.
 
+    The median is about 2 for t-SNE with two components; it changes with the number of components, ``dof`` and the
+    exaggeration, so compare scores between maps with the same parameters. A fit that ended before attraction and
+    repulsion balance each other, with ``max_iter=1`` for example, has low scores that mean nothing.
+
     High scores are common all over a map that is fractured into many small pieces, as by a small perplexity, and rare
     in a map of whole groups; see :func:`perturbation` for gaps between groups. In t-SNE a point that lies alone at the
     mean distance 1 from its neighbors has an infinite score, because the attraction of a heavy tail has no stiffness
@@ -219,7 +240,7 @@ def singularity(estimator: Any) -> NDArray[np.float64]:
     embedder = embedder_of_fit(estimator)
     with Workers(effective_n_threads(embedder.n_jobs)) as workers:
         objective, Y = objective_of_fit(embedder, workers)
-        hessians = objective.point_hessians(Y, embedder._map.exaggeration)
+        hessians = as_floats("∂²L", objective.point_hessians(Y, embedder._map.exaggeration), ("n", "d", "d"))
     least = np.linalg.eigvalsh(hessians)[:, 0]
     with np.errstate(divide="ignore"):
         return np.where(least > 0.0, 1.0 / np.maximum(least, 0.0), np.inf)
