@@ -56,8 +56,8 @@ for name, rows in (("halfway between the centers", halfway), ("elsewhere", ~half
 
 # %%
 # About half of the rows that are at most half a standard deviation from the middle have a score above 2, and fewer
-# than one in a hundred of the other rows have one. Over ten random data sets of this kind, the shares were 41 % to 69 %
-# in the middle and at most 0.6 % elsewhere.
+# than one in a hundred of the other rows have one. Over ten random data sets of this kind, the shares were 40 % to 69 %
+# in the middle and at most 0.4 % elsewhere.
 #
 # **A sheet that the map tears.** A Swiss roll is a flat sheet, rolled up. The map tears it. Because the place of each
 # row on the sheet is known, so is where the map is torn: there, one of the six nearest rows on the sheet is more than
@@ -99,8 +99,8 @@ for name, values in scores.items():
 # %%
 # About half of the torn rows have a singularity among the highest tenth, and 8 % of the others. Over ten random rolls,
 # the shares were 34 % to 66 % and 7 % to 9 %. High values also occur where nothing is torn, so a single dark point says
-# little. Perturbation misses more of the torn rows, but hardly any other row is marked: 17 % to 51 % of the torn rows
-# and at most 0.3 % of the others had a score above 2. Instability compares the map with maps from other starts. It
+# little. Perturbation misses more of the torn rows, but hardly any other row is marked: 13 % to 39 % of the torn rows
+# and at most 0.2 % of the others had a score above 2. Instability compares the map with maps from other starts. It
 # tells only the tears that these maps do not share.
 #
 # **Separated groups.** These groups are in the data, and the map shows them. Hardly a point is marked by any score.
@@ -126,8 +126,8 @@ for (name, values), ax in zip(scores.items(), axes.flat[1:], strict=True):
     print(f"{name:>12}: {np.mean(values > limits[name][0]):.1%} of the rows above {limits[name][0]}")
 
 # %%
-# Over ten data sets, at most 3 % of the rows were above one of these limits, and none of perturbation, significance and
-# outliers. :func:`sktsne.plotting.plot_reliability` draws such a figure in one line; its colors of singularity are
+# Over ten data sets, at most 3 % of the rows were above one of these limits, at most 0.6 % above that of perturbation,
+# and none above those of significance and outliers. :func:`sktsne.plotting.plot_reliability` draws such a figure in one line; its colors of singularity are
 # relative to the scores of the map.
 #
 # **Outliers that were drawn in.** Ten rows are added that are far from all groups. In the map they lie beside the
