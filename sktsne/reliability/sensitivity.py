@@ -196,10 +196,9 @@ def singularity(estimator: Any) -> NDArray[np.float64]:
     repulsion balance each other, with ``max_iter=1`` for example, has low scores that mean nothing.
 
     High scores are common all over a map that is fractured into many small pieces, as by a small perplexity, and rare
-    in a map of whole groups; see :func:`perturbation` for gaps between groups. In t-SNE a point that lies alone at the
-    mean distance 1 from its neighbors has an infinite score, because the attraction of a heavy tail has no stiffness
-    there. The score uses only the affinities and the map of the fit, and serves all fits. It does not say where else a
-    point could be.
+    in a map of whole groups. In t-SNE, neighbors across a gap about twice as wide as the similarity make a point
+    loosest, and those across a much wider gap hardly count; see :func:`perturbation` for wide gaps. The score uses only
+    the affinities and the map of the fit, and serves all fits. It does not say where else a point could be.
 
     Parameters
     ----------
@@ -210,7 +209,8 @@ def singularity(estimator: Any) -> NDArray[np.float64]:
     -------
     scores : ndarray of shape (n_samples,), float64
         The scores, positive or infinite. Sums over all pairs compute them, in a time proportional to n². For t-SNE with
-        one or two components and more than 10,000 rows, a mesh does, with errors of about 0.2 % of the curvature.
+        one or two components and more than 10,000 rows, a mesh replaces these sums, with errors of about 0.2 % of the
+        curvature of the repulsion, unless the map is very wide.
 
     Raises
     ------
