@@ -127,8 +127,8 @@ for (name, values), ax in zip(scores.items(), axes.flat[1:], strict=True):
 
 # %%
 # Over ten data sets, at most 3 % of the rows were above one of these limits, at most 0.6 % above that of perturbation,
-# and none above those of significance and outliers. :func:`sktsne.plotting.plot_reliability` draws such a figure in one line; its colors of singularity are
-# relative to the scores of the map.
+# and none above those of significance and outliers. :func:`sktsne.plotting.plot_reliability` draws such a figure in one
+# line; its colors of singularity are relative to the scores of the map.
 #
 # **Outliers that were drawn in.** Ten rows are added that are far from all groups. In the map they lie beside the
 # groups. ``outliers`` compares the distances in the data: it is about 1 for a member of a group.
