@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import minimize
-from scipy.sparse import csr_array, random_array
+from scipy.sparse import csr_array
+from scipy.sparse import random as random_matrix
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import pairwise_distances
@@ -368,7 +369,7 @@ class TestPerturbation:
         assert_array_equal(perturbation(model, X), found[0])
 
     def test_is_the_same_for_sparse_and_dense_rows(self, rng):
-        X = random_array((150, 12), density=0.4, rng=np.random.default_rng(0))
+        X = random_matrix(150, 12, density=0.4, random_state=0)
         params = {**QUICK, "init": rng.normal(size=(150, 2)), "neighbors": "exact"}
         dense = perturbation(TSNE(**params).fit(X.toarray()), X.toarray())
         sparse = perturbation(TSNE(**params).fit(X), csr_array(X))

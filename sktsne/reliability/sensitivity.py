@@ -130,7 +130,7 @@ def perturbation(estimator: Any, X: Any, *, n_directions: int = 3, step: float =
 def typical_distance(affinities: Any, Y: NDArray[np.float64]) -> float:
     """Return the median over the points of the root mean square distance from a point to its neighbors in a map."""
     pairs = coo_array(affinities)
-    i, j = pairs.coords
+    i, j = pairs.row, pairs.col
     squares = np.zeros(pairs.nnz)
     for y in Y.T:
         squares += (y[i] - y[j]) ** 2
