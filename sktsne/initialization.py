@@ -98,8 +98,7 @@ def pca_start(X: Any, n_components: int, random_state: np.random.RandomState) ->
     available = min(n_components, *X.shape)
     if not _varies(X):
         return start
-    with one_blas_thread():
-        components = principal_components(X, available, random_state)
+    components = principal_components(X, available, random_state)
     deviations = components.std(axis=0)
     if not deviations[0] > 0.0:  # the rows differ by less than rounding
         return start
@@ -108,6 +107,7 @@ def pca_start(X: Any, n_components: int, random_state: np.random.RandomState) ->
     return start
 
 
+@one_blas_thread()
 def principal_components(X: Any, n_components: int, random_state: np.random.RandomState) -> NDArray[np.float64]:
     """Return the first principal components of rows, shape (n_samples, n_components).
 
