@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from scipy.sparse import coo_array, csc_array, csr_array, issparse
+from sklearn.utils import check_random_state
 
 
 def check_number(
@@ -494,6 +495,26 @@ def without_rounding(name: str, X: Any, precision: type[np.floating], largest: f
     X = X.copy()
     X.data = np.maximum(values, 0.0)
     return X
+
+
+def check_n_jobs(n_jobs: Any) -> None:
+    """Raise a TypeError or ValueError unless ``n_jobs`` is None or an integer other than 0."""
+    if n_jobs is None:
+        return
+    if not isinstance(n_jobs, Integral) or isinstance(n_jobs, bool):
+        raise TypeError(f"n_jobs == {n_jobs!r}, must be an integer or None, not {type(n_jobs).__name__}.")
+    if n_jobs == 0:
+        raise ValueError("n_jobs == 0, must be None or an integer other than 0.")
+
+
+def as_random_state(random_state: Any) -> np.random.RandomState:
+    """Return the generator of a ``random_state``; raise a ValueError for one that is not accepted."""
+    try:
+        state: np.random.RandomState = check_random_state(random_state)
+    except ValueError as error:
+        accepted = "None, an integer from 0 to 2**32 - 1 or a RandomState"
+        raise ValueError(f"random_state == {random_state!r}, must be {accepted}: {error}") from error
+    return state
 
 
 def warn(message: str) -> None:

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_array
 
-from ._checks import as_input, check_choice, check_dof, check_number, warn
+from ._checks import as_input, as_random_state, check_choice, check_dof, check_n_jobs, check_number, warn
 from ._reports import callbacks_by_name
 from .affinities import Affinities, Perplexity, Uniform
 from .kernels import KERNELS, fastest_kernel
@@ -70,18 +70,9 @@ def check_parameters(estimator: Any) -> None:
     _check_reports(estimator)
     _check_metric(estimator)
     _check_method(estimator)
-    n_jobs = estimator.n_jobs
-    if n_jobs is not None:
-        if not isinstance(n_jobs, Integral) or isinstance(n_jobs, bool):
-            raise TypeError(f"n_jobs == {n_jobs!r}, must be an integer or None, not {type(n_jobs).__name__}.")
-        if n_jobs == 0:
-            raise ValueError("n_jobs == 0, must be None or an integer other than 0.")
+    check_n_jobs(estimator.n_jobs)
     _check_neighbors(estimator)
-    try:
-        check_random_state(estimator.random_state)
-    except ValueError as error:
-        accepted = "None, an integer from 0 to 2**32 - 1 or a RandomState"
-        raise ValueError(f"random_state == {estimator.random_state!r}, must be {accepted}: {error}") from error
+    as_random_state(estimator.random_state)
 
 
 def _check_optimization(estimator: Any) -> None:

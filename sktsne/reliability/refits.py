@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 from numpy.typing import NDArray
-from sklearn.utils import check_random_state
 
-from .._checks import check_number
+from .._checks import as_random_state
 
 # What a fit reports, saves or continues is for the user's own fit.
 SILENT = {"callback": None, "checkpoint": None, "verbose": 0, "warm_start": False}
@@ -44,22 +42,8 @@ def unfitted(embedder: Any, **changes: Any) -> Any:
 
 def seeds_of(random_state: Any, n: int) -> NDArray[np.integer]:
     """Return n seeds; raise a ValueError for a ``random_state`` that is not accepted."""
-    try:
-        generator = check_random_state(random_state)
-    except ValueError as error:
-        accepted = "None, an integer from 0 to 2**32 - 1 or a RandomState"
-        raise ValueError(f"random_state == {random_state!r}, must be {accepted}: {error}") from error
-    seeds: NDArray[np.integer] = generator.randint(np.iinfo(np.int32).max, size=n)
+    seeds: NDArray[np.integer] = as_random_state(random_state).randint(np.iinfo(np.int32).max, size=n)
     return seeds
-
-
-def check_n_jobs(n_jobs: Any) -> None:
-    """Raise a TypeError or ValueError unless ``n_jobs`` is None or an integer other than 0."""
-    if n_jobs is None:
-        return
-    check_number("n_jobs", n_jobs, Integral, -np.inf)
-    if n_jobs == 0:
-        raise ValueError("n_jobs == 0, must be None or an integer other than 0.")
 
 
 def run_fits(

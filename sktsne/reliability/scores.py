@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .._checks import as_random_state, check_n_jobs
 from .distances import count_neighbors, outliers
 from .nulls import significance
-from .refits import check_n_jobs, seeds_of
 from .rows import embedder_of_fit, given_matrix, rows_of_fit
 from .sensitivity import perturbation, refusal_of, singularity
 from .stability import instability
@@ -127,7 +127,7 @@ def reliability_scores(
     embedder = embedder_of_fit(estimator)
     wanted = None if names is None else _check_names(names)
     check_n_jobs(n_jobs)
-    seeds_of(random_state, 0)
+    as_random_state(random_state)
     rows = rows_of_fit(estimator, X)[1]  # raises an error before the first score is computed
     served = [name for name, score in SCORES.items() if score.serves(embedder, rows)]
     wanted = served if wanted is None else wanted

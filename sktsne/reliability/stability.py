@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import orthogonal_procrustes
 
-from .._checks import as_affinities, as_floats, check_choice, check_number
+from .._checks import as_affinities, as_floats, check_choice, check_n_jobs, check_number
 from .._process import one_blas_thread
 from ..neighbors import nearest_neighbors
 from ..parallel import effective_n_threads
-from .refits import check_n_jobs, run_fits, seeds_of
+from .refits import run_fits, seeds_of
 from .rows import embedder_of_fit, given_matrix, rows_of_fit
 
 RESAMPLES = ("starts", "rows")
