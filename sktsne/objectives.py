@@ -309,12 +309,21 @@ class ConditionalKL:
         return hessians
 
 
-def objective_of_fit(estimator: Any, workers: Workers) -> tuple[JointKL | ConditionalKL, NDArray[np.float64]]:
-    """Return the objective that a fitted `TSNE` or `SNE` minimized, with a kernel of its own, and the centered map."""
+def objective_of_fit(
+    estimator: Any, workers: Workers, *, of_rows: bool = False
+) -> tuple[JointKL | ConditionalKL, NDArray[np.float64]]:
+    """Return the objective that a fitted `TSNE` or `SNE` minimized, with a kernel of its own, and the centered map.
+
+    With ``of_rows``, the objective is that of SNE for the similarity of the fit and for its affinities, each row of
+    which is scaled to the sum 1, so that the costs of points compare rows and not the masses of rows.
+    """
     Y = as_floats("embedding_", estimator.embedding_, ("n", "d"), empty=False)
     frozen = estimator._map  # has the parameters of the fit, which the user may have changed since
     kernel, similarity = frozen.new_kernel(workers), similarity_of(frozen.dof)
     if np.shape(estimator.affinities_)[:1] != Y.shape[:1]:
         shape = np.shape(estimator.affinities_)
         raise ValueError(f"affinities_ has shape {shape}, must have a row for each of the {len(Y)} rows of embedding_.")
-    return estimator._objective(estimator.affinities_, similarity, kernel, workers), Y - Y.mean(axis=0)
+    affinities, objective = estimator.affinities_, estimator._objective
+    if of_rows:
+        affinities, objective = normalize_rows(as_affinities("affinities_", affinities)), ConditionalKL
+    return objective(affinities, similarity, kernel, workers), Y - Y.mean(axis=0)

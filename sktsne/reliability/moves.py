@@ -186,7 +186,7 @@ class Moves:
         n, every = space.n, not issparse(given)
         self._k = n - 1 if every else self._rule.count_neighbors(n)
         neighbors, distances = np.empty((n, self._k), np.int32), np.empty((n, self._k))
-        parts = self._parts()
+        self._parts = parts = self._divided()
 
         def find_neighbors(start: int, stop: int) -> None:
             candidates, counts, squares = self._candidates(parts[start])
@@ -196,17 +196,16 @@ class Moves:
             distances[parts[start]] = self._distances(np.take_along_axis(squares, nearest, axis=1))
 
         workers.run_blocks(find_neighbors, len(parts), 1)
-        self._lines = self._lines_of(distances)
+        self._lines, P = self._lines_of(distances)
         # Rounding may change the distance of the farthest neighbor.
         self._reach = np.full(n, np.inf) if every else distances[:, -1] ** 2 * (1.0 + 1e-9)
         n_axes = min(n_directions, *space.points.shape)
         components = principal_components(space.points, n_axes, check_random_state(0))
         self._components = np.ascontiguousarray(components, dtype=np.float64)
-        P = probabilities_of(self._rule, distances, workers)
         spreads = [np.einsum("ij,ij->i", P, (t[neighbors] - t[:, None]) ** 2) for t in self._components.T]
         self._lengths = step * np.sqrt(np.stack(spreads, axis=1))
 
-    def _parts(self) -> list[NDArray[np.int64]]:
+    def _divided(self) -> list[NDArray[np.int64]]:
         """Return the rows in parts of at most `PAIRS_OF_THREAD` candidates, or of one row."""
         counts = np.diff(self._pattern.indptr)
         order = np.argsort(counts, kind="stable").astype(np.int64)  # so that little of a part is filled up
@@ -234,24 +233,25 @@ class Moves:
         """Return distances from the squared distances of points, in place."""
         return np.multiply(squares, self._scale, out=squares) if self._scale else np.sqrt(squares, out=squares)
 
-    def _lines_of(self, distances: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return a_j and β_j of the lines through the probabilities of each row, shape (n, n_lines, 2)."""
+    def _lines_of(self, distances: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return a_j and β_j of the lines through the probabilities of each row, (n, n_lines, 2), and these, (n, k)."""
         several = isinstance(self._rule, Perplexity)  # the mean of several Gaussians has a line for each of them
         rules = [Perplexity([p]) for p in self._rule.perplexities] if several else [self._rule]
-        lines = np.empty((len(distances), len(rules), 2))
+        lines, total = np.empty((len(distances), len(rules), 2)), np.zeros_like(distances)
         least, i = np.finfo(np.float64).smallest_normal, np.arange(len(distances))
         for line, rule in enumerate(rules):
             P = probabilities_of(rule, distances, self._workers)
+            total += P
             last = np.count_nonzero(least <= P, axis=1) - 1
             with np.errstate(divide="ignore", invalid="ignore"):
                 fall = np.log(P[:, 0] / P[i, last]) / (distances[i, last] ** 2 - distances[:, 0] ** 2)
                 lines[:, line, 1] = np.where(np.isfinite(fall), fall, 0.0)
                 lines[:, line, 0] = np.log(P[:, 0]) + lines[:, line, 1] * distances[:, 0] ** 2
-        return lines
+        return lines, total / len(rules)
 
     def __iter__(self) -> Iterator[MovedRows]:
         """Yield all moves, two along each axis for each row, in blocks of rows."""
-        parts = self._parts()
+        parts = self._parts
         at_once = PAIRS_AT_ONCE // PAIRS_OF_THREAD
         for first in range(0, len(parts), at_once):
             some = parts[first : first + at_once]

@@ -18,12 +18,10 @@ from numpy.typing import NDArray
 from scipy.sparse import csc_array, csr_array, issparse
 from scipy.stats import false_discovery_control
 
-from .._checks import as_affinities, as_floats, check_number
-from ..affinities import normalize_rows
-from ..objectives import ConditionalKL
+from .._checks import check_n_jobs, check_number
+from ..objectives import objective_of_fit
 from ..parallel import Workers, effective_n_threads
-from ..similarities import similarity_of
-from .refits import check_n_jobs, run_fits, seeds_of
+from .refits import run_fits, seeds_of
 from .rows import embedder_of_fit, given_matrix, rows_of_fit
 
 
@@ -146,11 +144,9 @@ def significance(
 
 def _costs(embedder: Any) -> NDArray[np.float64]:
     """Return the cost C_i of each point of a fitted estimator, computed with its kernel."""
-    Y, frozen = as_floats("embedding_", embedder.embedding_, ("n", "d"), empty=False), embedder._map
     with Workers(effective_n_threads(embedder.n_jobs)) as workers:
-        affinities = normalize_rows(as_affinities("affinities_", embedder.affinities_))
-        objective = ConditionalKL(affinities, similarity_of(frozen.dof), frozen.new_kernel(workers), workers)
-        return objective.point_costs(Y - Y.mean(axis=0))
+        objective, Y = objective_of_fit(embedder, workers, of_rows=True)
+        return objective.point_costs(Y)
 
 
 def _null_costs(rows: Any, null: Any) -> NDArray[np.float64]:
