@@ -7,9 +7,14 @@ r"""Conditional probabilities of a given perplexity: the search for the precisio
 
     H = log S + ⟨x⟩          dH/dt = −Var(x) ≤ 0          d²H/dt² = −2 Var(x) + ⟨(x − ⟨x⟩)³⟩,   x = βD
 
-where ⟨·⟩ is the mean under p. D may be shifted and scaled, because shifts do not change p and β makes up for the scale.
-As t grows, the entropy H falls from the logarithm of the number of neighbors to the logarithm of the number of nearest
-neighbors at equal distances. Halley's method on t, inside a bracket, finds the root. The third moment that it needs
+where ⟨·⟩ is the mean under p. A neighbor of weight m_j counts as m_j neighbors at the same distance, all of which have
+the probability p_{j|i}. With S = Σ_j m_j exp(−βD_j) and the probability M_{j|i} = m_j p_{j|i} of all of them together,
+
+    H_i = −Σ_j m_j p_{j|i} log p_{j|i} = log S + ⟨x⟩
+
+where ⟨·⟩ is the mean under M, and the derivatives are the same. D may be shifted and scaled, because shifts do not change p and β makes up for the scale.
+As t grows, the entropy H falls from the logarithm of the number of neighbors (the sum of their weights) to the logarithm
+of the number of nearest neighbors at equal distances. Halley's method on t, inside a bracket, finds the root. The third moment that it needs
 costs little beside the exponentials and saves at least half of the steps: from the same start, Halley's method reaches
 an error of 1e-5 in three steps for 99 % of the rows of nearest neighbors, Newton's method in five to seven.
 """
@@ -35,10 +40,13 @@ from .similarities import MAX_EXPONENT
 TOLERANCE = 1e-8
 MAX_STEPS = 100
 MAX_T = 709.0  # the largest integer at which exp(t) is finite
+# The range of positive weights. Sums of weights times powers of distances then neither overflow nor underflow.
+LEAST_WEIGHT, LARGEST_WEIGHT = 1e-150, 1e150
 
 
 def search_precisions_reference(
     distances: NDArray[np.float64],
+    weights: NDArray[np.float64] | None,
     perplexity: float,
     tolerance: float,
     max_steps: int,
@@ -56,20 +64,20 @@ def search_precisions_reference(
     spread = np.max(D, axis=1, initial=0.0, where=finite, keepdims=True)
     D /= np.where(spread > 0.0, spread, 1.0)
 
-    n_finite = np.count_nonzero(finite, axis=1)
-    n_nearest = np.count_nonzero(D == 0.0, axis=1)
-    # No precision gives an entropy beyond its limits. Such rows are uniform, over all neighbors or over the nearest.
-    all_of_them = n_finite <= perplexity
-    solvable = ~all_of_them & (n_nearest < perplexity)
-    uniform = np.where(all_of_them[:, None], finite, D == 0.0).astype(np.float64)
-    P = uniform / np.maximum(uniform.sum(axis=1, keepdims=True), 1.0)
-    P[solvable] = _halley(D[solvable], finite[solvable], perplexity, tolerance, max_steps)
+    w = np.where(finite, 1.0 if weights is None else weights[start:stop], 0.0)
+    # No precision gives an entropy beyond its limits. Such rows are proportional to the weights, of all neighbors or of
+    # the nearest ones.
+    all_of_them = w.sum(axis=1) <= perplexity
+    solvable = ~all_of_them & (w.sum(axis=1, where=D == 0.0) < perplexity)
+    P = np.where(all_of_them[:, None] | (D == 0.0), w, 0.0)
+    P /= P.sum(axis=1, keepdims=True)
+    P[solvable] = _halley(D[solvable], w[solvable], perplexity, tolerance, max_steps)
     probabilities[start:stop] = P
 
 
 def _halley(
     D: NDArray[np.float64],
-    finite: NDArray[np.bool_],
+    w: NDArray[np.float64],
     perplexity: float,
     tolerance: float,
     max_steps: int,
@@ -77,17 +85,18 @@ def _halley(
     """Return the probabilities of rows whose perplexity can be reached, by Halley's method.
 
     ``D`` holds squared distances minus the smallest one, scaled to the range from 0 to 1; infinity marks a missing
-    neighbor, and ``finite`` all others.
+    neighbor. ``w`` holds the weights, which are 0 for missing neighbors.
     """
     target = np.log(perplexity)
-    t = np.log(2.0 * np.sum(finite, axis=1) / np.sum(D, axis=1, where=finite))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.minimum(np.log(2.0 * np.sum(w, axis=1) / np.sum(w * D, axis=1, where=w > 0.0)), MAX_T)
     low, high = np.full_like(t, -np.inf), np.full_like(t, np.inf)
     reach, last_gap = np.full_like(t, 4.0), np.full_like(t, np.inf)
     P = np.empty_like(D)
     todo = np.arange(len(D))
     for step in range(max_steps + 1):
         x = np.exp(t[todo])[:, None] * D[todo]
-        e = np.where(x < MAX_EXPONENT, np.exp(-np.minimum(x, MAX_EXPONENT)), 0.0)
+        e = w[todo] * np.where(x < MAX_EXPONENT, np.exp(-np.minimum(x, MAX_EXPONENT)), 0.0)
         x[e == 0.0] = 0.0
         total = e.sum(axis=1)
         P[todo] = e / total[:, None]
@@ -116,13 +125,17 @@ def _halley(
 
 
 def conditional_probabilities(
-    distances: NDArray[np.float64], perplexity: float, workers: Workers
+    distances: NDArray[np.float64],
+    perplexity: float,
+    workers: Workers,
+    weights: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
-    """Return the conditional probabilities p_{j|i} with a given perplexity.
+    """Return the conditional probabilities p_{j|i} with a given perplexity, or M_{j|i} = m_j p_{j|i} with weights m_j.
 
     Some rows cannot have the perplexity. A row with at least ``perplexity`` neighbors at its smallest distance gets
     equal probabilities for these neighbors. A row with at most ``perplexity`` neighbors gets equal probabilities for
-    all of its neighbors.
+    all of its neighbors. With weights, the number of neighbors is the sum of their weights, and probabilities are
+    proportional to the weights instead of equal.
 
     Parameters
     ----------
@@ -133,6 +146,9 @@ def conditional_probabilities(
         The effective number of neighbors, at least 1.
     workers : Workers
         The threads to use.
+    weights : ndarray of shape (n, k), float64, default=None
+        The weight of each neighbor, which counts as this number of neighbors at the same distance. A neighbor of weight
+        0 is a missing one; other weights are from 1e-150 to 1e150. By default all weights are 1.
 
     Returns
     -------
@@ -142,7 +158,8 @@ def conditional_probabilities(
     Raises
     ------
     ValueError
-        If a distance is negative or NaN, or a row has no finite one, or ``perplexity`` is below 1.
+        If a distance is negative or NaN, or a weight is not accepted, or a row has no neighbor with a finite distance
+        and a positive weight, or ``perplexity`` is below 1.
 
     Examples
     --------
@@ -152,14 +169,23 @@ def conditional_probabilities(
     >>> entropy = -np.sum(P * np.log(P))
     >>> print(f"{np.exp(entropy):.4f}")
     2.0000
+
+    A neighbor of weight 2 has the probability that two equal neighbors have together:
+
+    >>> weights = np.array([[1.0, 2.0, 1.0]])
+    >>> M = conditional_probabilities(np.array([[1.0, 2.0, 3.0]]), 2.0, Workers(), weights)
+    >>> P = conditional_probabilities(np.array([[1.0, 2.0, 2.0, 3.0]]), 2.0, Workers())
+    >>> bool(abs(M[0, 1] - P[0, 1] - P[0, 2]) < 1e-7)
+    True
     """
-    distances = check_neighbor_distances(distances)
+    distances, weights = check_neighbors(distances, weights)
     check_number("perplexity", perplexity, Real, 1)
     check_type("workers", workers, Workers)
     n, k = distances.shape
     probabilities = np.empty_like(distances)
     search = choose("perplexity", "search_precisions", search_precisions_reference)
-    workers.run(partial(search, distances, float(perplexity), TOLERANCE, MAX_STEPS, probabilities), n, 20 * k)
+    search = partial(search, distances, weights, float(perplexity), TOLERANCE, MAX_STEPS, probabilities)
+    workers.run(search, n, 20 * k)
     return probabilities
 
 
@@ -179,3 +205,42 @@ def check_neighbor_distances(distances: Any) -> NDArray[np.float64]:
             row,
         )
     return checked
+
+
+def check_neighbors(distances: Any, weights: Any) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    """Return distances and weights of shape (n, k), after checking them; the distances are infinite where weights are 0.
+
+    The arrays are C-contiguous float64. Without weights (None) this is `check_neighbor_distances`.
+    """
+    distances = check_neighbor_distances(distances)
+    if weights is None:
+        return distances, None
+    weights = check_range("weights", as_floats("weights", weights, distances.shape))
+    distances = np.where(weights > 0.0, distances, np.inf)
+    missing = ~np.isfinite(distances).any(axis=1)
+    if missing.any():
+        raise RowError(
+            "weights must be positive for one neighbor of each row with a finite distance, and row {row} has none.",
+            int(missing.argmax()),
+        )
+    return distances, weights
+
+
+def as_weights(weights: Any, n: int) -> NDArray[np.float64]:
+    """Return the weights of n rows as a float64 array; raise a ValueError unless all are positive and of usable size."""
+    checked = check_range("weights", as_floats("weights", weights, (n,)))
+    if not checked.all():
+        raise ValueError(f"weights must be positive, and weights[{int(np.argmin(checked))}] is 0.0.")
+    return checked
+
+
+def check_range(name: str, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return weights; raise a ValueError unless each one is 0 or from `LEAST_WEIGHT` to `LARGEST_WEIGHT`."""
+    valid = (weights == 0.0) | ((weights >= LEAST_WEIGHT) & (weights <= LARGEST_WEIGHT))
+    if not valid.all():
+        place = tuple(map(int, np.argwhere(~valid)[0]))
+        raise ValueError(
+            f"{name} must be 0 or from {LEAST_WEIGHT:g} to {LARGEST_WEIGHT:g}, and "
+            f"{name}[{', '.join(map(str, place))}] is {weights[place]}."
+        )
+    return weights

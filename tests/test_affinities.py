@@ -71,9 +71,9 @@ def test_search_converges_in_few_steps(data, digits, rng):
         X = digits[0] if data == "digits" else rng.standard_t(2, size=(500, 10))
         distances = nearest_neighbors(X, 91).distances
     P = np.empty_like(distances)
-    search_precisions_reference(distances, 30.0, 1e-5, 3, P, 0, len(P))
+    search_precisions_reference(distances, None, 30.0, 1e-5, 3, P, 0, len(P))
     assert np.mean(np.abs(np.log(perplexity_of(P) / 30.0)) <= 1e-5) >= 0.99
-    search_precisions_reference(distances, 30.0, 1e-5, 8, P, 0, len(P))
+    search_precisions_reference(distances, None, 30.0, 1e-5, 8, P, 0, len(P))
     assert_allclose(np.log(perplexity_of(P)), np.log(30.0), atol=1e-5)
 
 

@@ -11,6 +11,7 @@ cdef enum:
 
 def search_precisions(
     const double[:, ::1] distances,
+    const double[:, ::1] weights,
     double perplexity,
     double tolerance,
     Py_ssize_t max_steps,
@@ -18,19 +19,36 @@ def search_precisions(
     Py_ssize_t start,
     Py_ssize_t stop,
 ):
-    """Fill rows ``start`` to ``stop`` of ``probabilities`` from the distances."""
+    """Fill rows ``start`` to ``stop`` of ``probabilities`` from the distances and the weights, which may be None."""
     cdef Py_ssize_t i, k = distances.shape[1]
+    cdef bint weighted = weights is not None
     if start >= stop or k == 0:
         return
     with nogil:
         for i in range(start, stop):
-            search_row(&distances[i, 0], k, perplexity, tolerance, max_steps, &probabilities[i, 0])
+            search_row(
+                &distances[i, 0],
+                &weights[i, 0] if weighted else NULL,
+                k,
+                perplexity,
+                tolerance,
+                max_steps,
+                &probabilities[i, 0],
+            )
 
 
 cdef void search_row(
-    const double* distance, Py_ssize_t k, double perplexity, double tolerance, Py_ssize_t max_steps, double* p
+    const double* distance,
+    const double* weight,
+    Py_ssize_t k,
+    double perplexity,
+    double tolerance,
+    Py_ssize_t max_steps,
+    double* p,
 ) noexcept nogil:
+    # Without weights (NULL) every neighbor has the weight 1.
     cdef Py_ssize_t j, step, n_finite = 0, n_nearest = 0
+    cdef double all_weight, nearest_weight
     cdef double nearest = INFINITY, farthest = 0.0, spread = 0.0, limit
     cdef double target = log(perplexity), gap, last_gap = INFINITY, t, next_t, low = -INFINITY, high = INFINITY
     cdef double reach = 4.0, total, mean, square, cube, slope, curvature
@@ -56,16 +74,26 @@ cdef void search_row(
             mean += p[j]
         elif p[j] == 0.0:
             n_nearest += 1
-    if n_finite <= perplexity or n_nearest >= perplexity:
-        # No precision gives an entropy beyond its limits. p is uniform, over all neighbors or over the nearest ones.
-        limit = INFINITY if n_finite <= perplexity else 0.0
-        total = n_finite if n_finite <= perplexity else n_nearest
+    all_weight, nearest_weight = n_finite, n_nearest
+    if weight != NULL:
+        all_weight = nearest_weight = mean = 0.0
         for j in range(k):
-            p[j] = 1.0 / total if 0.0 <= p[j] <= limit else 0.0
+            if p[j] >= 0.0:
+                all_weight += weight[j]
+                mean += weight[j] * p[j]
+            if p[j] == 0.0:
+                nearest_weight += weight[j]
+    if all_weight <= perplexity or nearest_weight >= perplexity:
+        # No precision gives an entropy beyond its limits. p is proportional to the weights, of all neighbors or of the
+        # nearest ones.
+        limit = INFINITY if all_weight <= perplexity else 0.0
+        total = all_weight if all_weight <= perplexity else nearest_weight
+        for j in range(k):
+            p[j] = weight_of(weight, j) / total if 0.0 <= p[j] <= limit else 0.0
         return
-    t = log(2.0 * n_finite / mean)
+    t = min(log(2.0 * all_weight / mean), MAX_T)
     for step in range(max_steps):
-        entropy_sums(p, k, exp(t), &total, &mean, &square, &cube)
+        entropy_sums(p, weight, k, exp(t), &total, &mean, &square, &cube)
         gap = log(total) + mean - target
         if fabs(gap) <= tolerance:
             break
@@ -87,9 +115,16 @@ cdef void search_row(
         last_gap = fabs(gap)
         t = min(next_t, MAX_T)
     else:
-        entropy_sums(p, k, exp(t), &total, &mean, &square, &cube)
+        entropy_sums(p, weight, k, exp(t), &total, &mean, &square, &cube)
     for j in range(k):
         p[j] = kernel(p[j], exp(t)) / total
+    if weight != NULL:
+        for j in range(k):
+            p[j] *= weight[j]
+
+
+cdef inline double weight_of(const double* weight, Py_ssize_t j) noexcept nogil:
+    return 1.0 if weight == NULL else weight[j]
 
 
 cdef inline double kernel(double d, double beta) noexcept nogil:
@@ -100,14 +135,37 @@ cdef inline double kernel(double d, double beta) noexcept nogil:
 
 
 cdef void entropy_sums(
-    const double* d, Py_ssize_t k, double beta, double* total, double* mean, double* square, double* cube
+    const double* d,
+    const double* weight,
+    Py_ssize_t k,
+    double beta,
+    double* total,
+    double* mean,
+    double* square,
+    double* cube,
 ) noexcept nogil:
-    # total is the sum S of e = exp(-beta d). mean, square and cube are the means of x = beta d, x^2 and x^3 with the
-    # weights e / S.
+    # total is the sum S of e = w exp(-beta d) with the weights w. mean, square and cube are the means of x = beta d,
+    # x^2 and x^3 with the weights e / S. With a literal NULL the compiler leaves the weights out of the loop.
+    if weight == NULL:
+        add_terms(d, NULL, k, beta, total, mean, square, cube)
+    else:
+        add_terms(d, weight, k, beta, total, mean, square, cube)
+
+
+cdef inline void add_terms(
+    const double* d,
+    const double* weight,
+    Py_ssize_t k,
+    double beta,
+    double* total,
+    double* mean,
+    double* square,
+    double* cube,
+) noexcept nogil:
     cdef Py_ssize_t j
     cdef double s = 0.0, s1 = 0.0, s2 = 0.0, s3 = 0.0, e, x
     for j in range(k):
-        e = kernel(d[j], beta)
+        e = weight_of(weight, j) * kernel(d[j], beta)
         x = beta * d[j] if e > 0.0 else 0.0
         s += e
         s1 += e * x
