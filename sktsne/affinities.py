@@ -13,12 +13,21 @@ An affinity rule gives row i the conditional probabilities p_{j|i} of its neares
 t-SNE uses the joint probabilities, which sum to 1 over all pairs:
 
     p_ij = (p_{j|i} + p_{i|j}) / 2n
+
+A row of weight m_j counts as m_j equal rows, its copies. With weights, conditional probabilities are those of all
+copies of a row together, M_{j|i} = m_j p_{j|i}. The other copies of row i itself are neighbors of row i at the distance
+0, with the weight max(m_i − 1, 0), so that M_{i|i} may be positive. The joint probabilities are, with N = Σ_i m_i,
+
+    P_ij = (m_i M_{j|i} + m_j M_{i|j}) / 2N
+
+As in a data set that has all the copies as rows, only the nearest copies of a row have affinities.
 """
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from numbers import Integral, Real
 from typing import Any, Protocol
 
@@ -43,7 +52,7 @@ from ._row_errors import RowError, numbering
 from ._sparse import symmetrize
 from .neighbors import NeighborGraph
 from .parallel import Workers
-from .perplexity import check_neighbor_distances, conditional_probabilities
+from .perplexity import as_weights, check_neighbors, check_range, conditional_probabilities
 
 SORT_COST = 32  # elementary operations to sort one neighbor, roughly
 ROWS_AT_ONCE = 2**13  # the number of rows whose probabilities a rule computes at a time, in float64
@@ -84,6 +93,9 @@ class Affinities(Protocol):
     def probabilities(self, distances: NDArray[np.float64], workers: Workers) -> NDArray[np.float64]:
         """Return the conditional probabilities p_{j|i}.
 
+        Fits with ``sample_weight`` need a rule whose method has a third parameter, ``weights=None``. Where it is an
+        array, the method returns M_{j|i}, the probability of all copies of a neighbor together.
+
         Parameters
         ----------
         distances : ndarray of shape (n, k), float64
@@ -91,6 +103,9 @@ class Affinities(Protocol):
             The n rows may be any part of the rows of a fit.
         workers : Workers
             The threads to use.
+        weights : ndarray of shape (n, k), float64, optional parameter of a rule
+            The weight of each neighbor, which counts as this number of neighbors at the same distance. The weight 0
+            marks a missing neighbor.
 
         Returns
         -------
@@ -147,11 +162,13 @@ class Perplexity:
         """Return three times the largest perplexity plus 1, at most ``n_samples - 1``."""
         return min(n_samples - 1, int(3.0 * max(self.perplexities) + 1))
 
-    def probabilities(self, distances: NDArray[np.float64], workers: Workers) -> NDArray[np.float64]:
-        """Return p_{j|i}; see :class:`Affinities`."""
-        total = conditional_probabilities(distances, self.perplexities[0], workers)
+    def probabilities(
+        self, distances: NDArray[np.float64], workers: Workers, weights: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
+        """Return p_{j|i}, or M_{j|i} with weights; see :class:`Affinities`."""
+        total = conditional_probabilities(distances, self.perplexities[0], workers, weights)
         for perplexity in self.perplexities[1:]:
-            total += conditional_probabilities(distances, perplexity, workers)
+            total += conditional_probabilities(distances, perplexity, workers, weights)
         total /= len(self.perplexities)
         return total
 
@@ -182,9 +199,13 @@ class Uniform(LinksToDocumentation, BaseEstimator):
         check_number(f"affinities == {self}: n_neighbors", self.n_neighbors, Integral, 1)
         return min(n_samples - 1, int(self.n_neighbors))
 
-    def probabilities(self, distances: NDArray[np.float64], workers: Workers) -> NDArray[np.float64]:
-        """Return p_{j|i}; see :class:`Affinities`."""
-        present = np.isfinite(check_neighbor_distances(distances))
+    def probabilities(
+        self, distances: NDArray[np.float64], workers: Workers, weights: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
+        """Return p_{j|i}, or M_{j|i} with weights; see :class:`Affinities`."""
+        distances, weights = check_neighbors(distances, weights)
+        present = np.isfinite(distances)
+        present = present if weights is None else np.where(present, weights, 0.0)
         probabilities: NDArray[np.float64] = present / present.sum(axis=1, keepdims=True)
         return probabilities
 
@@ -221,33 +242,40 @@ class FixedBandwidth(LinksToDocumentation, BaseEstimator):
         check_number(f"affinities == {self}: n_neighbors", self.n_neighbors, Integral, 1)
         return min(n_samples - 1, int(self.n_neighbors))
 
-    def probabilities(self, distances: NDArray[np.float64], workers: Workers) -> NDArray[np.float64]:
-        """Return p_{j|i}; see :class:`Affinities`."""
+    def probabilities(
+        self, distances: NDArray[np.float64], workers: Workers, weights: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
+        """Return p_{j|i}, or M_{j|i} with weights; see :class:`Affinities`."""
         self._check_bandwidth()
-        distances = check_neighbor_distances(distances)
+        distances, weights = check_neighbors(distances, weights)
         with np.errstate(over="ignore", invalid="ignore"):
             x = distances / self.bandwidth
             nearest = x.min(axis=1, keepdims=True)
-            # Weights are divided by the weight of the nearest neighbor, so that a row cannot consist of zeros.
-            weights: NDArray[np.float64] = np.exp(-0.5 * (x - nearest) * (x + nearest))
-        weights[~np.isfinite(x)] = 0.0
+            # They are divided by the one of the nearest neighbor, so that a row cannot consist of zeros.
+            exponentials: NDArray[np.float64] = np.exp(-0.5 * (x - nearest) * (x + nearest))
+        exponentials[~np.isfinite(x)] = 0.0
         if not np.isfinite(nearest).all():
             raise ValueError(f"affinities == {self}: distances / bandwidth overflow, bandwidth must be larger.")
-        weights /= weights.sum(axis=1, keepdims=True)
-        return weights
+        if weights is not None:
+            exponentials *= weights
+        exponentials /= exponentials.sum(axis=1, keepdims=True)
+        return exponentials
 
     def _check_bandwidth(self) -> None:
         """Raise unless the bandwidth is a positive finite number."""
         check_number(f"affinities == {self}: bandwidth", self.bandwidth, Real, 0, low_included=False)
 
 
-def given_affinities(X: Any) -> csr_array | NDArray[np.float64]:
+def given_affinities(X: Any, weights: NDArray[np.float64] | None = None) -> csr_array | NDArray[np.float64]:
     """Return affinities that the user computed, with a zero diagonal and scaled so that the largest is 1.
 
     Parameters
     ----------
     X : ndarray or sparse matrix of shape (n, n)
         The affinities, which are not changed.
+    weights : ndarray of shape (n,), default=None
+        The positive weights m_j of the rows. With weights, the affinity from row i to row j is multiplied by m_j. The
+        diagonal, which holds the affinity between two copies of a row, is multiplied by max(m_j − 1, 0).
 
     Returns
     -------
@@ -273,14 +301,7 @@ def given_affinities(X: Any) -> csr_array | NDArray[np.float64]:
     if X.shape[0] != X.shape[1]:
         raise ValueError(f"{name}: X has shape {X.shape}, must be square.")
     X = without_rounding(name, X, precision)
-    if issparse(X):
-        entries = X.tocoo()
-        others = entries.row != entries.col
-        places = entries.row[others], entries.col[others]
-        X = csr_array((entries.data[others].astype(np.float64), places), shape=X.shape)  # sums duplicates
-    else:
-        X = np.array(X, dtype=np.float64)
-        np.fill_diagonal(X, 0.0)
+    X = _without_diagonal(X) if weights is None else _to_copies(X, as_weights(weights, X.shape[0]))
     values = X.data if issparse(X) else X
     check_not_negative("X", values)
     values /= max(values.max(initial=0.0), np.finfo(np.float64).smallest_subnormal)
@@ -293,13 +314,53 @@ def given_affinities(X: Any) -> csr_array | NDArray[np.float64]:
     return X
 
 
-def given_affinities_of_others(X: Any) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+def _without_diagonal(X: Any) -> csr_array | NDArray[np.float64]:
+    """Return a copy of a matrix in float64, with a zero diagonal and without duplicate entries."""
+    if issparse(X):
+        entries = X.tocoo()
+        others = entries.row != entries.col
+        places = entries.row[others], entries.col[others]
+        return csr_array((entries.data[others].astype(np.float64), places), shape=X.shape)  # sums duplicates
+    others_only = np.array(X, dtype=np.float64)
+    np.fill_diagonal(others_only, 0.0)
+    return others_only
+
+
+def _to_copies(X: Any, weights: NDArray[np.float64]) -> csr_array | NDArray[np.float64]:
+    """Return, up to a factor, the affinities X from each row to all copies of each row, in float64.
+
+    The entry ij is multiplied by m_j for i ≠ j, and by max(m_j − 1, 0) on the diagonal.
+    """
+    values = X.data if issparse(X) else X
+    check_not_negative("X", values)
+    largest = max(float(values.max(initial=0.0)), float(np.finfo(np.float64).smallest_subnormal))
+    most = weights.max()  # both are divided by their maxima, so that no product overflows
+    copies, own = weights / most, np.maximum(weights - 1.0, 0.0) / most
+    if issparse(X):
+        entries = X.tocoo()
+        factors = np.where(entries.row == entries.col, own[entries.row], copies[entries.col])
+        data = entries.data.astype(np.float64) / largest * factors
+        X = csr_array((data, (entries.row, entries.col)), shape=X.shape)  # sums duplicates
+        X.eliminate_zeros()
+        return X
+    scaled: NDArray[np.float64] = X / largest
+    diagonal = scaled.diagonal() * own
+    scaled *= copies
+    np.fill_diagonal(scaled, diagonal)
+    return scaled
+
+
+def given_affinities_of_others(
+    X: Any, weights: NDArray[np.float64] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
     """Return the conditional probabilities of new rows, from affinities that the user computed.
 
     Parameters
     ----------
     X : ndarray or sparse matrix of shape (m, n)
         The affinities of m new rows to the n rows of a fit, which are not changed.
+    weights : ndarray of shape (n,), default=None
+        The positive weights of the rows of the fit, by which their affinities are multiplied.
 
     Returns
     -------
@@ -316,6 +377,9 @@ def given_affinities_of_others(X: Any) -> tuple[NDArray[np.float64], NDArray[np.
     """
     name = "With affinities='precomputed' X must hold affinities"
     X = csr_array(without_rounding(name, X, precision_of(X)), dtype=np.float64, copy=True)
+    if weights is not None:
+        weights = as_weights(weights, X.shape[1])
+        X.data *= (weights / weights.max())[X.indices]
     X.sum_duplicates()
     X.eliminate_zeros()
     counts = np.diff(X.indptr)
@@ -338,8 +402,10 @@ def conditional_affinities(
     rule: Affinities,
     workers: Workers,
     dtype: type[np.floating] = np.float64,
+    weights: NDArray[np.float64] | None = None,
+    count: float | None = None,
 ) -> csr_array | NDArray[np.float64]:
-    """Return the matrix of conditional probabilities p_{j|i}, whose rows sum to 1.
+    """Return the matrix of conditional probabilities p_{j|i}, or M_{j|i} with weights, whose rows sum to 1.
 
     Parameters
     ----------
@@ -351,12 +417,17 @@ def conditional_affinities(
         The threads to use.
     dtype : type, default=numpy.float64
         The type of the probabilities of a NeighborGraph, float32 or float64. They are computed in float64.
+    weights : ndarray of shape (n,), default=None
+        The positive weights of the rows. By default all rows have the weight 1.
+    count : float, default=None
+        The number of nearest copies to which a row of a NeighborGraph has affinities, if there are weights; see
+        `counted_weights`. By default a row has affinities to all copies of its neighbors.
 
     Returns
     -------
     conditional : csr_array or ndarray of shape (n, n)
         The probabilities: sparse for a NeighborGraph, with int32 indices if they suffice; dense and float64 for all
-        pairs.
+        pairs. Only with weights, a sparse matrix has entries on the diagonal, one in each row.
 
     Examples
     --------
@@ -373,75 +444,269 @@ def conditional_affinities(
     """
     if dtype not in (np.float32, np.float64):
         raise TypeError(f"dtype == {dtype!r}, must be numpy.float32 or numpy.float64.")
+    if count is not None:
+        check_number("count", count, Real, 0, low_included=False)
     if isinstance(graph, NeighborGraph):
-        distances = as_floats("graph.distances", graph.distances, ("n", "k"), finite=False, empty=False)
-        n, k = distances.shape
-        neighbors = as_indices("graph.indices", graph.indices, (n, k), n)
-        # Joint probabilities may have twice as many entries.
-        index_dtype = np.int32 if 2 * n * k <= np.iinfo(np.int32).max else np.int64
-        indptr = np.arange(0, n * k + 1, k, dtype=index_dtype)
-        indices, probabilities = np.empty((n, k), dtype=index_dtype), np.empty((n, k), dtype=dtype)
-        for start in range(0, n, ROWS_AT_ONCE):
-            rows = np.arange(start, min(start + ROWS_AT_ONCE, n))
-            with numbering(rows):
-                probabilities[rows] = probabilities_of(rule, distances[rows], workers)
-
-        def sort_columns(start: int, stop: int) -> None:
-            order = np.argsort(neighbors[start:stop], axis=1)
-            indices[start:stop] = np.take_along_axis(neighbors[start:stop], order, axis=1)
-            probabilities[start:stop] = np.take_along_axis(probabilities[start:stop], order, axis=1)
-
-        workers.run(sort_columns, n, SORT_COST * k)
-        return csr_array((probabilities.ravel(), indices.ravel(), indptr), shape=(n, n))
+        return _of_neighbors(graph, rule, workers, dtype, weights, count)
     distances = np.array(graph, dtype=np.float64)
     if distances.ndim != 2 or distances.shape[0] != distances.shape[1]:
         raise ValueError(f"graph has shape {distances.shape}, must be a NeighborGraph or have shape (n, n).")
-    np.fill_diagonal(distances, np.inf)
-    return probabilities_of(rule, distances, workers)
+    if weights is None:
+        np.fill_diagonal(distances, np.inf)
+        return probabilities_of(rule, distances, workers)
+    np.fill_diagonal(distances, 0.0)
+    weights = as_weights(weights, len(distances))
+    for rows in _blocks(len(distances)):
+        with numbering(rows):
+            distances[rows] = probabilities_of(rule, distances[rows], workers, _weights_of_all(weights, rows))
+    return distances
 
 
-def probabilities_of(rule: Affinities, distances: NDArray[np.float64], workers: Workers) -> NDArray[np.float64]:
+def _of_neighbors(
+    graph: NeighborGraph,
+    rule: Affinities,
+    workers: Workers,
+    dtype: type[np.floating],
+    weights: NDArray[np.float64] | None,
+    count: float | None,
+) -> csr_array:
+    """Return what `conditional_affinities` does, for the neighbors of each row."""
+    distances = as_floats("graph.distances", graph.distances, ("n", "k"), finite=False, empty=False)
+    n = len(distances)
+    columns = as_indices("graph.indices", graph.indices, distances.shape, n)
+    if weights is not None:
+        weights, columns = as_weights(weights, n), _with_own(columns)
+    k = columns.shape[1]
+    # Joint probabilities may have twice as many entries.
+    index_dtype = np.int32 if 2 * n * k <= np.iinfo(np.int32).max else np.int64
+    indptr = np.arange(0, n * k + 1, k, dtype=index_dtype)
+    indices, probabilities = np.empty((n, k), dtype=index_dtype), np.empty((n, k), dtype=dtype)
+    for rows in _blocks(n):
+        with numbering(rows):
+            if weights is None:
+                probabilities[rows] = probabilities_of(rule, distances[rows], workers)
+            else:
+                some, counted = _with_own_copies(distances[rows], columns[rows], weights, count)
+                probabilities[rows] = probabilities_of(rule, some, workers, counted)
+
+    def sort_columns(start: int, stop: int) -> None:
+        order = np.argsort(columns[start:stop], axis=1)
+        indices[start:stop] = np.take_along_axis(columns[start:stop], order, axis=1)
+        probabilities[start:stop] = np.take_along_axis(probabilities[start:stop], order, axis=1)
+
+    workers.run(sort_columns, n, SORT_COST * k)
+    return csr_array((probabilities.ravel(), indices.ravel(), indptr), shape=(n, n))
+
+
+def _blocks(n: int) -> Iterator[NDArray[np.intp]]:
+    """Yield the indices of n rows, at most `ROWS_AT_ONCE` at a time."""
+    for start in range(0, n, ROWS_AT_ONCE):
+        yield np.arange(start, min(start + ROWS_AT_ONCE, n))
+
+
+def _with_own(neighbors: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Return the neighbors of each row, after the row itself."""
+    return np.column_stack([np.arange(len(neighbors), dtype=neighbors.dtype), neighbors])
+
+
+def _with_own_copies(
+    distances: NDArray[np.float64], columns: NDArray[np.integer], weights: NDArray[np.float64], count: float | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the distances and the weights of the own copies and of the neighbors of some rows, shape (n, k + 1).
+
+    ``distances`` (n, k) belong to all ``columns`` (n, k + 1) but the first one, which holds the rows themselves.
+    """
+    distances = np.column_stack([np.zeros(len(distances)), distances])
+    counted = weights[columns]
+    counted[:, 0] = np.maximum(counted[:, 0] - 1.0, 0.0)
+    return distances, counted if count is None else counted_weights(distances, counted, count)
+
+
+def _weights_of_all(weights: NDArray[np.float64], rows: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Return the weights with which all n rows count as neighbors of some rows, shape (n_rows, n)."""
+    counted = np.tile(weights, (len(rows), 1))
+    counted[np.arange(len(rows)), rows] = np.maximum(weights[rows] - 1.0, 0.0)
+    return counted
+
+
+def counted_weights(distances: NDArray[np.float64], weights: NDArray[np.float64], count: float) -> NDArray[np.float64]:
+    """Return the weights with which neighbors count if each row has affinities to its nearest copies only.
+
+    Among rows of which some are equal, the neighbors of a row are its nearest copies up to a number, and of the
+    farthest neighbor perhaps only some copies.
+
+    Parameters
+    ----------
+    distances : ndarray of shape (n, k), float64
+        The distances from each row to its neighbors, in any order. Of equal distances, the first one counts as nearer.
+    weights : ndarray of shape (n, k), float64
+        The weights of the neighbors.
+    count : float
+        The total weight up to which the nearest neighbors count.
+
+    Returns
+    -------
+    counted : ndarray of shape (n, k), float64
+        The weights, in the order of the neighbors. The neighbor at which the total is reached has the part of its
+        weight that is left, and neighbors beyond it have the weight 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktsne.affinities import counted_weights
+    >>> counted_weights(np.array([[3.0, 1.0, 2.0]]), np.array([[2.0, 2.0, 2.0]]), 3.0)
+    array([[0., 2., 1.]])
+    """
+    distances = as_floats("distances", distances, ("n", "k"), finite=False)
+    weights = check_range("weights", as_floats("weights", weights, distances.shape))
+    check_number("count", count, Real, 0, low_included=False)
+    order = np.argsort(distances, axis=1, kind="stable")
+    ordered = np.take_along_axis(weights, order, axis=1)
+    nearer = np.zeros_like(ordered)  # the total weight of nearer neighbors
+    np.cumsum(ordered[:, :-1], axis=1, out=nearer[:, 1:])
+    counted = np.empty_like(ordered)
+    np.put_along_axis(counted, order, np.minimum(ordered, np.maximum(count - nearer, 0.0)), axis=1)
+    return counted
+
+
+def check_takes_weights(rule: Affinities) -> None:
+    """Raise a ValueError unless the method ``probabilities`` of a rule has the parameter ``weights``."""
+    try:
+        parameters = inspect.signature(rule.probabilities).parameters
+    except (TypeError, ValueError):  # the signatures of some compiled functions are unknown
+        return
+    if "weights" not in parameters and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        raise ValueError(
+            f"affinities == {rule}: its method probabilities has no parameter weights, which sample_weight needs."
+        )
+
+
+def probabilities_of(
+    rule: Affinities,
+    distances: NDArray[np.float64],
+    workers: Workers,
+    weights: NDArray[np.float64] | None = None,
+) -> NDArray[np.float64]:
     """Return the probabilities of a rule after checking them, because users can write rules."""
     if isinstance(rule, type) or not hasattr(rule, "probabilities"):
         raise TypeError(f"rule == {rule!r}, must be an affinity rule, such as Uniform(15).")
     distances = as_floats("graph.distances", distances, ("n", "k"), finite=False, empty=False)
+    options: dict[str, Any] = {}
+    if weights is not None:
+        check_takes_weights(rule)
+        options["weights"] = weights
     name = f"probabilities of {type(rule).__name__}"
-    probabilities = as_floats(name, rule.probabilities(distances, workers), distances.shape)
+    probabilities = as_floats(name, rule.probabilities(distances, workers, **options), distances.shape)
     check_not_negative(name, probabilities)
     return probabilities
 
 
-def mean_bandwidth(graph: NeighborGraph | NDArray[np.float64], conditional: csr_array | NDArray[np.float64]) -> float:
+def probabilities_of_new_rows(
+    rule: Affinities,
+    distances: NDArray[np.float64],
+    indices: NDArray[np.integer],
+    weights: NDArray[np.float64],
+    count: float | None,
+    workers: Workers,
+) -> NDArray[np.float64]:
+    """Return M_{j|x}, the probabilities of new rows over their neighbors among the rows of a fit with weights.
+
+    Parameters
+    ----------
+    rule : Affinities
+        The affinity rule of the fit.
+    distances : ndarray of shape (m, k), float64
+        The distances from each new row to its neighbors.
+    indices : ndarray of shape (m, k)
+        The neighbors, indices of rows of the fit.
+    weights : ndarray of shape (n,), float64
+        The positive weights of the rows of the fit.
+    count : float or None
+        The number of nearest copies that count, as for `conditional_affinities`.
+    workers : Workers
+        The threads to use.
+
+    Returns
+    -------
+    probabilities : ndarray of shape (m, k), float64
+        The probabilities; each row sums to 1. A new row has no copies of its own.
+    """
+    counted = weights[indices]
+    return probabilities_of(
+        rule, distances, workers, counted if count is None else counted_weights(distances, counted, count)
+    )
+
+
+def mean_bandwidth(
+    graph: NeighborGraph | NDArray[np.float64],
+    conditional: csr_array | NDArray[np.float64],
+    weights: NDArray[np.float64] | None = None,
+    count: float | None = None,
+) -> float:
     """Return the mean over the rows of the standard deviation σ_i of the Gaussian that gives a row its probabilities.
 
     σ_i follows from the ratio of the largest to the smallest probability of a row and the two distances, if the
     probabilities have a single perplexity. Rows whose probabilities are all equal are left out; without other rows the
-    mean is NaN.
+    mean is NaN. With weights, the probabilities are those of single copies, and the mean counts each row by its weight.
+    ``weights`` and ``count`` are those of `conditional_affinities`.
+    """
+    blocks = list(_blocks(conditional.shape[0]))
+    found = [_bandwidths(*_row_probabilities(graph, conditional, weights, count, rows)) for rows in blocks]
+    bandwidths = np.concatenate(found)
+    finite = np.isfinite(bandwidths)
+    if not finite.any():
+        return math.nan
+    return float(np.average(bandwidths[finite], weights=None if weights is None else weights[finite]))
+
+
+def _row_probabilities(
+    graph: NeighborGraph | NDArray[np.float64],
+    conditional: csr_array | NDArray[np.float64],
+    weights: NDArray[np.float64] | None,
+    count: float | None,
+    rows: NDArray[np.intp],
+) -> tuple[NDArray[np.float64], NDArray[np.floating]]:
+    """Return the distances of some rows, and the probabilities of single copies, in any order.
+
+    Distances without a probability, such as those of own copies that are not there, are infinite.
     """
     if isinstance(graph, NeighborGraph):
-        distances, P = graph.distances, np.reshape(conditional.data, graph.distances.shape)
+        distances, P = graph.distances[rows], np.reshape(conditional.data, (conditional.shape[0], -1))[rows]
+        if weights is None:
+            return distances, P
+        columns = _with_own(graph.indices)[rows]
+        distances, counted = _with_own_copies(distances, columns, weights, count)
+        places = np.argsort(np.argsort(columns, axis=1), axis=1)  # P is in the order of the columns
+        P = np.take_along_axis(P, places, axis=1)
     else:
-        distances, P = graph + np.diag(np.full(len(graph), np.inf)), conditional
-    parts = (slice(start, start + ROWS_AT_ONCE) for start in range(0, len(P), ROWS_AT_ONCE))
-    bandwidths = np.concatenate([_bandwidths(distances[part], P[part]) for part in parts])
-    return float(np.mean(bandwidths)) if len(bandwidths) else math.nan
+        distances, P = graph[rows], conditional[rows]
+        distances[np.arange(len(rows)), rows] = np.inf if weights is None else 0.0
+        if weights is None:
+            return distances, P
+        counted = _weights_of_all(weights, rows)
+    copies = np.where(counted > 0.0, counted, np.inf)
+    return np.where(counted > 0.0, distances, np.inf), (P / copies).astype(P.dtype)
 
 
 def _bandwidths(distances: NDArray[np.float64], P: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return the standard deviations σ_i of the rows whose probabilities are not all equal."""
+    """Return the standard deviations σ_i of rows, which are not finite where the probabilities are all equal."""
     least = np.finfo(P.dtype).smallest_normal  # smaller probabilities have lost digits
     distances, P = np.sort(distances, axis=1), -np.sort(-P.astype(np.float64), axis=1)  # the likeliest is the nearest
     rows, last = np.arange(len(P)), np.count_nonzero(least <= P, axis=1) - 1
     with np.errstate(divide="ignore", invalid="ignore"):
         spread = distances[rows, last] ** 2 - distances[:, 0] ** 2
         bandwidths: NDArray[np.float64] = np.sqrt(spread / (2.0 * np.log(P[:, 0] / P[rows, last])))
-    return bandwidths[np.isfinite(bandwidths)]
+    return bandwidths
 
 
 def joint_affinities(
-    conditional: csr_array | NDArray[np.float64], workers: Workers | None = None
+    conditional: csr_array | NDArray[np.float64],
+    workers: Workers | None = None,
+    weights: NDArray[np.float64] | None = None,
 ) -> csr_array | NDArray[np.float64]:
     """Return the matrix of p_ij = (p_{j|i} + p_{i|j}) / 2n, which sums to 1.
+
+    With weights, the matrix of P_ij = (m_i M_{j|i} + m_j M_{i|j}) / 2N.
 
     Parameters
     ----------
@@ -449,6 +714,8 @@ def joint_affinities(
         The conditional probabilities.
     workers : Workers, default=None
         The threads to use. ``None`` uses the calling thread only.
+    weights : ndarray of shape (n,), default=None
+        The positive weights m of the rows, whose sum is N.
 
     Returns
     -------
@@ -466,9 +733,23 @@ def joint_affinities(
     """
     if workers is not None:
         check_type("workers", workers, Workers)
-    joint = symmetrize(as_affinities("conditional", conditional), workers)
+    conditional = as_affinities("conditional", conditional)
+    if weights is not None:
+        weights = as_weights(weights, conditional.shape[0])
+        return symmetrize(weighted_rows(conditional, weights / (2.0 * weights.sum())), workers)
+    joint = symmetrize(conditional, workers)
     joint /= 2 * joint.shape[0]
     return joint
+
+
+def weighted_rows(
+    matrix: csr_array | NDArray[np.float64], weights: NDArray[np.float64]
+) -> csr_array | NDArray[np.float64]:
+    """Return the matrix with row i multiplied by the weight m_i; a sparse one shares its indices and its dtype."""
+    if isinstance(matrix, np.ndarray):
+        return matrix * weights[:, None]
+    data = matrix.data * np.repeat(weights.astype(matrix.dtype), np.diff(matrix.indptr))
+    return csr_array((data, matrix.indices, matrix.indptr), shape=matrix.shape)
 
 
 def normalize_rows(affinities: csr_array | NDArray[np.float64]) -> csr_array | NDArray[np.float64]:

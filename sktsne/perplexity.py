@@ -7,16 +7,17 @@ r"""Conditional probabilities of a given perplexity: the search for the precisio
 
     H = log S + ⟨x⟩          dH/dt = −Var(x) ≤ 0          d²H/dt² = −2 Var(x) + ⟨(x − ⟨x⟩)³⟩,   x = βD
 
-where ⟨·⟩ is the mean under p. A neighbor of weight m_j counts as m_j neighbors at the same distance, all of which have
-the probability p_{j|i}. With S = Σ_j m_j exp(−βD_j) and the probability M_{j|i} = m_j p_{j|i} of all of them together,
+where ⟨·⟩ is the mean under p. A neighbor of weight m_j counts as m_j neighbors at the same distance, which have the
+probability p_{j|i} each. With S = Σ_j m_j exp(−βD_j) and M_{j|i} = m_j p_{j|i}, their probability together,
 
     H_i = −Σ_j m_j p_{j|i} log p_{j|i} = log S + ⟨x⟩
 
-where ⟨·⟩ is the mean under M, and the derivatives are the same. D may be shifted and scaled, because shifts do not change p and β makes up for the scale.
-As t grows, the entropy H falls from the logarithm of the number of neighbors (the sum of their weights) to the logarithm
-of the number of nearest neighbors at equal distances. Halley's method on t, inside a bracket, finds the root. The third moment that it needs
-costs little beside the exponentials and saves at least half of the steps: from the same start, Halley's method reaches
-an error of 1e-5 in three steps for 99 % of the rows of nearest neighbors, Newton's method in five to seven.
+where ⟨·⟩ is the mean under M, and the derivatives are the same. D may be shifted and scaled, because shifts do not
+change p and β makes up for the scale. As t grows, the entropy H falls from the logarithm of the number of neighbors
+(the sum of their weights) to the logarithm of the number of nearest neighbors at equal distances. Halley's method on t,
+inside a bracket, finds the root. The third moment that it needs costs little beside the exponentials and saves at least
+half of the steps: from the same start, Halley's method reaches an error of 1e-5 in three steps for 99 % of the rows of
+nearest neighbors, Newton's method in five to seven.
 """
 
 from __future__ import annotations
@@ -208,7 +209,7 @@ def check_neighbor_distances(distances: Any) -> NDArray[np.float64]:
 
 
 def check_neighbors(distances: Any, weights: Any) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-    """Return distances and weights of shape (n, k), after checking them; the distances are infinite where weights are 0.
+    """Return distances and weights of shape (n, k) after checking them, with infinite distances where weights are 0.
 
     The arrays are C-contiguous float64. Without weights (None) this is `check_neighbor_distances`.
     """
@@ -227,7 +228,7 @@ def check_neighbors(distances: Any, weights: Any) -> tuple[NDArray[np.float64], 
 
 
 def as_weights(weights: Any, n: int) -> NDArray[np.float64]:
-    """Return the weights of n rows as a float64 array; raise a ValueError unless all are positive and of usable size."""
+    """Return the weights of n rows, float64; raise a ValueError unless each is in the range of positive weights."""
     checked = check_range("weights", as_floats("weights", weights, (n,)))
     if not checked.all():
         raise ValueError(f"weights must be positive, and weights[{int(np.argmin(checked))}] is 0.0.")
