@@ -1,6 +1,8 @@
 """Starts: the embeddings from which the optimization begins, and their scale, ties and order.
 
-A start is small, so that early exaggeration can rearrange it; see `START_SCALE`.
+A start is small, so that early exaggeration can rearrange it; see `START_SCALE`. Starts of rows with weights are those
+of a data set in which each row is repeated as often as its weight says: means, scatter matrices, standard deviations
+and numbers of points are weighted.
 """
 
 from __future__ import annotations
@@ -21,8 +23,10 @@ from sklearn.utils.sparsefuncs import mean_variance_axis
 
 from ._checks import as_affinities, as_floats, as_indices, check_number
 from ._process import one_blas_thread
+from .affinities import weighted_rows
 from .conditioning import scale_exponent, scaled
 from .neighbors.contract import as_rows
+from .perplexity import as_weights
 
 # Standard deviation of a start's first component: small, so that early exaggeration can rearrange clusters freely
 # (Kobak & Berens 2019).
@@ -62,7 +66,17 @@ def _varies(X: Any) -> bool:
     return bool(np.any(variances > 0.0))
 
 
-def pca_start(X: Any, n_components: int, random_state: np.random.RandomState) -> NDArray[np.float64]:
+def _deviations(Y: NDArray[np.floating], weights: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    """Return the standard deviation of each column."""
+    if weights is None:
+        return np.asarray(Y.std(axis=0))
+    squares = (Y - np.average(Y, axis=0, weights=weights)) ** 2
+    return np.asarray(np.sqrt(np.average(squares, axis=0, weights=weights)))
+
+
+def pca_start(
+    X: Any, n_components: int, random_state: np.random.RandomState, weights: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
     """Return the principal components of ``X``, the first one with standard deviation 1e-4.
 
     Missing components (the rows vary in fewer directions, or not at all, or by less than rounding) are filled with
@@ -76,6 +90,8 @@ def pca_start(X: Any, n_components: int, random_state: np.random.RandomState) ->
         Components of the embedding.
     random_state : RandomState
         For the random coordinates, and for the solvers that begin at random.
+    weights : ndarray of shape (n_samples,), default=None
+        The positive weights of the rows. By default all rows have the weight 1.
 
     Returns
     -------
@@ -91,6 +107,7 @@ def pca_start(X: Any, n_components: int, random_state: np.random.RandomState) ->
     1.0e-04
     """
     X, random_state = as_rows("X", X), check_random_state(random_state)
+    weights = None if weights is None else as_weights(weights, X.shape[0])
     X = scaled(X, scale_exponent(X))
     if X.size <= DOUBLED:
         X = X.astype(np.float64, copy=False)
@@ -98,8 +115,8 @@ def pca_start(X: Any, n_components: int, random_state: np.random.RandomState) ->
     available = min(n_components, *X.shape)
     if not _varies(X):
         return start
-    components = principal_components(X, available, random_state)
-    deviations = components.std(axis=0)
+    components = principal_components(X, available, random_state, weights)
+    deviations = _deviations(components, weights)
     if not deviations[0] > 0.0:  # the rows differ by less than rounding
         return start
     real = deviations > 1e-7 * deviations[0]
@@ -108,18 +125,24 @@ def pca_start(X: Any, n_components: int, random_state: np.random.RandomState) ->
 
 
 @one_blas_thread()
-def principal_components(X: Any, n_components: int, random_state: np.random.RandomState) -> NDArray[np.float64]:
+def principal_components(
+    X: Any, n_components: int, random_state: np.random.RandomState, weights: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
     """Return the first principal components of rows, shape (n_samples, n_components).
 
-    The axes are eigenvectors of the scatter matrix Σ (x - mean)(x - mean)ᵀ. The largest entry of each axis is positive,
-    as in scikit-learn. No PCA of scikit-learn is fitted here, because tools that record the fits of scikit-learn's
-    estimators would record its fit.
+    The axes are eigenvectors of the scatter matrix Σ m (x - mean)(x - mean)ᵀ, with the weights m of the rows. The
+    largest entry of each axis is positive, as in scikit-learn. No PCA of scikit-learn is fitted here, because tools
+    that record the fits of scikit-learn's estimators would record its fit.
     """
     n_columns = X.shape[1]
-    mean = np.asarray(X.mean(axis=0, dtype=np.float64)).ravel()
+    if weights is None:
+        mean = np.asarray(X.mean(axis=0, dtype=np.float64)).ravel()
+    else:
+        weights = weights / weights.mean()  # so that a sum of squares has the size that it has without weights
+        mean = _weighted_mean(X, weights)
     # A power of two, because LAPACK and ARPACK compare with absolute thresholds: the axes must not depend on the unit.
     scale = float(np.ldexp(1.0, -int(np.frexp(max(X.max(), -X.min()))[1])))
-    scatter = (_scatter_of_sparse if issparse(X) else _scatter_of_dense)(X, mean, scale)
+    scatter = (_scatter_of_sparse if issparse(X) else _scatter_of_dense)(X, mean, scale, weights)
     if n_columns <= max(n_components, DENSE_SPECTRUM if issparse(X) else SCATTER_COLUMNS):
         first = n_columns - n_components
         axes = eigh(scatter(None), subset_by_index=[first, n_columns - 1], check_finite=False)[1][:, ::-1]
@@ -136,25 +159,44 @@ def principal_components(X: Any, n_components: int, random_state: np.random.Rand
     return components
 
 
+def _weighted_mean(X: Any, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the mean of rows whose weights have the mean 1, computed in float64 without a copy of all rows."""
+    n, n_columns = X.shape
+    size = n if issparse(X) else max(1, NUMBERS_AT_ONCE // n_columns)
+    total = np.zeros(n_columns)
+    for first in range(0, n, size):
+        block = slice(first, first + size)
+        total += X[block].T @ weights[block]
+    total /= n
+    return total
+
+
 Scatter = Callable[[NDArray[np.float64] | None], NDArray[np.float64]]
 
 
-def _scatter_of_sparse(X: Any, mean: NDArray[np.float64], scale: float) -> Scatter:
-    """Return a function that multiplies the scatter matrix of ``scale * X`` by a vector, or returns it for None."""
+def _scatter_of_sparse(X: Any, mean: NDArray[np.float64], scale: float, weights: NDArray[np.float64] | None) -> Scatter:
+    """Return a function that multiplies the scatter matrix of ``scale * X`` by a vector, or returns it for None.
+
+    The weights have the mean 1.
+    """
     n = X.shape[0]
+    left = X.T if weights is None else weighted_rows(X, weights).T
 
     def scatter(v: NDArray[np.float64] | None) -> NDArray[np.float64]:
         if v is None:
-            return np.asarray(((X.T @ X).toarray() - n * np.outer(mean, mean)) * scale**2)
-        return np.asarray((X.T @ (X @ v) - n * mean * (mean @ v.ravel())) * scale**2)
+            return np.asarray(((left @ X).toarray() - n * np.outer(mean, mean)) * scale**2)
+        return np.asarray((left @ (X @ v) - n * mean * (mean @ v.ravel())) * scale**2)
 
     return scatter
 
 
-def _scatter_of_dense(X: NDArray[np.floating], mean: NDArray[np.float64], scale: float) -> Scatter:
+def _scatter_of_dense(
+    X: NDArray[np.floating], mean: NDArray[np.float64], scale: float, weights: NDArray[np.float64] | None
+) -> Scatter:
     """Return what `_scatter_of_sparse` does; blocks of rows are centered, which keeps the digits of small variances."""
     n, n_columns = X.shape
     center, size = mean.astype(X.dtype), max(1, NUMBERS_AT_ONCE // n_columns)
+    roots = None if weights is None else np.sqrt(weights).astype(X.dtype)[:, None]
 
     def scatter(v: NDArray[np.float64] | None) -> NDArray[np.float64]:
         total = np.zeros((n_columns, n_columns) if v is None else v.shape)
@@ -162,6 +204,8 @@ def _scatter_of_dense(X: NDArray[np.floating], mean: NDArray[np.float64], scale:
         for first in range(0, n, size):
             block = X[first : first + size] - center
             block *= scale
+            if roots is not None:
+                block *= roots[first : first + size]
             total += block.T @ (block if right is None else block @ right)
         return total
 
@@ -178,7 +222,12 @@ def _largest_eigenvectors(A: Any, k: int, random_state: np.random.RandomState, t
     return found
 
 
-def spectral_start(affinities: Any, n_components: int, random_state: np.random.RandomState) -> NDArray[np.float64]:
+def spectral_start(
+    affinities: Any,
+    n_components: int,
+    random_state: np.random.RandomState,
+    weights: NDArray[np.float64] | None = None,
+) -> NDArray[np.float64]:
     """Return a spectral embedding of the affinities, whose widest component has the standard deviation 1e-4.
 
     The components are eigenvectors of the random walk D⁻¹S, with the symmetric affinities S and the diagonal matrix D
@@ -192,12 +241,15 @@ def spectral_start(affinities: Any, n_components: int, random_state: np.random.R
     Parameters
     ----------
     affinities : csr_array or ndarray of shape (n, n)
-        Conditional or joint affinities, finite and not negative.
+        Conditional or joint affinities, finite and not negative. With weights, they are sums over all pairs of copies
+        of two rows, as the joint affinities with weights are.
     n_components : int
         The number of components of the embedding.
     random_state : RandomState
         The random numbers for the first vector of the eigensolver, for components without an eigenvector, and for
         separating points that coincide.
+    weights : ndarray of shape (n,), default=None
+        The positive weights of the rows. By default all rows have the weight 1.
 
     Returns
     -------
@@ -220,21 +272,23 @@ def spectral_start(affinities: Any, n_components: int, random_state: np.random.R
     check_number("n_components", n_components, Integral, 1)
     if affinities.shape[0] == 0:
         raise ValueError("affinities has shape (0, 0), must not be empty.")
+    weights = None if weights is None else as_weights(weights, affinities.shape[0])
     affinities = scaled(affinities, scale_exponent(affinities))  # so that no sum of affinities overflows
     S = csr_array(affinities + affinities.T, dtype=np.float64)
     n_parts, labels = connected_components(S, directed=False)
     if n_parts == 1:
-        start = _eigenvectors(S, n_components, random_state)
+        start = _eigenvectors(S, n_components, random_state, weights)
     else:
         start = np.empty((S.shape[0], n_components))
-        radii = np.sqrt(np.bincount(labels))
+        radii = np.sqrt(np.bincount(labels, weights))
         centers = _centers(radii, n_components)
         for part, radius in enumerate(radii):
             rows = np.flatnonzero(labels == part)
-            start[rows] = radius / 2.0 * _eigenvectors(S[rows][:, rows], n_components, random_state)
+            some = None if weights is None else weights[rows]
+            start[rows] = radius / 2.0 * _eigenvectors(S[rows][:, rows], n_components, random_state, some)
             start[rows, : centers.shape[1]] += centers[part]
     # Points with the same neighbors differ only by rounding errors. They are made to coincide, and then separated.
-    return rescale(separate(np.round(rescale(start, 1.0), 9), random_state))
+    return _rescaled(separate(np.round(_rescaled(start, 1.0, weights), 9), random_state), START_SCALE, weights)
 
 
 def _centers(radii: NDArray[np.float64], n_components: int) -> NDArray[np.float64]:
@@ -256,7 +310,9 @@ def _centers(radii: NDArray[np.float64], n_components: int) -> NDArray[np.float6
     return places
 
 
-def _eigenvectors(S: csr_array, n_components: int, random_state: np.random.RandomState) -> NDArray[np.float64]:
+def _eigenvectors(
+    S: csr_array, n_components: int, random_state: np.random.RandomState, weights: NDArray[np.float64] | None
+) -> NDArray[np.float64]:
     """Return the eigenvectors for one connected part of the graph, with standard deviations of at most 1.
 
     Components for which a small part has no eigenvector are random.
@@ -275,7 +331,7 @@ def _eigenvectors(S: csr_array, n_components: int, random_state: np.random.Rando
             found = _largest_eigenvectors(walk, available + 1, random_state, EIGENVALUE_TOLERANCE)[:, 1:]
     found = found / roots[:, None]
     found /= found[np.abs(found).argmax(axis=0), np.arange(available)]
-    vectors[:, :available] = found / np.maximum(found.std(axis=0), np.finfo(np.float64).tiny)
+    vectors[:, :available] = found / np.maximum(_deviations(found, weights), np.finfo(np.float64).tiny)
     return vectors
 
 
@@ -308,10 +364,15 @@ def rescale(Y: ArrayLike, scale: float = START_SCALE) -> NDArray[np.float64]:
     """
     Y = as_floats("Y", Y, ("n", "d"), empty=False)
     check_number("scale", scale, Real, 0, low_included=False)
+    return _rescaled(Y, scale, None)
+
+
+def _rescaled(Y: NDArray[np.float64], scale: float, weights: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    """Return what `rescale` does, with the center and the standard deviation of weighted points."""
     start: NDArray[np.float64] = scaled(Y, scale_exponent(Y)).copy()
     start -= start[0]  # so that a column of equal coordinates is exactly 0, and its mean, too
-    start -= start.mean(axis=0)
-    widest = start.std(axis=0).max()
+    start -= np.average(start, axis=0, weights=weights)
+    widest = _deviations(start, weights).max()
     if widest > 0.0:
         start *= scale / widest
     return start
