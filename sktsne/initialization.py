@@ -108,6 +108,9 @@ def pca_start(
     """
     X, random_state = as_rows("X", X), check_random_state(random_state)
     weights = None if weights is None else as_weights(weights, X.shape[0])
+    if issparse(X) and not X.has_canonical_format:  # SciPy's max would sum the duplicates in the arrays of the user
+        X = X.copy()
+        X.sum_duplicates()
     X = scaled(X, scale_exponent(X))
     if X.size <= DOUBLED:
         X = X.astype(np.float64, copy=False)

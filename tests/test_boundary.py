@@ -313,6 +313,32 @@ case(
 )(lambda distances, bandwidth, workers: FixedBandwidth(bandwidth).probabilities(distances, workers))
 
 
+def masses(rng, *shape):
+    return rng.integers(1, 4, size=shape).astype(float)
+
+
+for rule in Perplexity([2.0]), Uniform(5), FixedBandwidth(2.0):
+    case(
+        f"sktsne.affinities.{type(rule).__name__} with weights",
+        lambda rng, n=20, d=6: {
+            "distances": near(rng, n, d),
+            "workers": Spoiled(WORKERS, {}),
+            "weights": masses(rng, n, d),
+        },
+        check_rows,
+    )(rule.probabilities)
+case(
+    "sktsne.perplexity.conditional_probabilities with weights",
+    lambda rng, n=20, d=6: {
+        "distances": near(rng, n, d),
+        "perplexity": 2.0,
+        "workers": WORKERS,
+        "weights": masses(rng, n, d),
+    },
+    check_rows,
+)(conditional_probabilities)
+
+
 class OddRule:
     """Affinities that return what a function makes of good ones."""
 
@@ -359,6 +385,33 @@ def _(indices, distances, rule, workers):
     return conditional_affinities(NeighborGraph(indices, distances), rule, workers)
 
 
+@case(
+    "sktsne.affinities.conditional_affinities with weights",
+    lambda rng, n=20, d=5: {
+        "indices": np.argsort(rng.uniform(size=(n, n)), axis=1)[:, : min(d, n - 1)],
+        "distances": near(rng, n, min(d, n - 1)),
+        "rule": Spoiled(Perplexity([2.0]), RULES),
+        "workers": WORKERS,
+        "weights": masses(rng, n),
+        "count": 4.0,
+    },
+    is_square_like("distances"),
+)
+def _(indices, distances, rule, workers, weights, count):
+    return conditional_affinities(NeighborGraph(indices, distances), rule, workers, np.float64, weights, count)
+
+
+case(
+    "sktsne.affinities.conditional_affinities of all pairs with weights",
+    lambda rng, n=20, d=5: {
+        "graph": pairwise_distances(points(rng, n, d)),
+        "rule": Spoiled(Perplexity([2.0]), RULES),
+        "workers": WORKERS,
+        "weights": masses(rng, n),
+    },
+    is_square_like("graph"),
+)(conditional_affinities)
+
 case(
     "sktsne.affinities.conditional_affinities of all pairs",
     lambda rng, n=20, d=5: {
@@ -374,14 +427,19 @@ for kind, storage in (("dense", np.asarray), ("sparse", csr_array)):
         lambda rng, n=12, d=0, storage=storage: {
             "conditional": storage(rows_like(joint(rng, n))),
             "workers": WORKERS,
+            "weights": masses(rng, n),
         },
         is_square_like("conditional"),
     )(joint_affinities)
-    case(
-        f"sktsne.affinities.given_affinities {kind}",
-        lambda rng, n=12, d=0, storage=storage: {"X": storage(joint(rng, n))},
-        is_square_like("X"),
-    )(given_affinities)
+    for weighted in "", " with weights":
+        case(
+            f"sktsne.affinities.given_affinities {kind}{weighted}",
+            lambda rng, n=12, d=0, storage=storage, weighted=weighted: {
+                "X": storage(joint(rng, n)),
+                "weights": masses(rng, n) if weighted else Spoiled(None, {}),
+            },
+            is_square_like("X"),
+        )(given_affinities)
 
 # Neighbors and searches
 
@@ -529,15 +587,17 @@ for kind, storage in (("dense", np.asarray), ("sparse", csr_array)):
             "X": storage(points(rng, n, d)),
             "n_components": some(2, "1000000"),
             "random_state": state(),
+            "weights": masses(rng, n),
         },
         check_start,
-    )(lambda X, n_components, random_state: pca_start(X, n_components, random_state))
+    )(pca_start)
     case(
         f"sktsne.initialization.spectral_start {kind}",
         lambda rng, n=20, d=5, storage=storage: {
             "affinities": storage(joint(rng, n)),
             "n_components": some(2, "1000000"),
             "random_state": state(),
+            "weights": masses(rng, n),
         },
         check_start,
     )(spectral_start)
