@@ -108,9 +108,6 @@ def pca_start(
     """
     X, random_state = as_rows("X", X), check_random_state(random_state)
     weights = None if weights is None else as_weights(weights, X.shape[0])
-    if issparse(X) and not X.has_canonical_format:  # SciPy's max would sum the duplicates in the arrays of the user
-        X = X.copy()
-        X.sum_duplicates()
     X = scaled(X, scale_exponent(X))
     if X.size <= DOUBLED:
         X = X.astype(np.float64, copy=False)
@@ -137,6 +134,9 @@ def principal_components(
     largest entry of each axis is positive, as in scikit-learn. No PCA of scikit-learn is fitted here, because tools
     that record the fits of scikit-learn's estimators would record its fit.
     """
+    if issparse(X) and not X.has_canonical_format:  # SciPy's max would sum the duplicates in the arrays of the user
+        X = X.copy()
+        X.sum_duplicates()
     n_columns = X.shape[1]
     if weights is None:
         mean = np.asarray(X.mean(axis=0, dtype=np.float64)).ravel()
