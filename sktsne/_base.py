@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,13 +21,15 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._checkpoint import fingerprint, load, save
-from ._checks import are_single, as_input, dtypes_of, errors_that_name_columns, precision_of, without_rounding
+from ._checks import are_single, as_input, dtypes_of, errors_that_name_columns, precision_of, warn, without_rounding
 from ._documentation import LinksToDocumentation
 from ._memory import check_memory
 from ._native import warn_if_not_compiled
 from ._parameters import (
+    ANCHORS,
+    INITS,
+    check_map,
     check_parameters,
-    check_start,
     choose_affinities,
     choose_method,
     choose_search,
@@ -35,20 +37,25 @@ from ._parameters import (
     takes_all_pairs,
 )
 from ._reports import CallbackSupportMixin, Reports, Tasks, stages_of, with_callbacks
+from ._row_arguments import RowArguments, check_row_arguments, count_by_weight
 from ._row_errors import numbering
 from ._sparse import freeze, reorder
 from .affinities import (
     Perplexity,
+    check_takes_weights,
     conditional_affinities,
     given_affinities,
     given_affinities_of_others,
     mean_bandwidth,
+    probabilities_of_new_rows,
 )
+from .anchors import Anchored, interpolated
 from .conditioning import Conditioning
-from .initialization import pca_start, random_start, separate, space_filling_order, spectral_start
+from .initialization import pca_arrangement, pca_start, random_start, separate, space_filling_order, spectral_start
 from .kernels.contract import GradientKernel, KernelFactory, make_kernel
 from .known_rows import KnownRows
-from .objectives import ConditionalKL, JointKL
+from .neighbors.exact import RowSearch
+from .objectives import ConditionalKL, JointKL, Matrix
 from .optimizer import Phase, State, minimize
 from .parallel import Workers, effective_n_threads
 from .placement import FrozenMap, exaggeration_in_balance
@@ -58,6 +65,8 @@ from .similarities import similarity_of
 # distance to its farthest neighbor, because an earlier step of a pipeline may round the same row differently in a fit
 # and after it, as `PCA.fit_transform` and `PCA.transform` do.
 ROUNDINGS = 1000
+# A row whose own copies have more than this part of its probability hardly has other neighbors.
+MOSTLY_OWN = 0.9
 # From this many points on, the points do not fit into the cache of a core, and a new order of them saves time.
 POINTS_TO_ARRANGE = 2**17
 
@@ -98,12 +107,15 @@ class Points:
     """
 
     def __init__(
-        self, state: State, order: NDArray[np.intp], objective_of: Callable[[NDArray[np.intp]], JointKL | ConditionalKL]
+        self,
+        state: State,
+        order: NDArray[np.intp],
+        objective_of: Callable[[NDArray[np.intp]], JointKL | ConditionalKL | Anchored],
     ) -> None:
         self.state, self.order, self._objective_of = state, order, objective_of
 
     @cached_property
-    def objective(self) -> JointKL | ConditionalKL:
+    def objective(self) -> JointKL | ConditionalKL | Anchored:
         """The objective of the points in their order."""
         return self._objective_of(self.order)
 
@@ -156,7 +168,14 @@ class BaseEmbedding(
             Phase(self.max_iter - len(factors), late, self.momentum, rate, relative, largest),
         ]
 
-    def fit(self, X: ArrayLike, y: Any = None) -> BaseEmbedding:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: Any = None,
+        sample_weight: ArrayLike | None = None,
+        targets: ArrayLike | None = None,
+        target_strength: ArrayLike = math.inf,
+    ) -> BaseEmbedding:
         """Embed the rows of X.
 
         Parameters
@@ -167,6 +186,18 @@ class BaseEmbedding(
             the affinities between the rows.
         y : None
             Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            The weights of the rows, not negative: a row of weight 2 counts as two equal rows. A row of weight 0 is
+            placed after the fit as `transform` places new rows, and does not change the map. See
+            :doc:`/guide/weights`.
+        targets : array-like of shape (n_samples, n_components), default=None
+            Places in the map to which rows are tied, NaN for rows that are free. Rows with a target start there, and
+            the others at ``init`` if it is an array, otherwise at the mean of their neighbors. The map is not centered.
+            See :doc:`/guide/anchors`.
+        target_strength : float or array-like of shape (n_samples,), default=inf
+            How strongly rows are tied to their targets, as one number or one for each row: the cost grows by
+            ``target_strength / n_samples`` times the squared distance of a row from its target (for SNE, by
+            ``target_strength`` times this distance). With ``inf``, rows do not move.
 
         Returns
         -------
@@ -182,10 +213,17 @@ class BaseEmbedding(
         FloatingPointError
             If the optimization diverges.
         """
-        self._fit(X, y)
+        self._fit(X, y, sample_weight, targets, target_strength)
         return self
 
-    def fit_transform(self, X: ArrayLike, y: Any = None) -> NDArray[np.floating]:
+    def fit_transform(
+        self,
+        X: ArrayLike,
+        y: Any = None,
+        sample_weight: ArrayLike | None = None,
+        targets: ArrayLike | None = None,
+        target_strength: ArrayLike = math.inf,
+    ) -> NDArray[np.floating]:
         """Embed the rows of X and return their positions.
 
         Parameters
@@ -196,6 +234,18 @@ class BaseEmbedding(
             the affinities between the rows.
         y : None
             Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            The weights of the rows, not negative: a row of weight 2 counts as two equal rows. A row of weight 0 is
+            placed after the fit as `transform` places new rows, and does not change the map. See
+            :doc:`/guide/weights`.
+        targets : array-like of shape (n_samples, n_components), default=None
+            Places in the map to which rows are tied, NaN for rows that are free. Rows with a target start there, and
+            the others at ``init`` if it is an array, otherwise at the mean of their neighbors. The map is not centered.
+            See :doc:`/guide/anchors`.
+        target_strength : float or array-like of shape (n_samples,), default=inf
+            How strongly rows are tied to their targets, as one number or one for each row: the cost grows by
+            ``target_strength / n_samples`` times the squared distance of a row from its target (for SNE, by
+            ``target_strength`` times this distance). With ``inf``, rows do not move.
 
         Returns
         -------
@@ -207,7 +257,7 @@ class BaseEmbedding(
         TypeError, ValueError, MemoryError, FloatingPointError
             As for `fit`.
         """
-        self._fit(X, y)
+        self._fit(X, y, sample_weight, targets, target_strength)
         return self.embedding_
 
     def transform(self, X: ArrayLike) -> NDArray[np.floating]:
@@ -252,34 +302,42 @@ class BaseEmbedding(
             for first in range(0, len(new), n_rows):
                 some = new[first : first + n_rows]
                 with numbering(some):
-                    positions[some] = self._place(rows[some], workers)
+                    positions[some] = self._place(rows[some], self._map)
         return positions
 
     def _count_neighbors_of(self, rows: Any) -> int:
         """Return the largest number of rows of the fit with which one new row is compared when it is placed."""
-        n = len(self.embedding_)
+        n = len(self._map.points)
         if self._search is None and issparse(rows):
             return max(1, int(np.diff(rows.indptr).max()))
         if self._search is None or self._input_kind.all_pairs or (self._input_kind.distances and not issparse(rows)):
             return n
         return int(self._affinity_rule.count_neighbors(n))
 
-    def _place(self, X: Any, workers: Workers) -> NDArray[np.floating]:
-        """Return the positions of rows whose values differ from those of all rows of the fit."""
+    def _place(self, X: Any, frozen: FrozenMap) -> NDArray[np.floating]:
+        """Return the positions in a map of rows whose values differ from those of all rows of the map."""
+        workers, weights, rule = frozen.workers, frozen.weights, self._affinity_rule
+        if self._search is None or self._input_kind.distances:
+            X = X if self._counted is None else X[:, self._counted]
         if self._search is None:
-            return self._map.place(*given_affinities_of_others(X))
+            return frozen.place(*given_affinities_of_others(X, weights))
         graph = self._search.neighbors_of(self._conditioning(X), workers)
-        positions = self._map.place(self._affinity_rule.probabilities(graph.distances, workers), graph.indices)
+        if weights is None:
+            probabilities = rule.probabilities(graph.distances, workers)
+        else:
+            count = self._count_of_weight(weights)
+            probabilities = probabilities_of_new_rows(rule, graph.distances, graph.indices, weights, count, workers)
+        positions = frozen.place(probabilities, graph.indices)
         nearest, farthest = graph.distances[:, 0], graph.distances[:, -1]
         same = nearest <= ROUNDINGS * np.finfo(X.dtype).eps * farthest
-        positions[same] = self.embedding_[graph.indices[same, 0]]
+        positions[same] = frozen.points[graph.indices[same, 0]]
         return positions
 
-    def _fit(self, X: Any, y: Any) -> None:
+    def _fit(self, X: Any, y: Any, *of_rows: Any) -> None:
         before = self.__dict__.copy()
         try:
             with numbering():
-                self._fit_rows(X, y)
+                self._fit_rows(X, y, *of_rows)
         except BaseException:
             resumable = self.__dict__.get("_resumable")
             self.__dict__.clear()
@@ -289,37 +347,42 @@ class BaseEmbedding(
             raise
 
     @with_callbacks  # type: ignore[untyped-decorator]
-    def _fit_rows(self, rows: Any, y: Any) -> None:
+    def _fit_rows(self, rows: Any, y: Any, *of_rows: Any) -> None:
         X = self._validate(rows)
         check_parameters(self)
         random_state = check_random_state(self.random_state)
+        told = check_row_arguments(X.shape[0], self.n_components, *of_rows)
+        told = self._with_arrays(told, random_state)
+        self._counted, identify, every = told.counted, told.identify, X
+        X, left_out = self._parted(X)
+        told = told.take(self._counted)
         dtype, n_samples = X.dtype, X.shape[0]
-        start = None
-        if not isinstance(self.init, str):
-            start = check_start(self.init, n_samples, self.n_components)
-            start = separate(start, random_state, precision=precision_of(self.init))
         given = isinstance(self.affinities, str) and self.affinities == "precomputed"
         # The rule is copied, because the user may change its parameters later.
-        rule = self._affinity_rule = None if given else deepcopy(choose_affinities(self, n_samples))
+        rule = self._affinity_rule = None if given else deepcopy(choose_affinities(self, told.total))
         self._search = None
         if rule is not None:
-            n_neighbors = rule.count_neighbors(n_samples)
+            if told.weights is not None:
+                check_takes_weights(rule)
+            n_neighbors = told.count_rows(rule)
             name, self._search = choose_search(self, X, n_neighbors)
         self._check_memory(X)
         warn_if_not_compiled()
 
         self.timings_: dict[str, float] = {}
-        self._tasks = Tasks(self, (1 if given else 2) + (start is None) + 1, rows, y)
-        with Workers(effective_n_threads(self.n_jobs)) as workers:
+        uses_rows = self._uses_rows(told)
+        starts_later = told.start is None and not (uses_rows and told.targets is None and self.init == "pca")
+        self._tasks = Tasks(self, (1 if given else 2) + uses_rows + starts_later + 1, rows, y)
+        with numbering(self._counted), Workers(effective_n_threads(self.n_jobs)) as workers:
             self.method_, factory = choose_method(self, n_samples)
             kernel = make_kernel(factory, similarity_of(self.dof), workers)
             if rule is None:
                 with self._stage("affinities"):
-                    resumed = self._recognized(X)
-                    self.affinities_ = self._objective.from_given(given_affinities(X))
+                    resumed = self._recognized(every, identify)
+                    affinities = self._objective.from_given(given_affinities(X, told.weights), told.weights)
             else:
                 with self._stage("neighbors"):
-                    resumed = self._recognized(X)
+                    resumed = self._recognized(every, identify)
                     # The user's transformer gets the rows without conditioning.
                     metric = self.metric if isinstance(self.neighbors, str) else "precomputed"
                     self._conditioning = Conditioning(X, metric, rescale=not rule.uses_scale)
@@ -327,28 +390,110 @@ class BaseEmbedding(
                     if not self._input_kind.all_pairs:
                         self._log(f"Computing {n_neighbors} nearest neighbors... ({name})")
                     graph = self._search.fit(X, workers)
-                if isinstance(self.init, str) and self.init == "pca":
+                    if told.weights is not None and n_neighbors == told.n - 1 and isinstance(self._search, RowSearch):
+                        # If rows were repeated, all rows but one would be neighbors of a new row.
+                        self._search.take_all()
+                if uses_rows:
                     with self._stage("initialization"):
-                        start = pca_start(X, self.n_components, random_state)
-                        start = separate(start, random_state, self._known_rows.groups)
-                del X  # this matrix, and each one deleted below, takes gigabytes for a million rows
+                        told = self._with_components(told, X, random_state)
+                del X, every  # these matrices, and each one deleted below, take gigabytes for a million rows
                 with self._stage("affinities"):
                     # A kernel in single precision would round the affinities of float32 rows in any case.
-                    conditional = conditional_affinities(graph, rule, workers, np.result_type(dtype, kernel.dtype).type)
-                    self._log(f"Computed conditional probabilities for {n_samples} samples")
-                    if self.verbose and isinstance(rule, Perplexity):
-                        self._log(f"Mean sigma: {mean_bandwidth(graph, conditional):f}")
+                    precision = np.result_type(dtype, kernel.dtype).type
+                    conditional = self._conditional(graph, told, precision, workers)
                     del graph
-                    self.affinities_ = self._objective.from_conditional(conditional, workers)
+                    affinities = self._objective.from_conditional(conditional, workers, told.weights)
                     del conditional
+            start = told.start
             if start is None:
-                start = self._start(n_samples, random_state)
+                with self._stage("initialization"):
+                    start = self._start(affinities, told, random_state)
+            self.affinities_ = affinities
             done = 0 if resumed is None else resumed[0].iteration
             stretches = (self.max_iter - 1) // self.callback_every - done // self.callback_every + 1
             with self._stage("optimization", max(stretches, 1)):
-                self._optimize(start, resumed, dtype, factory, kernel, workers)
+                self._optimize(start, affinities, told, resumed, dtype, factory, kernel, workers)
+            if self._counted is not None:
+                self._add(left_out, self._counted)
         self._tasks.end(dict)  # the estimator has all of its attributes by now
         del self._tasks
+
+    def _with_arrays(self, told: RowArguments, random_state: np.random.RandomState) -> RowArguments:
+        """Return what the fit is told about rows, with the parameters that are arrays with an entry for each row."""
+        start, arrangement = None, None
+        if not isinstance(self.init, str):
+            start = check_map("init", self.init, INITS, told.n, self.n_components)
+            start = separate(start, random_state, precision=precision_of(self.init))
+            if told.targets is not None:
+                start = np.where(np.isnan(told.targets), start, told.targets)
+        if not (self.anchors is None or isinstance(self.anchors, str)):
+            arrangement = check_map("anchors", self.anchors, ANCHORS, told.n, self.n_components)
+        return replace(told, start=start, arrangement=arrangement)
+
+    def _parted(self, X: Any) -> tuple[Any, Any]:
+        """Return the rows that count, and those of weight 0, or None if there are none."""
+        if self._counted is None:
+            return X, None
+        others = np.delete(np.arange(X.shape[0]), self._counted)
+        rows = X[self._counted]
+        return (rows[:, self._counted] if precomputed(self) else rows), X[others]
+
+    def _add(self, left_out: Any, counted: NDArray[np.intp]) -> None:
+        """Place the rows of weight 0 in the map, and give them rows in ``embedding_`` and ``affinities_``."""
+        n = len(self._known_rows.hashes)
+        embedding = np.empty((n, self.embedding_.shape[1]), dtype=self.embedding_.dtype)
+        others = np.delete(np.arange(n), counted)
+        with numbering(others):
+            embedding[counted], embedding[others] = self.embedding_, self._place(left_out, self._map)
+        self.embedding_ = embedding
+        if isinstance(self.affinities_, np.ndarray):
+            affinities = np.zeros((n, n))
+            affinities[np.ix_(counted, counted)] = self.affinities_
+            self.affinities_ = affinities
+        else:
+            lengths = np.zeros(n, dtype=np.int64)
+            lengths[counted] = np.diff(self.affinities_.indptr)
+            indptr, indices = np.append(0, np.cumsum(lengths)), counted[self.affinities_.indices]
+            self.affinities_ = csr_array((self.affinities_.data, indices, indptr), shape=(n, n))
+
+    def _uses_rows(self, told: RowArguments) -> bool:
+        """Return whether the start or the anchors are principal components of the rows."""
+        starts = told.start is None and told.targets is None and isinstance(self.init, str) and self.init == "pca"
+        return starts or (isinstance(self.anchors, str) and self.anchors == "pca")
+
+    def _with_components(self, told: RowArguments, X: Any, random_state: np.random.RandomState) -> RowArguments:
+        """Return what the fit is told about rows, with the start and the anchors that are principal components."""
+        if isinstance(self.anchors, str):
+            told = replace(told, arrangement=pca_arrangement(X, self.n_components, random_state, told.weights))
+        if told.start is None and told.targets is None and self.init == "pca":
+            start = pca_start(X, self.n_components, random_state, told.weights)
+            groups = self._known_rows.groups
+            if self._counted is not None:
+                groups = np.unique(groups[self._counted], return_inverse=True)[1]
+            start = separate(start, random_state, groups)
+            told = replace(told, start=start)
+        return told
+
+    def _conditional(self, graph: Any, told: RowArguments, dtype: type[np.floating], workers: Workers) -> Matrix:
+        """Return the conditional probabilities of the rows whose neighbors a graph holds."""
+        rule, weights, count = self._affinity_rule, told.weights, self._count_of_weight(told.weights)
+        conditional = conditional_affinities(graph, rule, workers, dtype, weights, count)
+        self._log(f"Computed conditional probabilities for {told.n} samples")
+        if self.verbose and isinstance(rule, Perplexity):
+            self._log(f"Mean sigma: {mean_bandwidth(graph, conditional, weights, count):f}")
+        if weights is not None and np.median(conditional.diagonal()) > MOSTLY_OWN:
+            warn(
+                "sample_weight gives most rows so many copies that their nearest neighbors are copies of themselves: "
+                f"the weights sum to {told.total:.6g} for {told.n} rows. Divide the weights by a number, or raise the "
+                "perplexity or the number of neighbors."
+            )
+        return conditional
+
+    def _count_of_weight(self, weights: NDArray[np.float64] | None) -> float | None:
+        """Return the total weight of the neighbors that a row has, or None if all rows are neighbors."""
+        if weights is None or self._input_kind.all_pairs:
+            return None
+        return count_by_weight(self._affinity_rule, float(weights.sum()))
 
     def _validate(self, X: Any, reset: bool = True) -> Any:
         """Return X as an array or a CSR matrix of float32 or float64, of the same kind as the X of the fit."""
@@ -402,22 +547,33 @@ class BaseEmbedding(
         all_pairs = self._input_kind.all_pairs and not precomputed(self)
         check_memory(n_samples, n_features, n_neighbors, all_pairs, X.dtype.itemsize)
 
-    def _start(self, n_samples: int, random_state: np.random.RandomState) -> NDArray[np.float64]:
-        """Return the start of an ``init`` that does not need the rows."""
-        with self._stage("initialization"):
-            if self.init == "spectral":
-                return spectral_start(self.affinities_, self.n_components, random_state)
-            return random_start(n_samples, self.n_components, random_state)
+    def _start(
+        self, affinities: Matrix, told: RowArguments, random_state: np.random.RandomState
+    ) -> NDArray[np.float64]:
+        """Return a start that needs the affinities, or nothing but the number of rows."""
+        if told.targets is not None:
+            start = separate(interpolated(affinities, told.targets), random_state)
+            return np.where(np.isnan(told.targets), start, told.targets)
+        if self.init == "spectral":
+            masses = self._objective.masses(affinities, told.weights)
+            return spectral_start(masses, self.n_components, random_state, told.weights)
+        return random_start(told.n, self.n_components, random_state)
 
-    def _recognized(self, X: Any) -> tuple[State, NDArray[np.intp]] | None:
-        """Store the rows X for `transform`; return the state and the order of an earlier fit of these rows, if any."""
+    def _recognized(
+        self, X: Any, identify: Callable[[NDArray[np.bytes_]], NDArray[np.bytes_]]
+    ) -> tuple[State, NDArray[np.intp]] | None:
+        """Store the rows X for `transform`; return the state and the order of an earlier fit of these rows, if any.
+
+        ``identify`` returns the hashes by which a fit is recognized, from those of its rows.
+        """
         self._known_rows = KnownRows(X, explicit_zeros=self._input_kind.distances)
+        self._identity = identify(self._known_rows.hashes)
         found = None
         if self.checkpoint is not None:
-            found = load(Path(self.checkpoint), fingerprint(self, self._known_rows.hashes))
+            found = load(Path(self.checkpoint), fingerprint(self, self._identity))
         elif self.warm_start and "_resumable" in vars(self):
-            state, order, hashes = self._resumable
-            if np.array_equal(hashes, self._known_rows.hashes) and state.Y.shape[1] == self.n_components:
+            state, order, identity = self._resumable
+            if np.array_equal(identity, self._identity) and state.Y.shape[1] == self.n_components:
                 found = state.copy(), order
         if found is not None:
             self._log(f"Continuing after {found[0].iteration} iterations")
@@ -426,28 +582,31 @@ class BaseEmbedding(
     def _optimize(
         self,
         start: NDArray[np.float64],
+        affinities: Matrix,
+        told: RowArguments,
         resumed: tuple[State, NDArray[np.intp]] | None,
         dtype: Any,
         factory: KernelFactory,
         kernel: GradientKernel,
         workers: Workers,
     ) -> None:
-        n_samples, similarity = len(start), similarity_of(self.dof)
+        similarity = similarity_of(self.dof)
         phases = self._phases()
         self.learning_rate_ = phases[-1].learning_rate
-        sparse = issparse(self.affinities_)
+        sparse, n_distributions = issparse(affinities), self._objective.count_distributions(told.total)
 
-        def objective_of(order: NDArray[np.intp]) -> JointKL | ConditionalKL:
-            affinities = self.affinities_
-            if sparse:
-                affinities = freeze(reorder(affinities, order, kernel.dtype, workers))
-            return self._objective(affinities, similarity, kernel, workers)
+        def objective_of(order: NDArray[np.intp]) -> JointKL | ConditionalKL | Anchored:
+            ordered = freeze(reorder(affinities, order, kernel.dtype, workers)) if sparse else affinities
+            in_order = told.take(order)
+            objective = self._objective(ordered, similarity, kernel, workers, in_order.weights)
+            anchors = in_order.anchors(n_distributions, self.anchor_strength)
+            return Anchored(objective, anchors) if anchors else objective
 
         if resumed is not None:
             state, order = resumed
         else:
-            order = space_filling_order(start) if sparse else np.arange(n_samples)
-            state = State.at(start[order])
+            order = space_filling_order(start) if sparse else np.arange(told.n)
+            state = State.at(start[order], told.take(order).frame)
         points = Points(state, order, objective_of)
         reports = Reports(
             points,
@@ -473,7 +632,7 @@ class BaseEmbedding(
         )
         # When early exaggeration has ended, the groups of the map are at their places: then a new order lasts.
         settled = sum(phase.n_iter for phase in phases[:-1])
-        arranges = sparse and n_samples >= POINTS_TO_ARRANGE and state.iteration <= settled < self.max_iter
+        arranges = sparse and told.n >= POINTS_TO_ARRANGE and state.iteration <= settled < self.max_iter
         result = run(points.objective, state, until=settled if arranges else None)
         if arranges and result.reason == "max_iter":
             points.arrange()
@@ -482,7 +641,7 @@ class BaseEmbedding(
         if self.checkpoint is not None:
             Path(self.checkpoint).unlink(missing_ok=True)
         if self.warm_start:
-            self._resumable = state, points.order, self._known_rows.hashes
+            self._resumable = state, points.order, self._identity
         if result.reason == "n_iter_without_progress":
             self._log(
                 f"Iteration {result.n_iter}: did not make any progress during the last {self.n_iter_without_progress} "
@@ -495,9 +654,9 @@ class BaseEmbedding(
     def _save(self, points: Points) -> None:
         """Save the state of the optimization, so that a later fit can continue from it."""
         if self.warm_start:
-            self._resumable = points.state.copy(), points.order, self._known_rows.hashes
+            self._resumable = points.state.copy(), points.order, self._identity
         if self.checkpoint is not None:
-            save(Path(self.checkpoint), points.state, points.order, fingerprint(self, self._known_rows.hashes))
+            save(Path(self.checkpoint), points.state, points.order, fingerprint(self, self._identity))
 
     def _fitted(
         self,
@@ -513,11 +672,18 @@ class BaseEmbedding(
         # In a map whose fit ended with exaggeration, new rows feel the same exaggeration, which holds the map together.
         ends = np.cumsum([phase.n_iter for phase in phases])
         last = phases[min(int(np.searchsorted(ends, n_iter)), len(phases) - 1)]
-        exaggeration = exaggeration_in_balance(points.objective, Y[points.order], last.exaggeration)
-        Y = Y.astype(dtype, copy=False)
-        frozen = FrozenMap(Y, self.dof, factory, exaggeration)
+        objective, order = points.objective, points.order
+        exaggeration = exaggeration_in_balance(objective, Y[order], last.exaggeration)
         # scikit-learn's n_iter_ is the number of the last iteration, counted from 0.
-        return {"embedding_": Y, "kl_divergence_": cost, "n_iter_": n_iter - 1, "_map": frozen}
+        attributes = {"kl_divergence_": cost, "n_iter_": n_iter - 1}
+        if isinstance(objective, Anchored):
+            attributes["anchor_cost_"] = objective.anchor_cost(Y[order])
+            attributes["kl_divergence_"] -= attributes["anchor_cost_"]
+        Y, weights = Y.astype(dtype, copy=False), objective.frame.weights
+        if weights is not None:
+            weights = weights[np.argsort(order)]
+        frozen = FrozenMap(Y, self.dof, factory, exaggeration, weights)
+        return {**attributes, "embedding_": Y, "_map": frozen}
 
     @contextmanager
     def _stage(self, name: str, n_subtasks: int = 0) -> Iterator[None]:
@@ -526,8 +692,9 @@ class BaseEmbedding(
         with stages_of(self.callback, name, self):
             yield
         self._tasks.end()
-        self.timings_[name] = time.perf_counter() - begin
-        self._log(f"{name.capitalize()} done in {self.timings_[name]:.3f}s")
+        seconds = time.perf_counter() - begin
+        self.timings_[name] = self.timings_.get(name, 0.0) + seconds
+        self._log(f"{name.capitalize()} done in {seconds:.3f}s")
 
     def _log(self, message: str, level: int = 1) -> None:
         if self.verbose >= level:

@@ -26,6 +26,7 @@ from .neighbors import METRICS, SEARCHES, AllPairs, GivenDistances, NeighborSear
 
 METHODS = ("auto", *KERNELS)
 INITS = ("pca", "spectral", "random")
+ANCHORS = ("pca",)
 AFFINITIES = ("perplexity", "precomputed")
 NEIGHBORS = ("auto", *SEARCHES)
 # The largest perplexity is n_samples - MARGIN, because a row has only n_samples - 1 neighbors, and with this perplexity
@@ -49,6 +50,7 @@ NUMBERS: dict[str, tuple[Any, float, float, bool]] = {
     "min_grad_norm": (Real, 0, math.inf, True),
     "callback_every": (Integral, 1, math.inf, True),
     "angle": (Real, 0, 1, True),
+    "anchor_strength": (Real, 0, math.inf, True),
 }
 
 
@@ -88,11 +90,15 @@ def _check_optimization(estimator: Any) -> None:
         check_number("learning_rate", estimator.learning_rate, Real, 0, low_included=False)
     if isinstance(estimator.init, str):
         check_choice("init", estimator.init, INITS, " or an array of shape (n_samples, n_components)")
-        if estimator.init == "pca" and precomputed(estimator):
-            parameter = precomputed(estimator)
+    if isinstance(estimator.anchors, str):
+        check_choice("anchors", estimator.anchors, ANCHORS, ", an array of shape (n_samples, n_components) or None")
+    parameter = precomputed(estimator)
+    for name, others in ("init", "'spectral', 'random'"), ("anchors", "None"):
+        value = getattr(estimator, name)
+        if isinstance(value, str) and value == "pca" and parameter:
             raise ValueError(
-                f"init == 'pca' needs the rows, and {parameter} does not have them; init must be 'spectral', 'random' "
-                'or an array of shape (n_samples, n_components). The parameter init="pca" cannot be used with '
+                f"{name} == 'pca' needs the rows, and {parameter} does not have them; {name} must be {others} "
+                f'or an array of shape (n_samples, n_components). The parameter {name}="pca" cannot be used with '
                 f'{parameter.partition(" ")[0]}="precomputed".'
             )
 
@@ -249,54 +255,59 @@ def choose_search(estimator: Any, X: Any, n_neighbors: int) -> tuple[str, Neighb
     return name, SEARCHES[name](n_neighbors, metric, params)
 
 
-def choose_affinities(estimator: Any, n_samples: int) -> Affinities:
-    """Return the rule that gives rows their affinities; warn if ``n_samples`` is too small for its parameters."""
+def choose_affinities(estimator: Any, n_samples: float) -> Affinities:
+    """Return the rule that gives rows their affinities; warn if ``n_samples`` is too small for its parameters.
+
+    ``n_samples`` is the sum of the weights of the rows.
+    """
     rule = estimator.affinities
     if estimator.n_neighbors is not None:
-        used = min(estimator.n_neighbors, n_samples - 1)
+        used = int(min(estimator.n_neighbors, max(1, n_samples - 1)))
         if used < estimator.n_neighbors:
             warn(
                 f"n_neighbors == {estimator.n_neighbors} needs at least {estimator.n_neighbors + 1} samples and X has "
-                f"{n_samples}: using n_neighbors={used}."
+                f"{n_samples:.12g}: using n_neighbors={used}."
             )
         return Uniform(used)
     if not isinstance(rule, str):
         wanted = getattr(rule, "n_neighbors", 0)
         if wanted > n_samples - 1:
             warn(
-                f"affinities == {rule!r} takes {wanted} neighbors, and X has {n_samples} samples: using all "
-                f"{n_samples - 1} other samples."
+                f"affinities == {rule!r} takes {wanted} neighbors, and X has {n_samples:.12g} samples: using all "
+                f"{n_samples - 1:.12g} other samples."
             )
         chosen: Affinities = rule
         return chosen
     return Perplexity([_effective_perplexity(p, n_samples) for p in _perplexities(estimator.perplexity)])
 
 
-def _effective_perplexity(perplexity: float, n_samples: int) -> float:
+def _effective_perplexity(perplexity: float, n_samples: float) -> float:
     used = max(1.0, min(float(perplexity), n_samples - MARGIN))
     if used < NEARLY * perplexity:
         warn(
             f"perplexity == {perplexity:g} needs at least {math.ceil(perplexity + MARGIN)} samples and X has "
-            f"{n_samples}: using perplexity={used:.4g}."
+            f"{n_samples:.12g}: using perplexity={used:.4g}."
         )
     return used
 
 
-def check_start(init: Any, n_samples: int, n_components: int) -> NDArray[np.float64]:
-    """Return a copy of the user's start as a float64 array; raise a ValueError unless it has the right shape."""
+def check_map(
+    name: str, value: Any, choices: tuple[str, ...], n_samples: int, n_components: int
+) -> NDArray[np.float64]:
+    """Return a copy of the user's map as a float64 array; raise a ValueError unless it has the right shape."""
     try:
-        start = check_array(
-            as_input("init", init), dtype=np.float64, copy=True, input_name="init", ensure_min_samples=0
+        positions = check_array(
+            as_input(name, value), dtype=np.float64, copy=True, input_name=name, ensure_min_samples=0
         )
     except (TypeError, ValueError) as error:
-        accepted = f"{', '.join(map(repr, INITS))} or an array of shape {(n_samples, n_components)}"
-        given = repr(init) if init is None or np.isscalar(init) else type(init).__name__  # an array is long
-        raise ValueError(f"init == {given}, must be one of {accepted}: {error}") from error
-    if start.shape != (n_samples, n_components):
+        accepted = f"{', '.join(map(repr, choices))} or an array of shape {(n_samples, n_components)}"
+        given = repr(value) if value is None or np.isscalar(value) else type(value).__name__  # an array is long
+        raise ValueError(f"{name} == {given}, must be one of {accepted}: {error}") from error
+    if positions.shape != (n_samples, n_components):
         raise ValueError(
-            f"init has shape {start.shape}, must be (n_samples, n_components) == {(n_samples, n_components)}."
+            f"{name} has shape {positions.shape}, must be (n_samples, n_components) == {(n_samples, n_components)}."
         )
-    return np.ascontiguousarray(start)
+    return np.ascontiguousarray(positions)
 
 
 def choose_method(estimator: Any, n_samples: int) -> tuple[str, KernelFactory]:

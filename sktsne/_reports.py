@@ -135,10 +135,10 @@ class Reports:
         tasks.begin("iterations")
 
     def _embedding(self) -> NDArray[np.float64]:
-        """Return the current map, centered, with its points in the order of the rows."""
+        """Return the current map, centered unless it has a place, with its points in the order of the rows."""
         Y: NDArray[np.float64] = self._points.state.Y
         embedding = np.empty_like(Y)
-        embedding[self._points.order] = Y - Y.mean(axis=0)
+        embedding[self._points.order] = Y - self._points.objective.frame.center(Y)
         return embedding
 
     def __call__(self, progress: Progress) -> bool:

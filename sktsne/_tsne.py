@@ -144,6 +144,17 @@ class TSNE(BaseEmbedding):
         Factor on the attraction after early exaggeration, at least 1, because below 1 the cost has no minimum. A factor
         above 1 makes groups denser and the gaps between them wider. ``kl_divergence_`` is the cost without it.
 
+    anchors : {"pca"} or array of shape (n_samples, n_components), default=None
+        An arrangement that the map keeps at large: the principal components of the rows, or another map of the same
+        rows; see :doc:`/guide/anchors`. The arrangement counts up to its scale and its center, which adapt to the map
+        as it grows. Use the ``targets`` of `fit` for rows that shall have certain places in the map.
+
+    anchor_strength : float, default=1.0
+        How strongly the map is tied to ``anchors``, at least 0. The minimized cost per distribution grows by
+        ``anchor_strength * (1 - r**2)``, with the correlation r of the map and the anchors, so that a strength is in
+        nats and does not depend on the number of rows. About 0.3 changes the arrangement of groups, and above 10 the
+        map resembles its anchors. Ignored without ``anchors``.
+
     early_exaggeration_iter : int, default=100
         Number of iterations with early exaggeration. The factor is ``early_exaggeration`` in the first half of them,
         and changes geometrically to ``exaggeration`` in the second half.
@@ -185,6 +196,10 @@ class TSNE(BaseEmbedding):
     kl_divergence_ : float
         The cost of the embedding: the Kullback-Leibler divergence between the joint probabilities of the rows and those
         of the points, in nats. Costs for different perplexities cannot be compared.
+
+    anchor_cost_ : float
+        The part of the minimized cost that ``anchors`` and ``targets`` add, which ``kl_divergence_`` does not contain.
+        Defined only for fits with one of them.
 
     n_iter_ : int
         The number of the last iteration, counted from 0 as in scikit-learn.
@@ -276,6 +291,8 @@ class TSNE(BaseEmbedding):
         affinities: Any = "perplexity",
         dof: float = 1.0,
         exaggeration: float = 1.0,
+        anchors: Any = None,
+        anchor_strength: float = 1.0,
         early_exaggeration_iter: int = 100,
         momentum: float = 0.9,
         max_step_norm: float | None = 1.0,
@@ -305,6 +322,8 @@ class TSNE(BaseEmbedding):
         self.affinities = affinities
         self.dof = dof
         self.exaggeration = exaggeration
+        self.anchors = anchors
+        self.anchor_strength = anchor_strength
         self.early_exaggeration_iter = early_exaggeration_iter
         self.momentum = momentum
         self.max_step_norm = max_step_norm

@@ -106,11 +106,7 @@ def pca_start(
     >>> print(f"{start[:, 0].std():.1e}")
     1.0e-04
     """
-    X, random_state = as_rows("X", X), check_random_state(random_state)
-    weights = None if weights is None else as_weights(weights, X.shape[0])
-    X = scaled(X, scale_exponent(X))
-    if X.size <= DOUBLED:
-        X = X.astype(np.float64, copy=False)
+    X, random_state, weights = _for_components(X, random_state, weights)
     start = random_start(X.shape[0], n_components, random_state)
     available = min(n_components, *X.shape)
     if not _varies(X):
@@ -122,6 +118,54 @@ def pca_start(
     real = deviations > 1e-7 * deviations[0]
     start[:, :available][:, real] = components[:, real] * (START_SCALE / deviations[0])
     return start
+
+
+def pca_arrangement(
+    X: Any, n_components: int, random_state: np.random.RandomState, weights: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """Return the principal components of ``X`` for the anchors of a map, where missing components are 0.
+
+    Parameters
+    ----------
+    X : ndarray or sparse matrix of shape (n_samples, n_features)
+        The rows, which must differ.
+    n_components : int
+        Components of the embedding.
+    random_state : RandomState
+        For the solvers that begin at random.
+    weights : ndarray of shape (n_samples,), default=None
+        The positive weights of the rows. By default all rows have the weight 1.
+
+    Returns
+    -------
+    arrangement : ndarray of shape (n_samples, n_components), float64
+        The components, in a unit that depends on the largest value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktsne.initialization import pca_arrangement
+    >>> pca_arrangement(np.array([[0.0], [1.0], [2.0]]), 2, np.random.RandomState(0)).shape
+    (3, 2)
+    """
+    X, random_state, weights = _for_components(X, random_state, weights)
+    if not _varies(X):
+        raise ValueError("anchors == 'pca' needs rows that differ, and all rows of X are equal.")
+    available = min(n_components, *X.shape)
+    components = principal_components(X, available, random_state, weights)
+    return np.pad(components, ((0, 0), (0, n_components - available)))
+
+
+def _for_components(
+    X: Any, random_state: Any, weights: Any
+) -> tuple[Any, np.random.RandomState, NDArray[np.float64] | None]:
+    """Return the rows, the random numbers and the weights in the form that `principal_components` takes."""
+    X = as_rows("X", X)
+    weights = None if weights is None else as_weights(weights, X.shape[0])
+    X = scaled(X, scale_exponent(X))
+    if X.size <= DOUBLED:
+        X = X.astype(np.float64, copy=False)
+    return X, check_random_state(random_state), weights
 
 
 @one_blas_thread()

@@ -20,6 +20,21 @@ The curvature is the stiffness of the attraction at each point: 4 k_i for t-SNE 
 exaggeration, with k_i of the attraction. It is the diagonal of the Hessian of the attraction with the a_ij held fixed.
 Steps that are divided by the curvature do not depend on the scale of the affinities.
 
+A point i of weight m_i stands for m_i points in one place, and N = Σ m_i is their number. The affinities of weighted
+points belong to all copies together: p_ij is the sum of the joint probabilities of all pairs of a copy of i and a copy
+of j, and p_{j|i} the probability that one copy of i gives to all copies of j. The diagonal holds those of the copies of
+one point, which add no force and a constant cost. With weights:
+
+============= ======================================= ==========================================================
+springs       p_ij                                    m_i p_{j|i} + m_j p_{i|j}
+normalization Z = Σ_i m_i (φ_m(y_i) + (m_i − 1)₊)     Z_i = φ_m(y_i) + (m_i − 1)₊
+gradient      4 A_i/m_i + 2 ∇φ_m(y_i) / Z             2 A_i/m_i + ∇φ_m(y_i) / Z_i + ∇φ_{m/Z}(y_i)
+cost          Σ p log(p/w) − Σ p log c + log Z        Σ_i m_i (Σ_j p log(p/w) − Σ_j p log c + log Z_i)
+============= ======================================= ==========================================================
+
+Gradient and curvature are those of one copy, so that a step does not depend on the weight of its point. c_ij is the
+number of pairs of copies: m_i m_j for t-SNE and m_j for SNE, and on the diagonal m_i (m_i − 1) and m_i − 1.
+
 The cost of one point is the part of the cost in its row of affinities: Σ_j p_ij log(p_ij / q_ij) for t-SNE and
 Σ_j p_{j|i} log(p_{j|i} / q_{j|i}) for SNE. The costs of all points sum to the cost.
 """
@@ -37,12 +52,12 @@ from scipy.special import xlogy
 
 from ._checks import as_affinities, as_floats, check_number
 from ._sparse import freeze, symmetrize
-from .affinities import joint_affinities, normalize_rows
+from .affinities import joint_affinities, normalize_rows, weighted_rows
 from .kernels import GradientKernel
 from .kernels.attraction import Attraction
 from .kernels.contract import potential_of
 from .kernels.hessians import attraction_hessians, potential_hessians
-from .optimizer import LARGEST, Evaluation
+from .optimizer import LARGEST, Evaluation, Frame
 from .parallel import Workers
 from .similarities import Similarity, similarity_of
 
@@ -77,6 +92,41 @@ def _negative_entropy(affinities: Matrix) -> float:
     return math.fsum(float(xlogy(part, part).sum(dtype=np.float64)) for part in parts)
 
 
+def _check_weights(weights: NDArray[np.float64] | None, affinities: Matrix) -> Frame:
+    """Return the frame of points with these weights; raise a ValueError for weights that affinities contradict."""
+    if weights is None:
+        return Frame()
+    frame = Frame(as_floats("weights", weights, affinities.shape[:1]))
+    alone = (affinities.diagonal() > 0.0) & (weights <= 1.0)
+    if alone.any():
+        i = int(alone.argmax())
+        raise ValueError(
+            f"affinities of row {i} to itself are those of its copies, and must be 0 for weights[{i}] == {weights[i]}."
+        )
+    return frame
+
+
+def _refuse_weights(weights: NDArray[np.float64] | None) -> None:
+    """Raise a ValueError if points have weights, for which there are no second derivatives of the cost here."""
+    if weights is not None:
+        raise ValueError("weights must be None for second derivatives, which are those of points without weights.")
+
+
+def _copies(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the number of other copies that a copy of each point has."""
+    return np.maximum(weights - 1.0, 0.0)
+
+
+def _log_counts(affinities: Matrix, weights: NDArray[np.float64], of_rows: bool) -> NDArray[np.float64]:
+    """Return Σ_j p_ij log c_ij for each row i, where c_ij is the number of pairs of copies of points i and j.
+
+    With ``of_rows``, c_ij counts the copies of point j only.
+    """
+    logarithms, sums, own = np.log(weights), _row_sums(affinities), affinities.diagonal().astype(np.float64)
+    logs = affinities @ logarithms + xlogy(own, _copies(weights)) - own * logarithms
+    return np.asarray(logs if of_rows else logs + sums * logarithms, dtype=np.float64)
+
+
 def _check_normalization(least: float) -> None:
     """Raise a FloatingPointError unless the smallest of the normalizations Z is positive."""
     if not least > 0.0:
@@ -107,6 +157,8 @@ class JointKL:
         A kernel that was made for the same similarity.
     workers : Workers
         The threads to use.
+    weights : ndarray of shape (n,), float64, default=None
+        The weights of the points, above 0; by default 1. The affinities are those of all copies, see the module's head.
 
     Examples
     --------
@@ -132,29 +184,41 @@ class JointKL:
         similarity: Similarity,
         kernel: GradientKernel,
         workers: Workers,
+        weights: NDArray[np.float64] | None = None,
     ) -> None:
         self._affinities = as_affinities("affinities", affinities)
-        n = self._affinities.shape[0]
+        self.frame = _check_weights(weights, self._affinities)
+        self._weights = self.frame.weights
+        n = self._affinities.shape[0] if weights is None else float(np.sum(weights))
         self.gradient_scale = math.sqrt(n)
         self._least_curvature = (LEAST_CURVATURE if similarity.dof <= 1.0 else self.least_curvature_light) / n
         self._attraction = Attraction(self._affinities, similarity, workers, kernel.dtype)
         self._similarity, self._kernel, self._workers = similarity, kernel, workers
         self._negative_entropy = _negative_entropy(self._affinities)
+        if weights is not None:
+            self._negative_entropy -= float(_log_counts(self._affinities, weights, of_rows=False).sum())
 
     @staticmethod
-    def from_conditional(conditional: Matrix, workers: Workers | None = None) -> Matrix:
+    def from_conditional(
+        conditional: Matrix, workers: Workers | None = None, weights: NDArray[np.float64] | None = None
+    ) -> Matrix:
         """Return joint probabilities from conditional ones; see :func:`sktsne.affinities.joint_affinities`."""
-        return joint_affinities(conditional, workers)
+        return joint_affinities(conditional, workers, weights)
 
     @staticmethod
-    def from_given(affinities: Matrix) -> Matrix:
+    def from_given(affinities: Matrix, weights: NDArray[np.float64] | None = None) -> Matrix:
         """Return joint probabilities from affinities that the user gives: symmetrized and scaled to the sum 1."""
-        joint = symmetrize(affinities)
+        joint = symmetrize(affinities if weights is None else weighted_rows(affinities, weights))
         joint /= joint.sum()
         return joint
 
     @staticmethod
-    def count_distributions(n_samples: int) -> int:
+    def masses(affinities: Matrix, weights: NDArray[np.float64] | None) -> Matrix:
+        """Return the affinities of all copies of each point together, which joint probabilities are."""
+        return affinities
+
+    @staticmethod
+    def count_distributions(n_samples: float) -> float:
         """Return the number of probability distributions that the cost compares: one, over all pairs."""
         return 1
 
@@ -163,9 +227,11 @@ class JointKL:
         check_number("exaggeration", exaggeration, Real, 0)
         gradient, curvature, cross = self._attraction(Y, with_cost)
         self._kernel.set_points(Y)
-        phi, grad_phi = _potential(self._kernel, Y)
-        Z = phi.sum()
-        _check_normalization(Z)
+        phi, grad_phi = _potential(self._kernel, Y, self._weights)
+        Z = self._normalization(phi)
+        if self._weights is not None:
+            gradient /= self._weights[:, None]
+            curvature /= self._weights
         gradient *= 4.0 * exaggeration
         grad_phi *= 2.0 / Z
         gradient += grad_phi
@@ -174,14 +240,21 @@ class JointKL:
         cost = self._negative_entropy + cross + math.log(Z) if with_cost else math.nan
         return Evaluation(gradient, curvature, cost, cost + (exaggeration - 1.0) * cross)
 
+    def _normalization(self, phi: NDArray[np.float64]) -> float:
+        """Return Z, for the potential of all points at the points; raise a FloatingPointError unless Z is positive."""
+        Z = phi.sum() if self._weights is None else np.sum(self._weights * (phi + _copies(self._weights)))
+        _check_normalization(Z)
+        return float(Z)
+
     def point_costs(self, Y: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the cost of each point, a float64 array of shape (n,). Costs of single points may be negative."""
         self._attraction(Y, with_cost=True)
         self._kernel.set_points(Y)
-        Z = _potential(self._kernel, Y)[0].sum()
-        _check_normalization(Z)
+        Z = self._normalization(_potential(self._kernel, Y, self._weights)[0])
         p = self._affinities
         costs: NDArray[np.float64] = self._attraction.costs + _row_sums(p) * math.log(Z) + _row_sums(_times_log(p))
+        if self._weights is not None:
+            costs -= _log_counts(p, self._weights, of_rows=False)
         return costs
 
     def point_hessians(self, Y: NDArray[np.float64], exaggeration: float = 1.0) -> NDArray[np.float64]:
@@ -190,10 +263,10 @@ class JointKL:
         The factor n makes the matrices comparable with those of SNE, whose cost is a sum over n rows.
         """
         similarity, workers = self._similarity, self._workers
+        _refuse_weights(self._weights)
         self._kernel.set_points(Y)
         phi, slope = _potential(self._kernel, Y)
-        Z = phi.sum()
-        _check_normalization(Z)
+        Z = self._normalization(phi)
         hessians = 2.0 * exaggeration * attraction_hessians(self._affinities, Y, similarity, workers)
         hessians += 2.0 * potential_hessians(Y, similarity, workers) / Z
         hessians -= 4.0 * slope[:, :, None] * slope[:, None, :] / Z**2
@@ -213,6 +286,8 @@ class ConditionalKL:
         A kernel that was made for the same similarity.
     workers : Workers
         The threads to use.
+    weights : ndarray of shape (n,), float64, default=None
+        The weights of the points, above 0; by default 1. The affinities are those of all copies, see the module's head.
 
     Examples
     --------
@@ -238,29 +313,50 @@ class ConditionalKL:
         similarity: Similarity,
         kernel: GradientKernel,
         workers: Workers,
+        weights: NDArray[np.float64] | None = None,
     ) -> None:
         self._affinities = as_affinities("affinities", affinities)
-        self.gradient_scale = 1.0 / math.sqrt(self._affinities.shape[0])
+        self.frame = _check_weights(weights, self._affinities)
+        self._weights = self.frame.weights
+        n = self._affinities.shape[0] if weights is None else float(np.sum(weights))
+        self.gradient_scale = 1.0 / math.sqrt(n)
         part = LEAST_CURVATURE if similarity.dof <= 1.0 else self.least_curvature_light
         self._least_curvature = 2.0 * part  # each row of affinities sums to 1, and so does each column on average
-        springs = symmetrize(self._affinities, workers)
+        springs = symmetrize(self.masses(self._affinities, weights), workers)
         self._springs = springs if isinstance(springs, np.ndarray) else freeze(springs)
         self._attraction = Attraction(self._springs, similarity, workers, kernel.dtype)
         self._similarity, self._kernel, self._workers = similarity, kernel, workers
-        self._negative_entropy = _negative_entropy(self._affinities)
+        if weights is None:
+            self._negative_entropy = _negative_entropy(self._affinities)
+        else:
+            self._negative_entropy = float(np.sum(weights * self._negative_entropies()))
+
+    def _negative_entropies(self) -> NDArray[np.float64]:
+        """Return Σ_j p_{j|i} log(p_{j|i} / c_ij) for a copy of each point i."""
+        entropies = _row_sums(_times_log(self._affinities))
+        if self._weights is not None:
+            entropies -= _log_counts(self._affinities, self._weights, of_rows=True)
+        return entropies
 
     @staticmethod
-    def from_conditional(conditional: Matrix, workers: Workers | None = None) -> Matrix:
+    def from_conditional(
+        conditional: Matrix, workers: Workers | None = None, weights: NDArray[np.float64] | None = None
+    ) -> Matrix:
         """Return the conditional probabilities, which SNE uses as they are."""
         return conditional
 
     @staticmethod
-    def from_given(affinities: Matrix) -> Matrix:
+    def from_given(affinities: Matrix, weights: NDArray[np.float64] | None = None) -> Matrix:
         """Return conditional probabilities from affinities that the user gives: each row is scaled to the sum 1."""
         return normalize_rows(affinities)
 
     @staticmethod
-    def count_distributions(n_samples: int) -> int:
+    def masses(affinities: Matrix, weights: NDArray[np.float64] | None) -> Matrix:
+        """Return the affinities of all copies of each point together."""
+        return affinities if weights is None else weighted_rows(affinities, weights)
+
+    @staticmethod
+    def count_distributions(n_samples: float) -> float:
         """Return the number of probability distributions that the cost compares: one for each row."""
         return n_samples
 
@@ -269,18 +365,21 @@ class ConditionalKL:
         check_number("exaggeration", exaggeration, Real, 0)
         gradient, curvature, cross = self._attraction(Y, with_cost)
         self._kernel.set_points(Y)
-        Z, grad_phi = _potential(self._kernel, Y)
-        _check_normalization(Z.min(initial=math.inf))
+        Z, grad_phi = self._normalizations(Y)
         inverse_Z = 1.0 / Z
+        if self._weights is not None:
+            gradient /= self._weights[:, None]
+            curvature /= self._weights
         gradient *= 2.0 * exaggeration
         np.maximum(curvature, self._least_curvature, out=curvature)
         curvature *= 2.0 * exaggeration
         grad_phi *= inverse_Z[:, None]
         gradient += grad_phi
-        gradient += _potential(self._kernel, Y, inverse_Z)[1]
+        gradient += _potential(self._kernel, Y, inverse_Z if self._weights is None else self._weights * inverse_Z)[1]
         # The attraction sums over p_{j|i} + p_{i|j} for both directions of each pair, which is twice the cross entropy.
         cross *= 0.5
-        cost = float(self._negative_entropy + cross + np.log(Z).sum()) if with_cost else math.nan
+        logarithms = np.log(Z) if self._weights is None else self._weights * np.log(Z)
+        cost = float(self._negative_entropy + cross + logarithms.sum()) if with_cost else math.nan
         return Evaluation(gradient, curvature, cost, cost + (exaggeration - 1.0) * cross)
 
     def point_costs(self, Y: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -290,17 +389,24 @@ class ConditionalKL:
         attraction = Attraction(p, self._similarity, self._workers, self._kernel.dtype)
         attraction(Y, with_cost=True)
         self._kernel.set_points(Y)
-        Z = _potential(self._kernel, Y)[0]
+        Z, _ = self._normalizations(Y)
+        costs: NDArray[np.float64] = attraction.costs + _row_sums(p) * np.log(Z) + self._negative_entropies()
+        return costs if self._weights is None else self._weights * costs
+
+    def _normalizations(self, Y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return Z_i and ∇φ of the points; raise a FloatingPointError unless all Z_i are positive."""
+        Z, grad_phi = _potential(self._kernel, Y, self._weights)
+        if self._weights is not None:
+            Z += _copies(self._weights)
         _check_normalization(Z.min(initial=math.inf))
-        costs: NDArray[np.float64] = attraction.costs + _row_sums(p) * np.log(Z) + _row_sums(_times_log(p))
-        return costs
+        return Z, grad_phi
 
     def point_hessians(self, Y: NDArray[np.float64], exaggeration: float = 1.0) -> NDArray[np.float64]:
         """Return ∂²C/∂y_i², the second derivatives of the cost with respect to one point, shape (n, d, d)."""
         similarity, workers = self._similarity, self._workers
+        _refuse_weights(self._weights)
         self._kernel.set_points(Y)
-        Z, slope = _potential(self._kernel, Y)
-        _check_normalization(Z.min(initial=math.inf))
+        Z, slope = self._normalizations(Y)
         hessians = exaggeration * attraction_hessians(self._springs, Y, similarity, workers)
         hessians += potential_hessians(Y, similarity, workers) / Z[:, None, None]
         slope /= Z[:, None]
@@ -314,8 +420,9 @@ def objective_of_fit(
 ) -> tuple[JointKL | ConditionalKL, NDArray[np.float64]]:
     """Return the objective that a fitted `TSNE` or `SNE` minimized, with a kernel of its own, and the centered map.
 
-    With ``of_rows``, the objective is that of SNE for the similarity of the fit and for its affinities, each row of
-    which is scaled to the sum 1, so that the costs of points compare rows and not the masses of rows.
+    Both are those of the rows with a positive weight, and the objective does not contain anchors. With ``of_rows``, the
+    objective is that of SNE for the similarity of the fit and for its affinities, each row of which is scaled to the
+    sum 1, so that the costs of points compare rows and not the masses of rows.
     """
     Y = as_floats("embedding_", estimator.embedding_, ("n", "d"), empty=False)
     frozen = estimator._map  # has the parameters of the fit, which the user may have changed since
@@ -324,6 +431,9 @@ def objective_of_fit(
         shape = np.shape(estimator.affinities_)
         raise ValueError(f"affinities_ has shape {shape}, must have a row for each of the {len(Y)} rows of embedding_.")
     affinities, objective = estimator.affinities_, estimator._objective
+    counted, weights = estimator._counted, frozen.weights
+    if counted is not None:
+        affinities, Y = affinities[counted][:, counted], Y[counted]
     if of_rows:
         affinities, objective = normalize_rows(as_affinities("affinities_", affinities)), ConditionalKL
-    return objective(affinities, similarity, kernel, workers), Y - Y.mean(axis=0)
+    return objective(affinities, similarity, kernel, workers, weights), Y - Frame(weights).mean(Y)

@@ -59,7 +59,10 @@ class Objective(Protocol):
     """
 
     gradient_scale: float
-    """The factor for the Frobenius norm of the gradient that makes this norm comparable between numbers n of points."""
+    """The factor for the norm of the gradient that makes this norm comparable between numbers n of points."""
+
+    frame: Frame
+    """The weights of the points and the place of the map. An objective without this attribute has ``Frame()``."""
 
     def __call__(self, Y: NDArray[np.float64], exaggeration: float = 1.0, with_cost: bool = False) -> Evaluation:
         """Return gradient, curvature and costs at an embedding.
@@ -78,6 +81,70 @@ class Objective(Protocol):
         evaluation : Evaluation
             The result. The next call may overwrite its arrays.
         """
+
+
+@dataclass(frozen=True)
+class Frame:
+    """How points count in the means over a map, and whether the map has a place.
+
+    Parameters
+    ----------
+    weights : ndarray of shape (n,), float64, default=None
+        The weights of the points, above 0. ``None`` stands for weights of 1.
+    fixed : bool, default=False
+        Whether the cost changes when the whole map moves. Otherwise the optimizer centers the map.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktsne.optimizer import Frame
+    >>> Y = np.array([[0.0], [3.0]])
+    >>> Frame().center(Y), Frame(np.array([2.0, 1.0])).center(Y), Frame(fixed=True).center(Y)
+    (array([1.5]), array([1.]), array([0.]))
+    """
+
+    weights: NDArray[np.float64] | None = None
+    fixed: bool = False
+
+    def __post_init__(self) -> None:
+        if self.weights is not None:
+            weights = as_floats("weights", self.weights, ("n",), empty=False)
+            if not (weights > 0.0).all():
+                raise ValueError(f"weights must be above 0, the least is {weights.min()}.")
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether all points count alike and the optimizer centers the map."""
+        return self.weights is None and not self.fixed
+
+    def total(self, n: int) -> float:
+        """Return the sum of the weights of n points."""
+        return n if self.weights is None else float(self.weights.sum())
+
+    def mean(self, Y: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the mean of the points."""
+        # einsum adds in one thread, because the map must not depend on the number of threads.
+        mean = Y.mean(axis=0) if self.weights is None else np.einsum("i,ik->k", self.weights, Y) / self.weights.sum()
+        return np.asarray(mean)
+
+    def center(self, Y: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the position that the optimizer moves to the origin: the origin itself for a map with a place."""
+        return np.zeros(Y.shape[1]) if self.fixed else self.mean(Y)
+
+    def product(self, A: NDArray[np.float64], B: NDArray[np.float64]) -> float:
+        """Return the sum of the products of two arrays of shape (n, d), where a point counts with its weight."""
+        # It is summed in one thread, because the end of a fit must not depend on n_jobs.
+        products = A * B
+        return float(np.sum(products) if self.weights is None else np.einsum("i,ik->", self.weights, products))
+
+    def norm(self, gradient: NDArray[np.float64]) -> float:
+        """Return the Frobenius norm, where a point counts with its weight."""
+        return math.sqrt(self.product(gradient, gradient))
+
+    def extent(self, Y: NDArray[np.float64]) -> float:
+        """Return the root mean square distance of the points from their center, of a map that is centered or fixed."""
+        Y = Y - self.mean(Y) if self.fixed else Y
+        return self.norm(Y) / math.sqrt(self.total(len(Y)))
 
 
 class Evaluation(NamedTuple):
@@ -147,7 +214,7 @@ class Progress(NamedTuple):
     cost : float
         The cost without exaggeration.
     gradient_norm : float
-        The Frobenius norm of the gradient, times the ``gradient_scale`` of the objective.
+        The norm of the gradient by the frame of the objective, times the ``gradient_scale`` of the objective.
     state : State
         The embedding, and everything else that is needed to continue.
 
@@ -175,11 +242,11 @@ class Result(NamedTuple):
     Parameters
     ----------
     Y : ndarray of shape (n, d), float64
-        The centered embedding.
+        The embedding, centered unless it has a place.
     cost : float
         The cost of the embedding, without exaggeration.
     gradient_norm : float
-        The Frobenius norm of the gradient, times the ``gradient_scale`` of the objective.
+        The norm of the gradient by the frame of the objective, times the ``gradient_scale`` of the objective.
     n_iter : int
         The number of iterations done.
     reason : str
@@ -231,11 +298,11 @@ class State:
     best_iteration: int = 0
 
     @classmethod
-    def at(cls, Y: NDArray[np.float64]) -> State:
+    def at(cls, Y: NDArray[np.float64], frame: Frame = Frame()) -> State:
         """Return the state at the start of an optimization from an embedding, which is copied and centered."""
         Y = as_floats("Y", Y, ("n", "d"), empty=False).copy()
         with np.errstate(all="ignore"):  # a mean that overflows is reported as a divergence
-            Y -= Y.mean(axis=0)
+            Y -= frame.center(Y)
         return cls(Y, np.zeros_like(Y), np.ones_like(Y), np.zeros(Y.shape[1]))
 
     def copy(self) -> State:
@@ -283,11 +350,6 @@ def descend_reference(
     Y[rows] += velocity[rows] - shift
     total: NDArray[np.float64] = Y[rows].sum(axis=0)
     return total
-
-
-def _norm(gradient: NDArray[np.float64]) -> float:
-    """Return the Frobenius norm, summed in one thread, because the end of a fit must not depend on n_jobs."""
-    return math.sqrt(np.sum(gradient * gradient))
 
 
 def minimize(
@@ -387,9 +449,12 @@ def minimize(
     workers = Workers() if workers is None else workers
     check_type("workers", workers, Workers)
     descend = choose("descent", "descend", descend_reference)
-    state = start if isinstance(start, State) else State.at(as_floats("start", start, ("n", "d"), empty=False))
+    frame = _frame_of(objective)
+    state = start if isinstance(start, State) else State.at(as_floats("start", start, ("n", "d"), empty=False), frame)
     Y, velocity, gain, shift = _arrays(state, phases)
     n, d = Y.shape
+    if frame.weights is not None:
+        as_floats("weights of the objective", frame.weights, (n,))
     early = sum(phase.n_iter for phase in phases[:-1])
     reason = "max_iter"
     for phase in _iterations(phases, state.iteration, until):
@@ -403,7 +468,7 @@ def minimize(
                 gradient, curvature, cost, minimized = _evaluate(objective, Y, phase.exaggeration, due)
             except FloatingPointError as error:  # kernels raise this error for a map that is too wide
                 raise _divergence(state.iteration, phase) from error
-            norm = _norm(gradient) * objective.gradient_scale if due else 0.0
+            norm = frame.norm(gradient) * objective.gradient_scale if due else 0.0
         if due:
             if not math.isfinite(cost + norm):
                 raise _divergence(state.iteration, phase)
@@ -415,7 +480,9 @@ def minimize(
                     break
                 Y, velocity, gain, shift = _arrays(state, phases, (n, d))
         if check:
-            ended = _reason_to_end(state, last, cost, minimized, norm, n_iter_without_progress, tol, min_grad_norm)
+            ended = _reason_to_end(
+                state, frame, last, cost, minimized, norm, n_iter_without_progress, tol, min_grad_norm
+            )
             if ended is not None:
                 reason = ended
                 break
@@ -425,18 +492,19 @@ def minimize(
         )  # fmt: skip
         with np.errstate(all="ignore"):
             # The map is centered in the next step, which reads and writes all points anyway.
-            state.shift = shift = sum(workers.run(step, n, STEP_COST * d)) / n
-        if not np.isfinite(shift).all():
+            mean = sum(workers.run(step, n, STEP_COST * d)) / n
+            state.shift = shift = mean if frame.is_plain else frame.center(Y)
+        if not np.isfinite(mean).all():
             raise _divergence(state.iteration, phase)
         state.iteration += 1
         if tick is not None:
             tick(state.iteration)
     with np.errstate(all="ignore"):
-        centered = Y - Y.mean(axis=0)
+        centered = Y - frame.center(Y)
         if not np.abs(centered).max() <= LARGEST:
             raise _divergence(state.iteration, phases[-1])
         gradient, _, cost, _ = _evaluate(objective, centered, 1.0, True)
-        norm = _norm(gradient) * objective.gradient_scale
+        norm = frame.norm(gradient) * objective.gradient_scale
     if not math.isfinite(cost + norm):
         raise _divergence(state.iteration, phases[-1])
     return Result(centered, cost, norm, state.iteration, reason)
@@ -444,6 +512,7 @@ def minimize(
 
 def _reason_to_end(
     state: State,
+    frame: Frame,
     last: bool,
     cost: float,
     minimized: float,
@@ -457,13 +526,20 @@ def _reason_to_end(
     ``last`` tells whether the last phase is running, ``cost`` is the cost without exaggeration, and ``minimized`` the
     exaggerated cost.
     """
-    if last and norm <= min_grad_norm * _extent(state.Y):
+    if last and norm <= min_grad_norm * frame.extent(state.Y):
         return "min_grad_norm"
     if state.best_cost == math.inf or state.best_cost - minimized > tol * abs(cost):
         state.best_cost, state.best_iteration = minimized, state.iteration
     elif last and state.iteration - state.best_iteration >= n_iter_without_progress:
         return "n_iter_without_progress"
     return None
+
+
+def _frame_of(objective: Any) -> Frame:
+    """Return the frame of an objective; objectives that users write need not have one."""
+    frame = getattr(objective, "frame", Frame())
+    check_type("frame of the objective", frame, Frame)
+    return frame
 
 
 def _check_phases(phases: Any) -> None:
@@ -519,11 +595,6 @@ def _iterations(phases: Sequence[Phase], first: int, until: int | None = None) -
     """Yield the phase of each iteration from number ``first`` on, and before number ``until``."""
     all_phases = chain.from_iterable(repeat(phase, phase.n_iter) for phase in phases)
     return islice(all_phases, first, until)
-
-
-def _extent(Y: NDArray[np.float64]) -> float:
-    """Return the root mean square distance of the points from the origin."""
-    return math.sqrt(np.mean(Y * Y) * Y.shape[1])
 
 
 def _divergence(iteration: int, phase: Phase) -> FloatingPointError:

@@ -37,7 +37,7 @@ from ._process import call_in_forked_processes
 from ._row_errors import RowError
 from .kernels.attraction import Attraction
 from .kernels.contract import GradientKernel, KernelFactory, make_kernel, potential_of
-from .optimizer import Objective
+from .optimizer import Frame, Objective
 from .parallel import Workers
 from .similarities import Similarity, similarity_of
 
@@ -245,6 +245,8 @@ class FrozenMap(Caching):
         The factory of the kernel that computes the potential; see `sktsne.kernels.GradientKernel`.
     exaggeration : float, default=1.0
         The factor on the attraction, at least 1.
+    weights : ndarray of shape (n,), float64, default=None
+        The weights of the points, above 0, which are the charges of their potential; by default 1.
 
     Examples
     --------
@@ -258,7 +260,12 @@ class FrozenMap(Caching):
     """
 
     def __init__(
-        self, embedding: NDArray[np.floating], dof: float, factory: KernelFactory, exaggeration: float = 1.0
+        self,
+        embedding: NDArray[np.floating],
+        dof: float,
+        factory: KernelFactory,
+        exaggeration: float = 1.0,
+        weights: NDArray[np.float64] | None = None,
     ) -> None:
         as_floats("embedding", embedding, ("n", "d"), empty=False)
         check_dof(dof)
@@ -267,6 +274,8 @@ class FrozenMap(Caching):
         check_number("exaggeration", exaggeration, Real, 1)
         self._embedding, self._factory = embedding, factory
         self.dof, self.exaggeration = dof, exaggeration
+        self.weights = None if weights is None else as_floats("weights", weights, (len(embedding),)).copy()
+        Frame(self.weights)  # raises an error unless all are above 0
 
     @property
     def workers(self) -> Workers:
@@ -299,7 +308,7 @@ class FrozenMap(Caching):
     @cached_property
     def _log_potential(self) -> NDArray[np.float64]:
         """The logarithm of φ_1 at the points of the map, where each point is included in its own sum."""
-        return np.log(potential_of(self._kernel, self.points.shape, at=self.points)[0])
+        return np.log(potential_of(self._kernel, self.points.shape, self.weights, self.points)[0])
 
     def place(self, probabilities: NDArray[np.float64], indices: NDArray[np.integer]) -> NDArray[np.float64]:
         """Return the positions of new rows.
@@ -333,9 +342,11 @@ class FrozenMap(Caching):
         attraction = RowAttraction(affinities, similarity_of(self.dof), self.workers, self._kernel.dtype, self.points)
         rows = np.arange(m)
         start, best = self.points[indices[:, 0]], np.full(m, np.inf)
+        nearer = np.zeros(m)  # the number of points, counted by their weights, that are nearer than a candidate
         for candidate in indices[:, :STARTS].T:
             costs = self.exaggeration * attraction(rows, self.points[candidate])[2] + log_potential[candidate]
-            better = costs < best
+            better = (costs < best) & (nearer < STARTS)
+            nearer += 1.0 if self.weights is None else self.weights[candidate]
             start[better], best[better] = self.points[candidate[better]], costs[better]
         return descend(partial(self._evaluate, attraction), start, PRECISION * self.points.std())[0]
 
@@ -353,7 +364,7 @@ class FrozenMap(Caching):
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Return C_x without its constant Σ p log p, ∂C_x/∂y and κ, for some of the rows at the positions ``Y``."""
         with np.errstate(all="ignore"):
-            phi, grad_phi = potential_of(self._kernel, Y.shape, at=Y)
+            phi, grad_phi = potential_of(self._kernel, Y.shape, self.weights, Y)
             force, stiffness, costs = attraction(rows, Y)
             gradient = 2.0 * self.exaggeration * force + grad_phi / phi[:, None]
             return self.exaggeration * costs + np.log(phi), gradient, 2.0 * self.exaggeration * stiffness

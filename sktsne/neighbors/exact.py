@@ -112,6 +112,10 @@ class RowSearch(Caching):
         """Return the result of `fit` for the rows that `_prepare` kept."""
         raise NotImplementedError
 
+    def take_all(self) -> None:
+        """Make all rows of the fit neighbors of new rows, where each row of the fit has all others as neighbors."""
+        self._n_neighbors = self._X.shape[0]
+
     def neighbors_of(self, rows: Any, workers: Workers) -> NeighborGraph:
         """Find the rows of the fit that are nearest to new rows; see :class:`NeighborSearch`."""
         check_type("workers", workers, Workers)

@@ -1,0 +1,273 @@
+r"""Anchors: terms of an objective that tie points to targets, for maps that keep an arrangement or places.
+
+With targets t_i, weights m_i of the points (Σ m_i = N), strengths s and the number D of distributions that the cost
+compares (1 for t-SNE, N for SNE):
+
+==================== ============================ ============================================================
+\                    cost                         gradient of one copy of point i
+==================== ============================ ============================================================
+:class:`Places`      D/N Σ_i s_i m_i |y_i − t_i|² 2 s_i D/N (y_i − t_i)
+:class:`Arrangement` s D Q / (N + S)              2 s D/(N + S) (ŷ_i − α t̂_i − Q/(N + S) ŷ_i)
+==================== ============================ ============================================================
+
+with ŷ_i = y_i − ȳ and t̂_i = t_i − t̄ for the weighted means ȳ and t̄, and
+
+    S = Σ_i m_i |ŷ_i|²      α = Σ_i m_i ŷ_i·t̂_i / Σ_i m_i |t̂_i|²      Q = Σ_i m_i |ŷ_i − α t̂_i|²
+
+α is the scale of the targets that fits the map best. In a map much wider than the similarity, S is much larger than N,
+and the cost of an arrangement is s D (1 − r²), where r² = 1 − Q/S is the squared correlation of the map with its
+targets. This cost depends neither on the scale of the map nor on the number of rows. Kury, Kobak and Damrich (2025,
+"DREAMS", arXiv:2508.13747) add λ Q / N in its place, which is smaller the narrower the map is, so that it also draws
+the whole map together. The summand N keeps the force finite at the start, where the map is narrow.
+
+The factor D makes strengths mean the same for both methods, whose costs change by about D/N when one point moves by one
+unit. An infinite s_i holds a point at its target: the point has no gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Real
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._checks import as_floats, check_number
+from .conditioning import scale_exponent, scaled
+from .optimizer import Evaluation, Frame, Objective
+
+# The number of times that points without a target move to the mean of their neighbors. Each time, positions reach
+# points one neighbor farther from a target.
+SWEEPS = 20
+
+
+class Anchors(Protocol):
+    """The contract of a term of an objective that ties points to targets."""
+
+    fixed: bool
+    """Whether the cost changes when the whole map moves."""
+
+    def __call__(self, Y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+        """Return the gradient of one copy of each point (n, d), its curvature (n,), and the cost."""
+
+
+class Places:
+    """Targets that are places in the map.
+
+    Parameters
+    ----------
+    targets : ndarray of shape (n, d), float64
+        The targets, NaN for points without one.
+    strengths : ndarray of shape (n,), float64
+        The strength s_i of each point, not negative. Infinity holds a point at its target.
+    n_distributions : float
+        The number D of distributions that the cost compares.
+    weights : ndarray of shape (n,), float64, default=None
+        The weights of the points, above 0; by default 1.
+
+    Attributes
+    ----------
+    held : ndarray of shape (n,), bool
+        Which points are held at their targets.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktsne.anchors import Places
+    >>> places = Places(np.array([[1.0], [np.nan]]), np.array([2.0, 2.0]), n_distributions=1)
+    >>> gradient, curvature, cost = places(np.array([[3.0], [9.0]]))
+    >>> gradient.ravel(), curvature, cost
+    (array([4., 0.]), array([2., 0.]), 4.0)
+    """
+
+    fixed = True
+
+    def __init__(
+        self,
+        targets: NDArray[np.float64],
+        strengths: NDArray[np.float64],
+        n_distributions: float,
+        weights: NDArray[np.float64] | None = None,
+    ) -> None:
+        targets = as_floats("targets", targets, ("n", "d"), finite=False, empty=False)
+        strengths = as_floats("strengths", strengths, (len(targets),), finite=False)
+        check_number("n_distributions", n_distributions, Real, 0, low_included=False)
+        if np.isinf(targets).any():
+            raise ValueError("targets must be finite, or NaN for points without one, and some are infinite.")
+        if not (strengths >= 0.0).all():
+            raise ValueError(f"strengths must not be negative or NaN, the least is {strengths.min()}.")
+        self._frame = frame_of_length(weights, len(targets))
+        free = _without_target(targets)
+        self.held = ~free & np.isinf(strengths)
+        scale = n_distributions / self._frame.total(len(targets))
+        self._stiffness = 2.0 * scale * np.where(free | self.held, 0.0, strengths)
+        self._targets, self._free = targets, free
+
+    def __call__(self, Y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+        """Return gradient, curvature and cost at an embedding of shape (n, d)."""
+        Y = as_floats("Y", Y, self._targets.shape)
+        differences = np.where(self._free[:, None], 0.0, Y - self._targets)
+        cost = self._frame.norm(np.sqrt(0.5 * self._stiffness)[:, None] * differences) ** 2
+        return self._stiffness[:, None] * differences, self._stiffness, cost
+
+
+class Arrangement:
+    """Targets that count up to their scale and their center.
+
+    Parameters
+    ----------
+    targets : ndarray of shape (n, d), float64
+        The targets, which must not all coincide.
+    strength : float
+        The strength s.
+    n_distributions : float
+        The number D of distributions that the cost compares.
+    weights : ndarray of shape (n,), float64, default=None
+        The weights of the points, above 0; by default 1.
+
+    Examples
+    --------
+    A map that is arranged as its targets, however large it is, feels no force:
+
+    >>> import numpy as np
+    >>> from sktsne.anchors import Arrangement
+    >>> targets = np.array([[0.0], [1.0], [3.0]])
+    >>> gradient, curvature, cost = Arrangement(targets, strength=1.0, n_distributions=1)(5.0 + 20.0 * targets)
+    >>> bool(np.allclose(gradient, 0.0)), round(cost, 6)
+    (True, 0.0)
+    """
+
+    fixed = False
+
+    def __init__(
+        self,
+        targets: NDArray[np.float64],
+        strength: float,
+        n_distributions: float,
+        weights: NDArray[np.float64] | None = None,
+    ) -> None:
+        targets = as_floats("targets", targets, ("n", "d"), empty=False)
+        check_number("strength", strength, Real, 0)
+        check_number("n_distributions", n_distributions, Real, 0, low_included=False)
+        self._frame = frame_of_length(weights, len(targets))
+        targets = scaled(targets, scale_exponent(targets))  # so that no square overflows
+        self._targets = targets - self._frame.mean(targets)
+        self._square = self._frame.norm(self._targets) ** 2
+        if np.ptp(targets, axis=0).max() == 0.0 or not self._square > 0.0:
+            raise ValueError("targets must not all coincide, because they have no arrangement then.")
+        self._strength = n_distributions * strength
+
+    def __call__(self, Y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+        """Return gradient, curvature and cost at an embedding of shape (n, d)."""
+        Y = as_floats("Y", Y, self._targets.shape)
+        frame, total = self._frame, self._frame.total(len(Y))
+        Y = Y - frame.mean(Y)
+        alpha = frame.product(Y, self._targets) / self._square
+        gradient = Y - alpha * self._targets
+        Q, extent = frame.norm(gradient) ** 2, total + frame.norm(Y) ** 2
+        gradient -= Q / extent * Y
+        stiffness = 2.0 * self._strength / extent
+        return stiffness * gradient, np.full(len(Y), stiffness), self._strength * Q / extent
+
+
+def _without_target(targets: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which rows of targets have a NaN."""
+    return np.asarray(np.isnan(targets).any(axis=1))
+
+
+def frame_of_length(weights: Any, n: int) -> Frame:
+    """Return the frame of n points with these weights, after checking the weights."""
+    return Frame(None if weights is None else as_floats("weights", weights, (n,)))
+
+
+class Anchored:
+    """An objective with anchors: the objective of a method plus terms that tie points to targets.
+
+    Parameters
+    ----------
+    objective : Objective
+        The objective of the method.
+    anchors : list of Anchors
+        The terms, of as many points as the objective has.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktsne.anchors import Anchored, Places
+    >>> from sktsne.optimizer import Evaluation
+    >>> class Bowl:
+    ...     gradient_scale = 1.0
+    ...
+    ...     def __call__(self, Y, exaggeration=1.0, with_cost=False):
+    ...         cost = float((Y**2).sum())
+    ...         return Evaluation(2.0 * Y, np.full(len(Y), 2.0), cost, cost)
+    >>> objective = Anchored(Bowl(), [Places(np.array([[2.0]]), np.array([1.0]), n_distributions=1)])
+    >>> evaluation = objective(np.array([[1.0]]), with_cost=True)
+    >>> evaluation.gradient, evaluation.cost  # 1 is the minimum of y² + (y − 2)²
+    (array([[0.]]), 2.0)
+    """
+
+    def __init__(self, objective: Objective, anchors: Sequence[Anchors]) -> None:
+        self._objective, self._anchors = objective, anchors
+        self.gradient_scale = objective.gradient_scale
+        weights = getattr(objective, "frame", Frame()).weights
+        self.frame = Frame(weights, fixed=any(term.fixed for term in anchors))
+
+    def anchor_cost(self, Y: NDArray[np.float64]) -> float:
+        """Return the cost of the anchors, which the costs of an evaluation contain."""
+        return sum(term(Y)[2] for term in self._anchors)
+
+    def __call__(self, Y: NDArray[np.float64], exaggeration: float = 1.0, with_cost: bool = False) -> Evaluation:
+        """Return gradient, curvature and costs; see :class:`sktsne.optimizer.Objective`."""
+        gradient, curvature, cost, exaggerated = self._objective(Y, exaggeration, with_cost)
+        for term in self._anchors:
+            pull, stiffness, anchor_cost = term(Y)
+            gradient += pull
+            curvature += stiffness
+            cost, exaggerated = cost + anchor_cost, exaggerated + anchor_cost
+        for term in self._anchors:
+            if isinstance(term, Places):
+                gradient[term.held] = 0.0
+        return Evaluation(gradient, curvature, cost, exaggerated)
+
+
+def interpolated(affinities: Any, targets: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return positions for all points: the targets, and for the others the means of their neighbors' positions.
+
+    Parameters
+    ----------
+    affinities : csr_array or ndarray of shape (n, n)
+        Affinities, finite and not negative.
+    targets : ndarray of shape (n, d), float64
+        The targets, NaN for points without one; at least one point has a target.
+
+    Returns
+    -------
+    positions : ndarray of shape (n, d), float64
+        The positions. A point without a path to a target has the mean of all targets.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktsne.anchors import interpolated
+    >>> chain = np.eye(3, k=1) + np.eye(3, k=-1)
+    >>> interpolated(chain, np.array([[0.0], [np.nan], [1.0]])).ravel()
+    array([0. , 0.5, 1. ])
+    """
+    free = _without_target(targets)
+    positions: NDArray[np.float64] = np.where(free[:, None], targets[~free].mean(axis=0), targets)
+    to_all = affinities[free] + affinities.T[free] if isinstance(affinities, np.ndarray) else _both(affinities, free)
+    known = (~free).astype(np.float64)
+    for _ in range(SWEEPS):
+        mass = np.asarray(to_all @ known).ravel()
+        reached = mass > 0.0
+        means = np.asarray(to_all @ (known[:, None] * positions))[reached] / mass[reached, None]
+        places = np.flatnonzero(free)[reached]
+        positions[places], known[places] = means, 1.0
+    return positions
+
+
+def _both(affinities: Any, rows: NDArray[np.bool_]) -> Any:
+    """Return the rows of the sum of sparse affinities and the transposed ones."""
+    return affinities[rows] + affinities.T.tocsr()[rows]
