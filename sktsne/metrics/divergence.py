@@ -15,6 +15,7 @@ from .._checks import as_input, check_dof, check_number, precision_of, without_r
 from .._pipeline import embedder_of
 from ..kernels import ExactKernel
 from ..objectives import ConditionalKL, JointKL, objective_of_fit
+from ..optimizer import Frame
 from ..parallel import Workers, effective_n_threads
 from ..similarities import similarity_of
 
@@ -89,7 +90,8 @@ def point_costs(estimator: Any) -> NDArray[np.float64]:
     Use the parts to find the rows that a map shows badly: a row with a high cost has neighbors that the map placed too
     far away. The part of row i is Σ_j p_ij log(p_ij / q_ij) for t-SNE and Σ_j p_{j|i} log(p_{j|i} / q_{j|i}) for SNE,
     and the sum of all parts is ``kl_divergence_``. A few parts may be negative for t-SNE, where each is only a part of
-    one divergence. Compare parts only between rows of the same map.
+    one divergence. Compare parts only between rows of the same map. The part of a row with a weight is that of all of
+    its copies.
 
     Parameters
     ----------
@@ -121,7 +123,9 @@ def point_costs(estimator: Any) -> NDArray[np.float64]:
     estimator = embedder_of(estimator)
     with Workers(effective_n_threads(estimator.n_jobs)) as workers:
         objective, Y = objective_of_fit(estimator, workers)
-        return objective.point_costs(Y)
+        costs = np.zeros(len(estimator.embedding_))
+        costs[slice(None) if estimator._counted is None else estimator._counted] = objective.point_costs(Y)
+        return costs
 
 
 def pbic(estimator: Any) -> float:
@@ -169,7 +173,7 @@ def pbic(estimator: Any) -> float:
     10
     """
     estimator = embedder_of(estimator)
-    n = len(estimator.embedding_)
+    n = Frame(estimator._map.weights).total(len(estimator.embedding_))
     if not (isinstance(estimator.affinities, str) and estimator.affinities == "perplexity"):
         raise ValueError(
             f"affinities == {estimator.affinities!r}, must be 'perplexity': other affinities have no perplexity."
@@ -178,7 +182,7 @@ def pbic(estimator: Any) -> float:
         raise ValueError(f"n_neighbors == {estimator.n_neighbors}, must be None: other affinities have no perplexity.")
     check_number("perplexity", estimator.perplexity, Real, 1)
     if estimator.perplexity >= n - 1:
-        raise ValueError(f"perplexity == {estimator.perplexity!r}, must be below n_samples - 1 == {n - 1}.")
+        raise ValueError(f"perplexity == {estimator.perplexity!r}, must be below n_samples - 1 == {n - 1:.12g}.")
     mean = estimator.kl_divergence_ / estimator._objective.count_distributions(n)
     return float(2.0 * mean + math.log(n) * estimator.perplexity / n)
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from .._checks import as_random_state
 
-# What a fit reports, saves or continues is for the user's own fit.
-SILENT = {"callback": None, "checkpoint": None, "verbose": 0, "warm_start": False}
+# What a fit reports, saves or continues is for the user's own fit, and its anchors are for its own rows.
+OF_THE_FIT = {"anchors": None, "callback": None, "checkpoint": None, "verbose": 0, "warm_start": False}
 
 
 def unfitted(embedder: Any, **changes: Any) -> Any:
@@ -21,8 +21,8 @@ def unfitted(embedder: Any, **changes: Any) -> Any:
     Parameters
     ----------
     embedder : TSNE or SNE
-        The fitted estimator, which is not changed. A fit of the new one reports nothing, saves nothing, and begins
-        anew.
+        The fitted estimator, which is not changed. A fit of the new one reports nothing, saves nothing, begins
+        anew, and has no anchors.
     **changes
         Parameters that differ from those of ``embedder``.
 
@@ -35,7 +35,7 @@ def unfitted(embedder: Any, **changes: Any) -> Any:
     """
     # sklearn.base.clone would pass scikit-learn's callbacks on, and copy the user's callbacks with all that they hold.
     fresh = type(embedder)(**embedder.get_params(deep=False))
-    for name, value in {**SILENT, **changes}.items():  # the constructor of a subclass may have fewer parameters
+    for name, value in {**OF_THE_FIT, **changes}.items():  # the constructor of a subclass may have fewer parameters
         setattr(fresh, name, value)
     return fresh
 

@@ -22,12 +22,16 @@ def embedder_of_fit(estimator: Any) -> Any:
     Raises
     ------
     NotFittedError, TypeError, ValueError
-        If there is no fitted ``TSNE`` or ``SNE``.
+        If there is no fitted ``TSNE`` or ``SNE``, or its rows had weights.
     """
     embedder = embedder_of(estimator)
     if not isinstance(embedder, BaseEmbedding):
         raise TypeError(
             f"estimator == {embedder!r}, must be a fitted TSNE or SNE of sktsne, or a pipeline or a search with one."
+        )
+    if embedder._map.weights is not None:
+        raise ValueError(
+            "estimator was fitted with sample_weight, must be fitted without: the scores compare rows that count alike."
         )
     return embedder
 
