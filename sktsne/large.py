@@ -20,12 +20,15 @@ from sklearn.utils import check_random_state
 from sklearn.utils.random import sample_without_replacement
 from sklearn.utils.validation import check_is_fitted
 
-from ._checks import are_single, as_csr, as_input, check_counted
+from ._checks import are_single, as_csr, as_input, check_counted, check_type
+from .known_rows import KnownRows
 
 ROWS_AT_ONCE = 2**16  # the number of rows of an array that are read and placed at a time
 
 
-def embed_large(estimator: Any, X: Any, n_landmarks: int = 50_000, random_state: Any = None) -> Any:
+def embed_large(
+    estimator: Any, X: Any, n_landmarks: int = 50_000, random_state: Any = None, merge: bool = False
+) -> Any:
     """Fit an estimator to a random sample of the rows, and place all rows in its map.
 
     Parameters
@@ -38,6 +41,10 @@ def embed_large(estimator: Any, X: Any, n_landmarks: int = 50_000, random_state:
         The number of rows to fit. If there are fewer rows, all rows are fitted.
     random_state : int, RandomState instance or None, default=None
         The random numbers that choose the landmarks.
+    merge : bool, default=False
+        Whether equal landmarks are fitted as one row, whose weight (``sample_weight``) is their number. Fits of many
+        equal rows are then faster, and ``embedding_`` has one position for each of the different rows. In a pipeline,
+        the earlier steps are fitted to all landmarks, and equal rows of their result are merged.
 
     Returns
     -------
@@ -55,9 +62,36 @@ def embed_large(estimator: Any, X: Any, n_landmarks: int = 50_000, random_state:
     (1797, 2)
     >>> model.embedding_.shape
     (500, 2)
+
+    Rows of counts, of which many are equal:
+
+    >>> import numpy as np
+    >>> counts = np.random.default_rng(0).poisson(0.5, size=(1000, 4))
+    >>> embed_large(model, counts, merge=True).shape
+    (1000, 2)
+    >>> len(model.embedding_) == len(np.unique(counts, axis=0))
+    True
     """
-    estimator.fit(sample_rows(X, n_landmarks, random_state))
+    check_type("merge", merge, bool)
+    sample = sample_rows(X, n_landmarks, random_state)
+    if merge:
+        _fit_merged(estimator, sample)
+    else:
+        estimator.fit(sample)
     return transform_blocks(estimator, X)
+
+
+def _fit_merged(estimator: Any, sample: Any) -> None:
+    """Fit an estimator to the different rows of a sample, weighted by their numbers."""
+    if isinstance(estimator, Pipeline) and len(estimator.steps) > 1:
+        # The earlier steps see all rows, because their means and scales must be those of the sample.
+        earlier = estimator[:-1]
+        sample = earlier.fit_transform(sample)
+        estimator.steps = [*earlier.steps, estimator.steps[-1]]  # a pipeline that caches its steps fits copies of them
+    _, first, numbers = np.unique(KnownRows(sample).groups, return_index=True, return_counts=True)
+    order = np.argsort(first)  # the order of the sample
+    rows = _take(_indexable(sample), first[order])
+    _last_step(estimator).fit(rows, sample_weight=numbers[order].astype(np.float64))
 
 
 def transform_blocks(estimator: Any, X: Any) -> Any:
@@ -210,7 +244,10 @@ def _indexable(X: Any) -> Any:
         return X.tocsr()
     check_counted("X", X)
     X = as_input("X", X)
-    return X if hasattr(X, "shape") else np.asarray(X)
+    indexable = X if hasattr(X, "shape") else np.asarray(X)
+    if len(indexable.shape) == 0:
+        raise TypeError(f"X == {X!r}, must be an array or a data frame, not {type(X).__name__}.")
+    return indexable
 
 
 def _take(X: Any, rows: Any) -> Any:

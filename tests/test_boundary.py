@@ -882,11 +882,11 @@ for estimator in TSNE, SNE:
 
 @case(
     "sktsne.large.embed_large",
-    lambda rng, n=14, d=3: {"X": points(rng, n, d), "n_landmarks": 10, "random_state": state()},
+    lambda rng, n=14, d=3: {"X": points(rng, n, d), "n_landmarks": 10, "random_state": state(), "merge": True},
     lambda result, arguments: shape(result) == (shape(arguments["X"])[0], 2),
 )
-def _(X, n_landmarks, random_state):
-    return embed_large(TSNE(**QUICK), X, n_landmarks, random_state)
+def _(X, n_landmarks, random_state, merge):
+    return embed_large(TSNE(**QUICK), X, n_landmarks, random_state, merge)
 
 
 @case(

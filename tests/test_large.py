@@ -94,6 +94,42 @@ def test_landmarks_keep_their_places(estimator, rows):
     assert_array_equal(placed[chosen], model.embedding_)
 
 
+@pytest.mark.parametrize("kind", [np.asarray, csr_array, pd.DataFrame])
+def test_equal_landmarks_are_merged(kind, rng):
+    counts = rng.poisson(0.7, size=(600, 4)).astype(float)
+    model = TSNE(perplexity=20.0, max_iter=150, random_state=0)
+    placed = embed_large(model, kind(counts), n_landmarks=300, random_state=0, merge=True)
+    sample = sample_rows(counts, 300, random_state=0)
+    _, first, numbers = np.unique(sample, axis=0, return_index=True, return_counts=True)
+    order = np.argsort(first)
+    expected = clone(model).fit(kind(sample[first[order]]), sample_weight=numbers[order])
+    assert_array_equal(model.embedding_, expected.embedding_)
+    assert_array_equal(placed, expected.transform(kind(counts)))
+    # Whoever has no equal rows has the fit without merging.
+    X = rng.normal(size=(100, 3))
+    same = [embed_large(clone(model), X, random_state=0, merge=merge) for merge in (False, True)]
+    assert_array_equal(*same)
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_earlier_steps_see_all_landmarks_before_equal_rows_are_merged(cached, rng, tmp_path):
+    X = rng.normal(size=(200, 3))
+    X[:150] = X[rng.integers(0, 30, size=150)]
+    memory = joblib.Memory(tmp_path, verbose=0) if cached else None
+    model = make_pipeline(StandardScaler(), TSNE(perplexity=10.0, max_iter=100, random_state=0), memory=memory)
+    placed = embed_large(model, X, merge=True)
+    assert_array_equal(model[0].mean_, X.mean(axis=0))
+    assert len(model[-1].embedding_) == len(np.unique(X, axis=0))
+    assert_array_equal(placed, model.transform(X))
+    for place in placed[:150]:
+        assert (place == model[-1].embedding_).all(axis=1).any()
+
+
+def test_merge_must_be_a_bool(rows):
+    with pytest.raises(TypeError, match=r"merge == 'yes', must be an instance of bool"):
+        embed_large(TSNE(), rows, merge="yes")
+
+
 def test_a_sample_is_spread_over_all_rows():
     X = np.arange(10_000).reshape(-1, 1)
     sample = sample_rows(X, 1000, random_state=0).ravel()

@@ -75,6 +75,8 @@ cdef void search_row(
         elif p[j] == 0.0:
             n_nearest += 1
     all_weight, nearest_weight = n_finite, n_nearest
+    # Weights have loops of their own, here and at the end, because conditions in the other loops would slow down
+    # searches without weights by 7 %.
     if weight != NULL:
         all_weight = nearest_weight = mean = 0.0
         for j in range(k):
