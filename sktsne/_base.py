@@ -301,7 +301,7 @@ class BaseEmbedding(
             n_rows = min(self._rows_at_once, max(1, self._pairs_at_once // self._count_neighbors_of(rows)))
             for first in range(0, len(new), n_rows):
                 some = new[first : first + n_rows]
-                with numbering(some):
+                with numbering(some, self._counted):
                     positions[some] = self._place(rows[some], self._map)
         return positions
 
@@ -373,7 +373,7 @@ class BaseEmbedding(
         uses_rows = self._uses_rows(told)
         starts_later = told.start is None and not (uses_rows and told.targets is None and self.init == "pca")
         self._tasks = Tasks(self, (1 if given else 2) + uses_rows + starts_later + 1, rows, y)
-        with numbering(self._counted), Workers(effective_n_threads(self.n_jobs)) as workers:
+        with numbering(self._counted, self._counted), Workers(effective_n_threads(self.n_jobs)) as workers:
             self.method_, factory = choose_method(self, n_samples)
             kernel = make_kernel(factory, similarity_of(self.dof), workers)
             if rule is None:
@@ -443,7 +443,7 @@ class BaseEmbedding(
         n = len(self._known_rows.hashes)
         embedding = np.empty((n, self.embedding_.shape[1]), dtype=self.embedding_.dtype)
         others = np.delete(np.arange(n), counted)
-        with numbering(others):
+        with numbering(others, counted):
             embedding[counted], embedding[others] = self.embedding_, self._place(left_out, self._map)
         self.embedding_ = embedding
         if isinstance(self.affinities_, np.ndarray):

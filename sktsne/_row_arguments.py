@@ -73,8 +73,9 @@ class RowArguments:
         """Return the arguments of some of the rows, or of all rows in another order."""
         if rows is None:
             return self
-        arrays = {name: getattr(self, name) for name in (field.name for field in fields(self)[1:])}
-        return RowArguments(len(rows), **{name: None if a is None else a[rows] for name, a in arrays.items()})
+        arrays = {field.name: getattr(self, field.name) for field in fields(self)[1:]}
+        taken = {name: None if array is None else array[rows] for name, array in arrays.items()}
+        return RowArguments(len(rows), **{**taken, "weights": _unless_ones(taken["weights"])})
 
     def anchors(self, n_distributions: float, anchor_strength: float) -> list[Anchors]:
         """Return the terms that tie the points to their targets, for a cost of so many distributions."""
@@ -144,7 +145,12 @@ def _as_weights(sample_weight: Any, n: int) -> NDArray[np.float64] | None:
                 f"sample_weight has values from {weights[weights > 0.0].min():g} to {weights.max():g}, must be above "
                 f"{1.0 / LARGEST_WEIGHT:g} or 0, and their sum below {LARGEST_WEIGHT:g}."
             )
-    return None if (weights == 1.0).all() else weights
+    return _unless_ones(weights)
+
+
+def _unless_ones(weights: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
+    """Return weights, or None if all are 1, so that such a fit is that without weights to the last bit."""
+    return None if weights is None or (weights == 1.0).all() else weights
 
 
 # The largest sum of weights, and the inverse of the smallest positive weight.
@@ -167,18 +173,23 @@ def _numbers(
     name: str, value: Any, shape: tuple[int, ...], *, missing: bool = False, infinite: bool = False
 ) -> NDArray[np.float64]:
     """Return a new float64 array of a shape; NaN is accepted where numbers may be ``missing``."""
-    array: NDArray[np.float64] = check_array(
-        as_input(name, value),
-        dtype=np.float64,
-        copy=True,
-        order="C",
-        ensure_2d=False,
-        allow_nd=True,
-        ensure_min_samples=0,
-        ensure_min_features=0,
-        ensure_all_finite=False if infinite else "allow-nan" if missing else True,
-        input_name=name,
-    )
+    try:
+        array: NDArray[np.float64] = check_array(
+            as_input(name, value),
+            dtype=np.float64,
+            copy=True,
+            order="C",
+            ensure_2d=False,
+            allow_nd=True,
+            ensure_min_samples=0,
+            ensure_min_features=0,
+            ensure_all_finite=False if infinite else "allow-nan" if missing else True,
+            input_name=name,
+        )
+    except (TypeError, ValueError) as error:
+        raise type(error)(
+            f"{name} must hold one entry for each row of X, in an array of shape {shape}: {error}"
+        ) from error
     if array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape}, must have shape {shape}: one entry for each row of X.")
     return array

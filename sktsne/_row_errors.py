@@ -18,24 +18,28 @@ class RowError(ValueError):
         The message, with ``{row}`` in place of the number of the row.
     row : int
         The number of the row in its block.
+    other : int, default=0
+        The number of another row among the rows that count in the fit, for ``{other}`` in the message.
     """
 
-    def __init__(self, message: str, row: int) -> None:
-        super().__init__(message, row)
-        self.message, self.row = message, row
+    def __init__(self, message: str, row: int, other: int = 0) -> None:
+        super().__init__(message, row, other)
+        self.message, self.row, self.other = message, row, other
 
     def __str__(self) -> str:
-        return self.message.replace("{row}", str(self.row))
+        return self.message.replace("{row}", str(self.row)).replace("{other}", str(self.other))
 
 
 @contextmanager
-def numbering(rows: NDArray[np.intp] | None = None) -> Iterator[None]:
+def numbering(rows: NDArray[np.intp] | None = None, counted: NDArray[np.intp] | None = None) -> Iterator[None]:
     """Raise a `RowError` of a block as a ValueError that names the row by its number in the user's X.
 
-    ``rows`` holds this number for each row of the block; by default, the block is all of X.
+    ``rows`` holds this number for each row of the block; by default, the block is all of X. ``counted`` holds the
+    number in the X of the fit for each row that counts in the fit; by default, all rows count.
     """
     try:
         yield
     except RowError as error:
         number = error.row if rows is None else int(rows[error.row])
-        raise ValueError(str(RowError(error.message, number))) from error
+        other = error.other if counted is None else int(counted[error.other])
+        raise ValueError(str(RowError(error.message, number, other))) from error

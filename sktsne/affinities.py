@@ -307,9 +307,10 @@ def given_affinities(X: Any, weights: NDArray[np.float64] | None = None) -> csr_
     values /= max(values.max(initial=0.0), np.finfo(np.float64).smallest_subnormal)
     empty = np.asarray(X.sum(axis=0) + X.sum(axis=1)).ravel() == 0.0
     if empty.any():
-        raise ValueError(
-            f"{name}, and row {empty.argmax()} has no affinity to or from another row. Remove such rows, which a "
-            "subset of a larger graph may have, or compute the affinities of the subset anew."
+        raise RowError(
+            f"{name}, and row {{row}} has no affinity to or from another row. Remove such rows, which a subset of a "
+            "larger graph may have, or compute the affinities of the subset anew.",
+            int(empty.argmax()),
         )
     return X
 
@@ -756,9 +757,10 @@ def normalize_rows(affinities: csr_array | NDArray[np.float64]) -> csr_array | N
     """Return the affinities with each row divided by its sum; raise a ValueError for a row with the sum 0."""
     sums = np.asarray(affinities.sum(axis=1)).ravel()
     if not sums.all():
-        raise ValueError(
-            "With affinities='precomputed' every row of X must have an affinity to another row for SNE, and row "
-            f"{np.argmin(sums)} has none."
+        raise RowError(
+            "With affinities='precomputed' every row of X must have an affinity to another row for SNE, and row {row} "
+            "has none.",
+            int(np.argmin(sums)),
         )
     if isinstance(affinities, np.ndarray):
         return affinities / sums[:, None]

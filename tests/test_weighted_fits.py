@@ -23,7 +23,8 @@ from sktsne.metrics import pbic, point_costs
 from sktsne.reliability import singularity
 
 KINDS = [TSNE, SNE]
-QUICK = {"perplexity": 12.0, "max_iter": 60, "early_exaggeration_iter": 20, "random_state": 0}
+# With this perplexity, all rows are neighbors. Otherwise, some copies of a row may be neighbors and others not.
+QUICK = {"perplexity": 30.0, "max_iter": 60, "early_exaggeration_iter": 20, "random_state": 0}
 
 
 @pytest.fixture
@@ -45,11 +46,12 @@ def assert_like_repeated(weighted, plain, weights, rtol=1e-6):
     rows = repeated(weights)
     size = np.abs(plain.embedding_).max()
     assert_allclose(weighted.embedding_[rows], plain.embedding_, atol=rtol * size, rtol=0)
-    assert_allclose(weighted.kl_divergence_, plain.kl_divergence_, rtol=rtol)
+    assert_allclose(weighted.kl_divergence_, plain.kl_divergence_, rtol=rtol, atol=1e-9)
     assert weighted.n_iter_ == plain.n_iter_
     costs = np.bincount(rows, point_costs(plain), minlength=len(weights))
-    assert_allclose(point_costs(weighted), costs, atol=rtol * np.abs(costs).max())
-    assert_allclose(pbic(weighted), pbic(plain), rtol=rtol) if weighted.affinities == "perplexity" else None
+    assert_allclose(point_costs(weighted), costs, atol=rtol * np.abs(costs).max() + 1e-9)
+    if weighted.affinities == "perplexity" and np.isscalar(weighted.perplexity):
+        assert_allclose(pbic(weighted), pbic(plain), rtol=rtol)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -69,9 +71,9 @@ def test_a_fit_equals_that_of_repeated_rows(kind, d, method, storage, X, weights
 @pytest.mark.parametrize(
     "changes",
     [
-        {"affinities": FixedBandwidth(2.0, n_neighbors=20), "perplexity": 30.0},
+        {"affinities": FixedBandwidth(2.0, n_neighbors=100), "perplexity": 30.0},
         {"affinities": Uniform(200), "perplexity": 30.0},
-        {"perplexity": [5, 15]},
+        {"perplexity": [5, 35]},
         {"dof": 0.7, "exaggeration": 1.5},
         {"metric": "cosine"},
         {"learning_rate": 0.02},
@@ -84,7 +86,7 @@ def test_a_fit_equals_that_of_repeated_rows(kind, d, method, storage, X, weights
 def test_options_mean_the_same(kind, changes, X, weights):
     weighted = kind(**{**QUICK, **changes}).fit(X, sample_weight=weights)
     plain = kind(**{**QUICK, **changes}).fit(X[repeated(weights)])
-    assert_like_repeated(weighted, plain, weights, rtol=1e-5)
+    assert_like_repeated(weighted, plain, weights, rtol=1e-4)
     if "anchors" in changes:
         assert_allclose(weighted.anchor_cost_, plain.anchor_cost_, rtol=1e-5)
 
@@ -93,32 +95,28 @@ def test_options_mean_the_same(kind, changes, X, weights):
 @pytest.mark.parametrize("method", ["auto", "exact"])
 @pytest.mark.parametrize("storage", [np.asarray, csr_array])
 def test_given_distances_and_affinities(kind, method, storage, X, weights):
-    rows = repeated(weights)
-    distances = pairwise_distances(X)
-    given = {"metric": "precomputed", "init": "spectral"}
-    if not (method == "exact" and storage is csr_array):
-        weighted = kind(method=method, **QUICK, **given).fit(storage(distances), sample_weight=weights)
-        new = storage(distances + 0.1)
-        plain = kind(method=method, **QUICK, **given).fit(distances[np.ix_(rows, rows)])
-        assert_allclose(weighted.kl_divergence_, plain.kl_divergence_, rtol=2e-2)
-        assert weighted.transform(new).shape == (60, 2)
+    rows, distances = repeated(weights), pairwise_distances(X)
     affinities = np.exp(-(distances**2))
-    weighted = kind(method=method, affinities="precomputed", **{**QUICK, "init": "spectral"})
-    weighted.fit(storage(affinities), sample_weight=weights)
-    plain = kind(method=method, affinities="precomputed", **{**QUICK, "init": "spectral"})
+    start = np.random.default_rng(1).normal(size=(60, 2))
+    make = kind(method=method, **{**QUICK, "init": start})
+    if not (method == "exact" and storage is csr_array):
+        expected = make.fit(X, sample_weight=weights).embedding_
+        given = make.set_params(metric="precomputed").fit(storage(distances), sample_weight=weights)
+        assert_allclose(given.embedding_, expected, atol=1e-5 * np.abs(expected).max())
+        assert_allclose(given.transform(storage(distances)), expected, atol=1e-5 * np.abs(expected).max())
+        assert given.transform(storage(distances + 0.1)).shape == (60, 2)
+    make.set_params(metric="euclidean", affinities="precomputed").fit(storage(affinities), sample_weight=weights)
+    plain = kind(method=method, affinities="precomputed", **{**QUICK, "init": "random"})
     plain.fit(storage(affinities[np.ix_(rows, rows)]))
-    counts = np.zeros((60, len(rows)))
-    counts[rows, np.arange(len(rows))] = 1.0
-    p = plain.affinities_.toarray() if issparse(plain.affinities_) else plain.affinities_
-    found = weighted.affinities_.toarray() if issparse(weighted.affinities_) else weighted.affinities_
-    if kind is SNE:
-        counts /= np.maximum(weights, 1)[:, None]
-        assert_allclose(found, counts @ p @ (counts > 0).T, atol=1e-12)
-    else:
-        assert_allclose(found, counts @ p @ counts.T, atol=1e-12)
-    assert_allclose(weighted.kl_divergence_, plain.kl_divergence_, rtol=2e-2)
-    expected = plain.transform(storage(affinities[:, rows]))
-    assert weighted.transform(storage(affinities)).shape == expected.shape
+    of_copies = np.zeros((60, len(rows)))
+    of_copies[rows, np.arange(len(rows))] = 1.0
+    of_rows = of_copies / np.maximum(weights, 1)[:, None] if kind is SNE else of_copies
+    assert_allclose(dense(make.affinities_), of_rows @ dense(plain.affinities_) @ of_copies.T, atol=1e-12)
+    assert_allclose(make.transform(storage(affinities)), make.embedding_)
+
+
+def dense(matrix):
+    return matrix.toarray() if issparse(matrix) else matrix
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -128,11 +126,12 @@ def test_fractional_weights_in_all_kernels(kind, method, d, rng):
     if not takes_components(KERNELS[method], d):
         pytest.skip("the kernel takes fewer components")
     X, weights = rng.normal(size=(150, 4)), rng.uniform(0.3, 3.0, size=150)
-    model = kind(n_components=d, method=method, **QUICK).fit(X, sample_weight=weights)
+    options = {**QUICK, "max_iter": 12, "n_components": d, "method": method}
+    model = kind(**options).fit(X, sample_weight=weights)
     assert np.isfinite(model.embedding_).all()
     assert_allclose(weights @ model.embedding_, 0.0, atol=1e-4 * np.abs(model.embedding_).max() * 150)
     assert_allclose(point_costs(model).sum(), model.kl_divergence_, rtol=1e-4)
-    again = kind(n_components=d, method=method, n_jobs=2, **QUICK).fit(X, sample_weight=weights)
+    again = kind(n_jobs=2, **options).fit(X, sample_weight=weights)
     assert_array_equal(model.embedding_, again.embedding_)
 
 
@@ -165,7 +164,7 @@ def test_rows_of_weight_zero_pull_nobody(kind, method, X, rng):
     assert_allclose(model.embedding_, plain.transform(X), atol=1e-9)
     assert_array_equal(model.transform(X[::-1]), model.embedding_[::-1])
     assert model.affinities_.shape == (60, 60)
-    p = model.affinities_.toarray() if issparse(model.affinities_) else model.affinities_
+    p = dense(model.affinities_)
     assert not p[[3, 17, 40]].any()
     assert not p[:, [3, 17, 40]].any()
     assert_allclose(p[np.ix_(others, others)].sum(), plain.affinities_.sum())
@@ -180,10 +179,10 @@ def test_errors_name_rows_of_X(X):
     weights[:10] = 0.0
     affinities = pairwise_distances(X)
     affinities[30], affinities[:, 30] = 0.0, 0.0
-    with pytest.raises(ValueError, match="row 20 has no affinity|row 30 has no affinity"):
+    with pytest.raises(ValueError, match="row 30 has no affinity"):
         TSNE(affinities="precomputed", init="random").fit(affinities, sample_weight=weights)
     X[30] = 0.0
-    with pytest.raises(ValueError, match="rows 30 and|row 30"):
+    with pytest.raises(ValueError, match="rows 10 and 30"):
         TSNE(metric="correlation", perplexity=5).fit(X, sample_weight=weights)
 
 
@@ -232,7 +231,7 @@ def test_a_rule_without_weights_is_refused(X):
 def test_weights_that_leave_no_neighbors_warn(X):
     with pytest.warns(UserWarning, match="sample_weight gives most rows so many copies"):
         TSNE(**QUICK).fit(X, sample_weight=np.full(60, 500.0))
-    with pytest.warns(UserWarning, match="perplexity == 12 needs at least 14 samples and X has 0.6: using"):
+    with pytest.warns(UserWarning, match="perplexity == 30 needs at least 32 samples and X has 0.6: using"):
         TSNE(**QUICK).fit(X, sample_weight=np.full(60, 0.01))
 
 
@@ -263,10 +262,10 @@ def test_pipelines_searches_and_routing(X):
         step = TSNE(**QUICK).set_fit_request(sample_weight=True, targets=False, target_strength=False)
         routed = make_pipeline(StandardScaler().set_fit_request(sample_weight=False), step)
         assert_array_equal(routed.fit(X, sample_weight=weights)[-1].embedding_, expected)
-        search = GridSearchCV(step, {"perplexity": [5.0, 8.0]}, scoring=lambda model, X, y=None: -model.kl_divergence_)
+        search = GridSearchCV(step, {"perplexity": [5.0, 18.0]}, scoring=lambda model, X, y=None: -model.kl_divergence_)
         search.fit(X, sample_weight=weights)
-    assert search.best_params_["perplexity"] == 8.0
-    best = TSNE(**{**QUICK, "perplexity": 8.0}).fit(X, sample_weight=weights)
+    assert search.best_params_["perplexity"] == 18.0
+    best = TSNE(**{**QUICK, "perplexity": 18.0}).fit(X, sample_weight=weights)
     assert_array_equal(search.best_estimator_.embedding_, best.embedding_)
 
 

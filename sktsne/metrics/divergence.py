@@ -173,7 +173,7 @@ def pbic(estimator: Any) -> float:
     10
     """
     estimator = embedder_of(estimator)
-    n = Frame(estimator._map.weights).total(len(estimator.embedding_))
+    n = Frame(estimator._map.weights).total(len(estimator._map.points))
     if not (isinstance(estimator.affinities, str) and estimator.affinities == "perplexity"):
         raise ValueError(
             f"affinities == {estimator.affinities!r}, must be 'perplexity': other affinities have no perplexity."

@@ -168,5 +168,5 @@ def errors_that_name(metric: Metric, metric_params: dict[str, Any] | None) -> It
             raise
         source = f"metric == {metric!r}, metric_params == {metric_params!r}: "
         if isinstance(error, RowError):  # keeps the row separate, because a caller may have to change its number
-            raise RowError(source + error.message, error.row) from error
+            raise RowError(source + error.message, error.row, error.other) from error
         raise ValueError(f"{source}{error}") from error

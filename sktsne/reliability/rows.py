@@ -29,7 +29,7 @@ def embedder_of_fit(estimator: Any) -> Any:
         raise TypeError(
             f"estimator == {embedder!r}, must be a fitted TSNE or SNE of sktsne, or a pipeline or a search with one."
         )
-    if embedder._map.weights is not None:
+    if embedder._map.weights is not None or embedder._counted is not None:
         raise ValueError(
             "estimator was fitted with sample_weight, must be fitted without: the scores compare rows that count alike."
         )
