@@ -428,6 +428,8 @@ class BaseEmbedding(
                 start = np.where(np.isnan(told.targets), start, told.targets)
         if not (self.anchors is None or isinstance(self.anchors, str)):
             arrangement = check_map("anchors", self.anchors, ANCHORS, told.n, self.n_components)
+            if not np.ptp(arrangement, axis=0).any():
+                raise ValueError("anchors must not all coincide, because they have no arrangement then.")
         return replace(told, start=start, arrangement=arrangement)
 
     def _parted(self, X: Any) -> tuple[Any, Any]:

@@ -187,9 +187,8 @@ def _numbers(
             input_name=name,
         )
     except (TypeError, ValueError) as error:
-        raise type(error)(
-            f"{name} must hold one entry for each row of X, in an array of shape {shape}: {error}"
-        ) from error
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{name} must hold numbers, in an array of shape {shape} for the rows of X: {error}") from error
     if array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape}, must have shape {shape}: one entry for each row of X.")
     return array

@@ -7,18 +7,18 @@ compares (1 for t-SNE, N for SNE):
 \                    cost                         gradient of one copy of point i
 ==================== ============================ ============================================================
 :class:`Places`      D/N Σ_i s_i m_i |y_i − t_i|² 2 s_i D/N (y_i − t_i)
-:class:`Arrangement` s D Q / (N + S)              2 s D/(N + S) (ŷ_i − α t̂_i − Q/(N + S) ŷ_i)
+:class:`Arrangement` s D Q / (c N + S)            2 s D/(c N + S) (ŷ_i − α t̂_i − Q/(c N + S) ŷ_i)
 ==================== ============================ ============================================================
 
 with ŷ_i = y_i − ȳ and t̂_i = t_i − t̄ for the weighted means ȳ and t̄, and
 
     S = Σ_i m_i |ŷ_i|²      α = Σ_i m_i ŷ_i·t̂_i / Σ_i m_i |t̂_i|²      Q = Σ_i m_i |ŷ_i − α t̂_i|²
 
-α is the scale of the targets that fits the map best. In a map much wider than the similarity, S is much larger than N,
-and the cost of an arrangement is s D (1 − r²), where r² = 1 − Q/S is the squared correlation of the map with its
-targets. This cost depends neither on the scale of the map nor on the number of rows. Kury, Kobak and Damrich (2025,
-"DREAMS", arXiv:2508.13747) add λ Q / N in its place, which is smaller the narrower the map is, so that it also draws
-the whole map together. The summand N keeps the force finite at the start, where the map is narrow.
+α is the scale of the targets that fits the map best; it may be negative. In a wide map, the cost of an arrangement is
+s D (1 − r²), where r² = 1 − Q/S is the squared correlation of the map with its targets. This cost depends neither on
+the scale of the map nor on the number of rows. Kury, Kobak and Damrich (2025, "DREAMS", arXiv:2508.13747) add λ Q / N
+in its place, which is smaller the narrower the map is, so that it also draws the whole map together. The summand c N
+keeps the anchors of a narrow map from being much stiffer than its attraction, because the map would hardly grow.
 
 The factor D makes strengths mean the same for both methods, whose costs change by about D/N when one point moves by one
 unit. An infinite s_i holds a point at its target: the point has no gradient.
@@ -37,6 +37,9 @@ from ._checks import as_floats, check_number
 from .conditioning import scale_exponent, scaled
 from .optimizer import Evaluation, Frame, Objective
 
+# The root mean square distance from the center, in units of the map, below which a map counts as narrow: the square root
+# of c. With half of it, strong anchors still slow the growth of maps down.
+WIDTH = 5.0
 # The number of times that points without a target move to the mean of their neighbors. Each time, positions reach
 # points one neighbor farther from a target.
 SWEEPS = 20
@@ -165,7 +168,7 @@ class Arrangement:
         Y = Y - frame.mean(Y)
         alpha = frame.product(Y, self._targets) / self._square
         gradient = Y - alpha * self._targets
-        Q, extent = frame.norm(gradient) ** 2, total + frame.norm(Y) ** 2
+        Q, extent = frame.norm(gradient) ** 2, WIDTH**2 * total + frame.norm(Y) ** 2
         gradient -= Q / extent * Y
         stiffness = 2.0 * self._strength / extent
         return stiffness * gradient, np.full(len(Y), stiffness), self._strength * Q / extent

@@ -174,7 +174,7 @@ def test_rows_of_weight_zero_pull_nobody(kind, method, X, rng):
     assert_array_equal(copy.transform(X + 0.1), model.transform(X + 0.1))
 
 
-def test_errors_name_rows_of_X(X):
+def test_errors_name_rows_by_their_numbers_in_all_of_x(X):
     weights = np.ones(60)
     weights[:10] = 0.0
     affinities = pairwise_distances(X)

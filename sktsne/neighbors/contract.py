@@ -132,8 +132,8 @@ def raise_without_distances(row: int, n: int) -> None:
 def raise_for_distance(distance: float, row: int, other: int) -> None:
     """Raise the error that the metric gives two rows a number that is not a distance."""
     raise RowError(
-        f"metric must give distances, finite and not negative, and gives {distance} for rows {{row}} and {{other}}. All "
-        "distances should be positive, the metric given is not correct.",
+        f"metric must give distances, finite and not negative, and gives {distance} for rows {{row}} and {{other}}. "
+        "All distances should be positive, the metric given is not correct.",
         int(row),
         int(other),
     )
