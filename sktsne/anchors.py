@@ -37,8 +37,8 @@ from ._checks import as_floats, check_number
 from .conditioning import scale_exponent, scaled
 from .optimizer import Evaluation, Frame, Objective
 
-# The root mean square distance from the center, in units of the map, below which a map counts as narrow: the square root
-# of c. With half of it, strong anchors still slow the growth of maps down.
+# The root mean square distance of points from their center below which a map counts as narrow, the square root of c.
+# With half of this distance, strong anchors would still slow the growth of maps down.
 WIDTH = 5.0
 # The number of times that points without a target move to the mean of their neighbors. Each time, positions reach
 # points one neighbor farther from a target.

@@ -18,6 +18,7 @@ from sktsne.metrics import point_costs
 from sktsne.reliability import instability, perturbation, significance, singularity
 
 KINDS = [TSNE, SNE]
+ONES = np.ones((60, 2))
 QUICK = {"perplexity": 12.0, "max_iter": 60, "early_exaggeration_iter": 20, "random_state": 0}
 
 
@@ -185,15 +186,15 @@ def test_targets_and_an_arrangement_and_weights_together(X, targets):
             {"targets": np.ones((60, 2)), "target_strength": -1.0},
             "target_strength == -1.0, must be a number at least 0",
         ),
-        ({"targets": np.ones((60, 2)), "target_strength": np.nan}, "target_strength == nan, must be"),
-        ({"targets": np.ones((60, 2)), "target_strength": True}, "target_strength == True, must be a number, not bool"),
-        ({"targets": np.ones((60, 2)), "target_strength": np.ones(59)}, r"target_strength has shape \(59,\)"),
+        ({"targets": ONES, "target_strength": np.nan}, "target_strength == nan, must be"),
+        ({"targets": ONES, "target_strength": True}, "target_strength == True, must be a number, not bool"),
+        ({"targets": ONES, "target_strength": np.ones(59)}, r"target_strength has shape \(59,\)"),
         (
             {"targets": np.ones((60, 2)), "target_strength": -np.arange(60.0)},
             r"target_strength\[1\] == -1.0, must be at",
         ),
-        ({"targets": np.ones((60, 2)), "target_strength": "strong"}, "target_strength must hold numbers"),
-        ({"targets": np.ones((60, 2)), "target_strength": None}, "target_strength must hold numbers|NoneType"),
+        ({"targets": ONES, "target_strength": "strong"}, "target_strength must hold numbers"),
+        ({"targets": ONES, "target_strength": None}, "target_strength must hold numbers|NoneType"),
     ],
 )
 def test_wrong_targets_are_refused_before_any_work(arguments, message, X):
@@ -283,6 +284,6 @@ def test_scores_of_anchored_maps_leave_the_anchors_out(X):
         perturbation(model, X),
         significance(model, X, random_state=0),
         instability(model, X, n_fits=2, random_state=0),
-        instability(model, X, n_fits=2, random_state=0, resample="samples"),
+        instability(model, X, n_fits=2, random_state=0, resample="rows"),
     ):
         assert scores.shape == (60,)

@@ -179,7 +179,7 @@ def test_the_cost_of_an_arrangement_is_one_minus_the_squared_correlation(rng):
     Y, targets = rng.normal(size=(50, 2)), rng.normal(size=(50, 2))
     centered, t = Y - Y.mean(axis=0), targets - targets.mean(axis=0)
     r = np.sum(centered * t) / np.sqrt(np.sum(centered**2) * np.sum(t**2))
-    wide = Arrangement(1e-200 * targets, 3.0, 1)(1e5 * Y)[2]
+    wide = Arrangement(1e-200 * targets, 3.0, 1)(1e6 * Y)[2]
     assert_allclose(wide, 3.0 * (1.0 - r**2), rtol=1e-9)
 
 
