@@ -39,7 +39,7 @@ from ._parameters import (
 from ._reports import CallbackSupportMixin, Reports, Tasks, stages_of, with_callbacks
 from ._row_arguments import RowArguments, check_row_arguments, count_by_weight
 from ._row_errors import numbering
-from ._sparse import freeze, reorder
+from ._sparse import embedded, freeze, reorder
 from .affinities import (
     Perplexity,
     check_takes_weights,
@@ -383,6 +383,7 @@ class BaseEmbedding(
             else:
                 with self._stage("neighbors"):
                     resumed = self._recognized(every, identify)
+                    del every
                     # The user's transformer gets the rows without conditioning.
                     metric = self.metric if isinstance(self.neighbors, str) else "precomputed"
                     self._conditioning = Conditioning(X, metric, rescale=not rule.uses_scale)
@@ -396,7 +397,7 @@ class BaseEmbedding(
                 if uses_rows:
                     with self._stage("initialization"):
                         told = self._with_components(told, X, random_state)
-                del X, every  # these matrices, and each one deleted below, take gigabytes for a million rows
+                del X  # this matrix, and each one deleted below, takes gigabytes for a million rows
                 with self._stage("affinities"):
                     # A kernel in single precision would round the affinities of float32 rows in any case.
                     precision = np.result_type(dtype, kernel.dtype).type
@@ -448,15 +449,7 @@ class BaseEmbedding(
         with numbering(others, counted):
             embedding[counted], embedding[others] = self.embedding_, self._place(left_out, self._map)
         self.embedding_ = embedding
-        if isinstance(self.affinities_, np.ndarray):
-            affinities = np.zeros((n, n))
-            affinities[np.ix_(counted, counted)] = self.affinities_
-            self.affinities_ = affinities
-        else:
-            lengths = np.zeros(n, dtype=np.int64)
-            lengths[counted] = np.diff(self.affinities_.indptr)
-            indptr, indices = np.append(0, np.cumsum(lengths)), counted[self.affinities_.indices]
-            self.affinities_ = csr_array((self.affinities_.data, indices, indptr), shape=(n, n))
+        self.affinities_ = embedded(self.affinities_, counted, n)
 
     def _uses_rows(self, told: RowArguments) -> bool:
         """Return whether the start or the anchors are principal components of the rows."""

@@ -2,6 +2,7 @@
 
     symmetrize      S_ij = P_ij + P_ji
     reorder         R_ij = P_kl,  k = order_i,  l = order_j
+    embedded        E_kl = P_ij,  k = rows_i,   l = rows_j
 
 Matrices are square and in CSR form. SciPy computes the same with one thread, and needs twice the memory. The transposed
 matrix, which would take as much memory as the matrix, is made for a panel of its rows at a time.
@@ -172,6 +173,21 @@ def reorder(
     fill = partial(fill, affinities.data, indices, affinities.indptr, order, places, *new)
     workers.run(fill, n, 4 * max(1, affinities.nnz // max(1, n)))
     return csr_array(new, shape=affinities.shape)
+
+
+def embedded(
+    affinities: csr_array | NDArray[np.float64], rows: NDArray[np.intp], n: int
+) -> csr_array | NDArray[np.float64]:
+    """Return a matrix of shape (n, n) with the affinities of some rows, in ascending order, and zeros elsewhere."""
+    if isinstance(affinities, np.ndarray):
+        larger = np.zeros((n, n))
+        larger[np.ix_(rows, rows)] = affinities
+        return larger
+    indices, indptr = affinities.indices, affinities.indptr
+    lengths = np.zeros(n, dtype=indptr.dtype)
+    lengths[rows] = np.diff(indptr)
+    indptr = np.append(0, np.cumsum(lengths)).astype(indptr.dtype)
+    return csr_array((affinities.data, rows[indices].astype(indices.dtype), indptr), shape=(n, n))
 
 
 def freeze(affinities: csr_array) -> csr_array:
