@@ -26,23 +26,28 @@ unit. An infinite s_i holds a point at its target: the point has no gradient.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from numbers import Real
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
-from ._checks import as_floats, check_number
+from ._checks import as_affinities, as_floats, check_number
 from .conditioning import scale_exponent, scaled
+from .kernels.attraction import Attraction
 from .optimizer import Evaluation, Frame, Objective
+from .parallel import Workers
+from .similarities import StudentT
 
 # The root mean square distance of points from their center below which a map counts as narrow, the square root of c.
 # With half of this distance, strong anchors would still slow the growth of maps down.
 WIDTH = 5.0
 # The number of times that points without a target move to the mean of their neighbors. Each time, positions reach
-# points one neighbor farther from a target.
-SWEEPS = 20
+# points one neighbor farther from a target. And the number of times for each width of the weights of neighbors.
+SWEEPS, SWEEPS_OF_A_WIDTH = 20, 3
 
 
 class Anchors(Protocol):
@@ -235,8 +240,14 @@ class Anchored:
         return Evaluation(gradient, curvature, cost, exaggerated)
 
 
-def interpolated(affinities: Any, targets: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return positions for all points: the targets, and for the others the means of their neighbors' positions.
+def interpolated(affinities: Any, targets: NDArray[np.float64], workers: Workers | None = None) -> NDArray[np.float64]:
+    """Return positions for all points: the targets, and for the others places among those of their neighbors.
+
+    A point without a target first moves to the mean of its neighbors, weighted by affinities s_ij. A mean may lie
+    between two groups. Therefore it then moves to the means with the weights s_ij / (1 + r_ij²/h²), where the width h
+    falls from the extent of the map to 1, so that the more distant neighbors count less and less. The point ends among
+    most of its neighbors, where t-SNE would draw it: the method is called graduated non-convexity (Blake & Zisserman
+    1987, "Visual reconstruction").
 
     Parameters
     ----------
@@ -244,6 +255,8 @@ def interpolated(affinities: Any, targets: NDArray[np.float64]) -> NDArray[np.fl
         Affinities, finite and not negative.
     targets : ndarray of shape (n, d), float64
         The targets, NaN for points without one; at least one point has a target.
+    workers : Workers, default=None
+        The threads to use. ``None`` uses the calling thread only.
 
     Returns
     -------
@@ -258,19 +271,30 @@ def interpolated(affinities: Any, targets: NDArray[np.float64]) -> NDArray[np.fl
     >>> interpolated(chain, np.array([[0.0], [np.nan], [1.0]])).ravel()
     array([0. , 0.5, 1. ])
     """
-    free = _without_target(targets)
-    positions: NDArray[np.float64] = np.where(free[:, None], targets[~free].mean(axis=0), targets)
-    to_all = affinities[free] + affinities.T[free] if isinstance(affinities, np.ndarray) else _both(affinities, free)
-    known = (~free).astype(np.float64)
+    affinities = as_affinities("affinities", affinities)
+    targets = as_floats("targets", targets, (affinities.shape[0], "d"), finite=False, empty=False)
+    free = np.flatnonzero(_without_target(targets))
+    if len(free) in (0, len(targets)):
+        if len(free):
+            raise ValueError("targets are all NaN, must be finite for one point at least.")
+        return targets.copy()
+    known = np.delete(np.arange(len(targets)), free)
+    positions = targets.copy()
+    positions[free] = targets[known].mean(axis=0)
+    springs = csr_array(csr_array(affinities)[free] + csr_array(affinities.T)[free], dtype=np.float64)
+    reached = np.zeros(len(targets))
+    reached[known] = 1.0
     for _ in range(SWEEPS):
-        mass = np.asarray(to_all @ known).ravel()
-        reached = mass > 0.0
-        means = np.asarray(to_all @ (known[:, None] * positions))[reached] / mass[reached, None]
-        places = np.flatnonzero(free)[reached]
-        positions[places], known[places] = means, 1.0
+        mass = springs @ reached
+        some = np.flatnonzero(mass)
+        means = (springs @ (reached[:, None] * positions))[some] / mass[some, None]
+        positions[free[some]], reached[free[some]] = means, 1.0
+    extent = max(1.0, float(positions.std()))
+    for h in np.geomspace(extent, 1.0, 2 + math.ceil(math.log2(extent))):
+        for _ in range(SWEEPS_OF_A_WIDTH):
+            scaled_positions = positions / h
+            attraction = Attraction(springs, StudentT(), workers or Workers(), fixed=scaled_positions)
+            force, stiffness, _ = attraction(scaled_positions[free])
+            some = np.flatnonzero(stiffness)
+            positions[free[some]] -= h * force[some] / stiffness[some, None]
     return positions
-
-
-def _both(affinities: Any, rows: NDArray[np.bool_]) -> Any:
-    """Return the rows of the sum of sparse affinities and the transposed ones."""
-    return affinities[rows] + affinities.T.tocsr()[rows]
