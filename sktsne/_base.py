@@ -288,12 +288,16 @@ class BaseEmbedding(
             If ``X`` is not accepted, for example because it does not have the columns of the fit.
         """
         check_is_fitted(self, "embedding_")
-        rows = self._validate(X, reset=False)
+        return self._find_or_place(self._validate(X, reset=False))[0]
+
+    def _find_or_place(self, rows: Any) -> tuple[NDArray[np.floating], NDArray[np.intp]]:
+        """Return the positions of rows in the map, and which row of the fit each of them is, or -1 for a new row."""
         if self._known_rows.match(rows):
-            return self.embedding_.astype(rows.dtype)
-        known, places = self._known_rows.find(rows)
+            return self.embedding_.astype(rows.dtype), np.arange(len(self.embedding_))
+        known, found = self._known_rows.find(rows)
         positions = np.empty((rows.shape[0], self.embedding_.shape[1]), dtype=rows.dtype)
-        positions[known] = self.embedding_[places]
+        places = np.full(rows.shape[0], -1, dtype=np.intp)
+        positions[known], places[known] = self.embedding_[found], found
         new = np.flatnonzero(~known)
         workers = self._map.workers
         workers.n_threads = effective_n_threads(self.n_jobs)
@@ -302,8 +306,8 @@ class BaseEmbedding(
             for first in range(0, len(new), n_rows):
                 some = new[first : first + n_rows]
                 with numbering(some, self._counted):
-                    positions[some] = self._place(rows[some], self._map)
-        return positions
+                    positions[some], places[some] = self._place(rows[some], self._map)
+        return positions, places
 
     def _count_neighbors_of(self, rows: Any) -> int:
         """Return the largest number of rows of the fit with which one new row is compared when it is placed."""
@@ -314,13 +318,14 @@ class BaseEmbedding(
             return n
         return int(self._affinity_rule.count_neighbors(n))
 
-    def _place(self, X: Any, frozen: FrozenMap) -> NDArray[np.floating]:
+    def _place(self, X: Any, frozen: FrozenMap) -> tuple[NDArray[np.floating], NDArray[np.intp]]:
         """Return the positions in a map of rows whose values differ from those of all rows of the map."""
         workers, weights, rule = frozen.workers, frozen.weights, self._affinity_rule
+        places = np.full(X.shape[0], -1, dtype=np.intp)
         if self._search is None or self._input_kind.distances:
             X = X if self._counted is None else X[:, self._counted]
         if self._search is None:
-            return frozen.place(*given_affinities_of_others(X, weights))
+            return frozen.place(*given_affinities_of_others(X, weights)), places
         graph = self._search.neighbors_of(self._conditioning(X), workers)
         if weights is None:
             probabilities = rule.probabilities(graph.distances, workers)
@@ -330,8 +335,9 @@ class BaseEmbedding(
         positions = frozen.place(probabilities, graph.indices)
         nearest, farthest = graph.distances[:, 0], graph.distances[:, -1]
         same = nearest <= ROUNDINGS * np.finfo(X.dtype).eps * farthest
-        positions[same] = frozen.points[graph.indices[same, 0]]
-        return positions
+        equal = graph.indices[same, 0]
+        positions[same], places[same] = frozen.points[equal], equal if self._counted is None else self._counted[equal]
+        return positions, places
 
     def _fit(self, X: Any, y: Any, *of_rows: Any) -> None:
         before = self.__dict__.copy()
@@ -447,7 +453,7 @@ class BaseEmbedding(
         embedding = np.empty((n, self.embedding_.shape[1]), dtype=self.embedding_.dtype)
         others = np.delete(np.arange(n), counted)
         with numbering(others, counted):
-            embedding[counted], embedding[others] = self.embedding_, self._place(left_out, self._map)
+            embedding[counted], embedding[others] = self.embedding_, self._place(left_out, self._map)[0]
         self.embedding_ = embedding
         self.affinities_ = embedded(self.affinities_, counted, n)
 

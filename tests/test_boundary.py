@@ -51,6 +51,7 @@ from sktsne.affinities import (
     given_affinities,
     joint_affinities,
 )
+from sktsne.growth import extend
 from sktsne.initialization import pca_start, random_start, rescale, separate, spectral_start
 from sktsne.kernels import KERNELS, ExactKernel, FFTKernel, fft
 from sktsne.kernels.attraction import Attraction
@@ -70,6 +71,7 @@ from sktsne.optimizer import Phase, State, minimize
 from sktsne.parallel import Workers
 from sktsne.perplexity import conditional_probabilities
 from sktsne.placement import FrozenMap
+from sktsne.sequences import fit_sequence
 from sktsne.similarities import Gaussian, StudentT, similarity_of
 
 EXAMPLES = int(os.environ.get("SKTSNE_EXAMPLES", "0"))
@@ -86,8 +88,9 @@ ERRORS = (ValueError, TypeError, FloatingPointError, MemoryError)
 INTERNAL = re.compile(r"buffer|broadcast|unpack|ambiguous|subscript|not supported between|math domain|concatenation")
 # A short run tries every so many-th way to spoil an argument, the fewer the longer the calls of a module take.
 STEPS = {
-    "TSNE": 24, "SNE": 24, "reliability": 24, "metrics": 16, "large": 12, "placement": 6, "known_rows": 6,
+    "TSNE": 24, "SNE": 24, "reliability": 24, "metrics": 16, "large": 12, "growth": 12, "placement": 6, "known_rows": 6,
     "neighbors": 4, "objectives": 3, "kernels": 3, "initialization": 3, "affinities": 2, "optimizer": 2,
+    "sequences": 12,
 }  # fmt: skip
 LONGEST = 300  # seconds of one call, even with sanitizers
 QUICK = {"perplexity": 3.0, "max_iter": 3, "early_exaggeration_iter": 1, "random_state": 0, "n_jobs": 1}
@@ -904,6 +907,39 @@ case(
     lambda result, arguments: None,
 )(sample_rows)
 
+
+def grown_arguments(rng, n=14, d=3):
+    old = points(rng, n, d)
+    return {"old": Spoiled(old, {}), "X": np.vstack([old[::2], points(rng, 5, d)]), "strength": 1.0}
+
+
+@case(
+    "sktsne.growth.extend",
+    grown_arguments,
+    lambda result, arguments: shape(result) == (shape(arguments["X"])[0], 2),
+)
+def _(old, X, strength):
+    return extend(TSNE(**QUICK).fit(old), X, strength=strength).embedding_
+
+
+@case(
+    "sktsne.sequences.fit_sequence",
+    lambda rng, n=14, d=3: {
+        "first": points(rng, n, d),
+        "second": points(rng, n + 2, d),
+        "keys": np.arange(n + 2)[::-1],
+        "strength": 1.0,
+    },
+    lambda result, arguments: (
+        list(map(shape, result)) == [(shape(arguments[name])[0], 2) for name in ("first", "second")]
+    ),
+)
+def _(first, second, keys, strength):
+    known = np.arange(shape(first)[0] if shape(first) else 0)
+    maps = fit_sequence(TSNE(**QUICK), [first, second], keys=[known, keys], strength=strength)
+    return [fitted.embedding_ for fitted in maps]
+
+
 # Public names that hand arrays to no compiled loop but by way of those above: contracts, records, scorers, pictures.
 WITHOUT_CASE = {
     "sktsne.EmbeddingDisplay",
@@ -929,6 +965,7 @@ WITHOUT_CASE = {
     "sktsne.plotting.RNXDisplay",
     "sktsne.plotting.plot_perplexities",
     "sktsne.plotting.plot_reliability",
+    "sktsne.plotting.plot_sequence",
     "sktsne.progress.Callback",
     "sktsne.progress.ProgressBar",
     "sktsne.reliability.Instability",

@@ -851,9 +851,9 @@ def scored(monkeypatch):
 @pytest.mark.parametrize("extension", ["png", "svg"])
 def test_picture_of_reliability(run, monkeypatch, directory, scored, labels, extension):
     panels = []
-    side_by_side = plotting.embedding._side_by_side
+    side_by_side = plotting.embedding.side_by_side
     monkeypatch.setattr(
-        plotting.embedding, "_side_by_side", lambda *given: panels.append(side_by_side(*given)) or panels[-1]
+        plotting.embedding, "side_by_side", lambda *given: panels.append(side_by_side(*given)) or panels[-1]
     )
     np.savez("in.npz", X=ROWS, y=KINDS)
     code, out, err = run("in.npz", "--reliability", f"map.{extension}", *labels, *FAST)

@@ -183,6 +183,7 @@ def test_metadata_is_routed_past_the_map(data, searched):
     with config_context(enable_metadata_routing=True):
         pipeline = classify()
         pipeline["scale"].set_fit_request(sample_weight=False)
+        pipeline["map"].set_fit_request(sample_weight=False)
         pipeline["vote"].set_score_request(sample_weight=True)
         search = GridSearchCV(pipeline, {"map__perplexity": [5.0, 30.0]}, cv=3, error_score="raise")
         search.fit(X, y, sample_weight=np.ones(len(y)))

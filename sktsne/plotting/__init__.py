@@ -7,6 +7,7 @@ matplotlib draws the pictures: ``pip install "sktsne[plot]"``. Bokeh draws the p
 from .embedding import EmbeddingDisplay, plot_perplexities, plot_reliability
 from .frames import FrameRecorder
 from .rnx import RNXDisplay
+from .sequences import plot_sequence
 
 __all__ = [
     "EmbeddingDisplay",
@@ -14,4 +15,5 @@ __all__ = [
     "RNXDisplay",
     "plot_perplexities",
     "plot_reliability",
+    "plot_sequence",
 ]

@@ -195,14 +195,15 @@ def _factorize(items: list[Any]) -> tuple[NDArray[np.intp], list[Any]]:
             key = f"{type(item).__name__} {item!r}"
             place = places.get(key)
         if place is None:
-            place = -1 if _is_missing(item) else len(found)
+            place = -1 if is_missing(item) else len(found)
             places[key] = place
             found += [item] * (place >= 0)
         codes[row] = place
     return codes, found
 
 
-def _is_missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
+    """Return whether a value is missing: None, NaN, NaT, pandas.NA or masked."""
     if value is None or value is np.ma.masked or type(value).__name__ == "NAType":
         return True
     if isinstance(value, Decimal):

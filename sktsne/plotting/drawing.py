@@ -388,14 +388,22 @@ def draw_colorbar(ax: Any, points: Any, labels: Labels, name: str | None, inset:
 
     An ``inset`` is next to the map also if the legend of another map in the same column is wider.
     """
-    from matplotlib.colors import LogNorm
-    from matplotlib.ticker import LogLocator
-
     below, above = labels.beyond(*points.get_clim())
     extend = "both" if below and above else "min" if below else "max" if above else "neither"
     place = {"cax": ax.inset_axes((1.03, 0.15, 0.05, 0.7))} if inset else {"ax": ax, "shrink": 0.7}
     bar = ax.figure.colorbar(points, extend=extend, **place)
-    if labels.values is None and isinstance(points.norm, LogNorm):
+    set_ticks(bar, labels)
+    bar.solids.set_alpha(1.0)
+    bar.set_label(fit(name or "", 40, 2), parse_math=False)  # a label may hold a dollar sign
+    return bar
+
+
+def set_ticks(bar: Any, labels: Labels) -> None:
+    """Choose the ticks of a color bar; to be called again when the limits of a logarithmic scale have changed."""
+    from matplotlib.colors import LogNorm
+    from matplotlib.ticker import LogLocator
+
+    if labels.values is None and isinstance(bar.norm, LogNorm):
         bar.set_ticks(LogLocator(subs=(1, 2, 5)), minor=False)
         bar.ax.yaxis.set_major_formatter("{x:,.0f}")
     elif labels.unit == "date":
@@ -406,9 +414,6 @@ def draw_colorbar(ax: Any, points: Any, labels: Labels, name: str | None, inset:
     elif labels.unit:
         bar.formatter = f"{{x:g}} {labels.unit}"
         bar.update_ticks()
-    bar.solids.set_alpha(1.0)
-    bar.set_label(fit(name or "", 40, 2), parse_math=False)  # a label may hold a dollar sign
-    return bar
 
 
 def fit(text: str, room: int, n_lines: int) -> str:

@@ -138,6 +138,8 @@ class EmbeddingDisplay:
     names_: list[Any]
     # Whether the map is one of several in a figure, which has room for one legend, but not for names in the maps.
     _in_panel: bool = False
+    # Labels that were read before, together with those of other maps, in place of ``y``.
+    _labels: Labels | None = None
     # Scores that may give the colors of the points of a page, in place of the labels, if the reader chooses so.
     _scores: Mapping[str, NDArray[np.float64]] = MappingProxyType({})
 
@@ -395,6 +397,8 @@ class EmbeddingDisplay:
             message = f"the plot shows only the first two of {Y.shape[1]} components"
             warnings.warn(message, UserWarning, stacklevel=3)
             Y = Y[:, :2]
+        if self._labels is not None:
+            return Y, self._labels
         highlight = check_highlight(self.highlight, has_scores=self.y is not None)
         if self.y is None:
             return Y, Labels(None)
@@ -508,9 +512,9 @@ def plot_perplexities(
             yield f"perplexity {value:g}", EmbeddingDisplay(Y, y, label_name=label_name)
 
     n_columns = min(n_columns, len(values))
-    figure = new_figure(_size_of_panels(len(values), n_columns))
+    figure = new_figure(size_of_panels(len(values), n_columns))
     one_legend = n_columns  # at the upper right corner, because all maps have the same labels
-    return _side_by_side(figure, panels(), len(values), n_columns, one_legend, **kwargs)
+    return side_by_side(figure, panels(), len(values), n_columns, one_legend, **kwargs)
 
 
 def plot_reliability(
@@ -589,8 +593,8 @@ def plot_reliability(
     checked = _check_scores(scores, len(embedding))
     n_panels = 1 + len(checked)
     n_columns = min(n_columns, n_panels)
-    figure = new_figure(_size_of_panels(n_panels, n_columns))
-    return _side_by_side(figure, _panels_of(embedding, y, label_name, checked), n_panels, n_columns, **kwargs)
+    figure = new_figure(size_of_panels(n_panels, n_columns))
+    return side_by_side(figure, _panels_of(embedding, y, label_name, checked), n_panels, n_columns, **kwargs)
 
 
 def _check_scores(scores: Any, n: int) -> dict[str, NDArray[np.float64]]:
@@ -623,12 +627,12 @@ def _panels_of(
         yield title, EmbeddingDisplay(embedding, values, label_name="", highlight=_highlight_of(title))
 
 
-def _size_of_panels(n_panels: int, n_columns: int) -> tuple[float, float]:
+def size_of_panels(n_panels: int, n_columns: int) -> tuple[float, float]:
     """Return the width and height of a figure for maps side by side, in inches."""
     return 3.2 * n_columns + 1.0, 3.4 * math.ceil(n_panels / n_columns)
 
 
-def _side_by_side(
+def side_by_side(
     figure: Any,
     panels: Iterable[tuple[str, EmbeddingDisplay]],
     n_panels: int,
@@ -719,8 +723,8 @@ def draw_reliability(
     panels = _panels_of(embedding, _typed(labels), None if labels is None else label_name, scores)
     n_panels = 1 + len(scores)
     n_columns = min(3, n_panels)
-    figure = _figure_for_file(_size_of_panels(n_panels, n_columns), layout="constrained")
-    _side_by_side(figure, panels, n_panels, n_columns)
+    figure = _figure_for_file(size_of_panels(n_panels, n_columns), layout="constrained")
+    side_by_side(figure, panels, n_panels, n_columns)
     figure.savefig(path, dpi=150)
 
 
