@@ -163,11 +163,12 @@ class SNE(BaseEmbedding):
 
     callback : callable or list of callable, default=None
         Called as ``callback(iteration, cost, embedding)`` every ``callback_every`` iterations, with the cost without
-        exaggeration and a copy of the map, shape (n_samples, n_components). The fit ends when ``callback`` returns
-        True; an exception in ``callback`` leaves the estimator as it was before the fit. The callables of a list are
-        called one after the other, and the fit ends when any of them returns True. Two callbacks are
-        :class:`sktsne.progress.ProgressBar` and :class:`sktsne.plotting.FrameRecorder`. A callback may also follow
-        the stages of the fit and every iteration, see :class:`sktsne.progress.Callback`.
+        exaggeration, to which anchors and targets add theirs, and a copy of the map, shape (n_samples, n_components),
+        without rows of weight 0. The fit ends when ``callback`` returns True; an exception in ``callback`` leaves the
+        estimator as it was before the fit. The callables of a list are called one after the other, and the fit ends
+        when any of them returns True. Two callbacks are :class:`sktsne.progress.ProgressBar` and
+        :class:`sktsne.plotting.FrameRecorder`. A callback may also follow the stages of the fit and every iteration,
+        see :class:`sktsne.progress.Callback`.
 
     callback_every : int, default=50
         Number of iterations from one call of ``callback`` to the next. Also the length of each task "iterations" that
@@ -191,7 +192,8 @@ class SNE(BaseEmbedding):
     kl_divergence_ : float
         The cost of the embedding: the sum, over the rows, of the Kullback-Leibler divergence between the conditional
         probabilities of the row and those of its point, in nats. Divide it by n_samples for the cost per row. Costs for
-        different perplexities cannot be compared.
+        different perplexities cannot be compared. With ``sample_weight``, it is the cost of all copies of the rows, so
+        that the sum of the weights takes the place of n_samples.
 
     anchor_cost_ : float
         The part of the minimized cost that ``anchors`` and ``targets`` add, which ``kl_divergence_`` does not contain.
@@ -206,7 +208,8 @@ class SNE(BaseEmbedding):
     affinities_ : csr_array or ndarray of shape (n_samples, n_samples)
         The conditional probabilities p_{j|i}: row i has the sum 1. A dense array for ``method="exact"`` with
         ``affinities="perplexity"`` and for dense precomputed affinities; otherwise sparse, and float32 where the
-        fit computes them from float32 ``X`` for "fft" or "barnes_hut".
+        fit computes them from float32 ``X`` for "fft" or "barnes_hut". With ``sample_weight``, the probabilities that
+        one copy of row i gives to all copies of row j, on the diagonal to the other copies of row i.
 
     method_ : str
         The name of the kernel that was used, for example "fft".

@@ -168,11 +168,12 @@ class TSNE(BaseEmbedding):
 
     callback : callable or list of callable, default=None
         Called as ``callback(iteration, cost, embedding)`` every ``callback_every`` iterations, with the cost without
-        exaggeration and a copy of the map, shape (n_samples, n_components). The fit ends when ``callback`` returns
-        True; an exception in ``callback`` leaves the estimator as it was before the fit. The callables of a list are
-        called one after the other, and the fit ends when any of them returns True. Two callbacks are
-        :class:`sktsne.progress.ProgressBar` and :class:`sktsne.plotting.FrameRecorder`. A callback may also follow
-        the stages of the fit and every iteration, see :class:`sktsne.progress.Callback`.
+        exaggeration, to which anchors and targets add theirs, and a copy of the map, shape (n_samples, n_components),
+        without rows of weight 0. The fit ends when ``callback`` returns True; an exception in ``callback`` leaves the
+        estimator as it was before the fit. The callables of a list are called one after the other, and the fit ends
+        when any of them returns True. Two callbacks are :class:`sktsne.progress.ProgressBar` and
+        :class:`sktsne.plotting.FrameRecorder`. A callback may also follow the stages of the fit and every iteration,
+        see :class:`sktsne.progress.Callback`.
 
     callback_every : int, default=50
         Number of iterations from one call of ``callback`` to the next. Also the length of each task "iterations" that
@@ -195,7 +196,8 @@ class TSNE(BaseEmbedding):
 
     kl_divergence_ : float
         The cost of the embedding: the Kullback-Leibler divergence between the joint probabilities of the rows and those
-        of the points, in nats. Costs for different perplexities cannot be compared.
+        of the points, in nats. Costs for different perplexities cannot be compared. With ``sample_weight``, it is the
+        cost of all copies of the rows.
 
     anchor_cost_ : float
         The part of the minimized cost that ``anchors`` and ``targets`` add, which ``kl_divergence_`` does not contain.
@@ -210,7 +212,8 @@ class TSNE(BaseEmbedding):
     affinities_ : csr_array or ndarray of shape (n_samples, n_samples)
         The joint probabilities p_ij of pairs of rows: symmetric, with the sum 1. A dense array for ``method="exact"``
         with ``affinities="perplexity"`` and for dense precomputed affinities; otherwise sparse, and float32 where the
-        fit computes them from float32 ``X`` for "fft" or "barnes_hut".
+        fit computes them from float32 ``X`` for "fft" or "barnes_hut". With ``sample_weight``, the probabilities of all
+        copies of two rows together, on the diagonal those of the copies of one row.
 
     method_ : str
         The name of the kernel that was used, for example "fft".

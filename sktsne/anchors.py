@@ -16,9 +16,10 @@ with ŷ_i = y_i − ȳ and t̂_i = t_i − t̄ for the weighted means ȳ and t̄
 
 α is the scale of the targets that fits the map best; it may be negative. In a wide map, the cost of an arrangement is
 s D (1 − r²), where r² = 1 − Q/S is the squared correlation of the map with its targets. This cost depends neither on
-the scale of the map nor on the number of rows. Kury, Kobak and Damrich (2025, "DREAMS", arXiv:2508.13747) add λ Q / N
-in its place, which is smaller the narrower the map is, so that it also draws the whole map together. The summand c N
-keeps the anchors of a narrow map from being much stiffer than its attraction, because the map would hardly grow.
+the scale of the map nor on the number of rows. Kury, Kobak and Damrich (2025, "DREAMS", arXiv:2508.13747) add λ times
+the mean of |ŷ_i − α t̂_i|² in its place, where α gives the targets the width of the map. That mean is smaller the
+narrower the map is, so that it also draws the whole map together. The summand c N keeps the anchors of a narrow map
+from being much stiffer than its attraction, because the map would hardly grow.
 
 The factor D makes strengths mean the same for both methods, whose costs change by about D/N when one point moves by one
 unit. An infinite s_i holds a point at its target: the point has no gradient.
@@ -51,7 +52,29 @@ SWEEPS, SWEEPS_OF_A_WIDTH = 20, 3
 
 
 class Anchors(Protocol):
-    """The contract of a term of an objective that ties points to targets."""
+    """The contract of a term of an objective that ties points to targets.
+
+    Examples
+    --------
+    This term draws all points to the line y_2 = 0:
+
+    >>> import numpy as np
+    >>> from sktsne.anchors import Anchored
+    >>> from sktsne.optimizer import Evaluation
+    >>> class Line:
+    ...     fixed = True
+    ...
+    ...     def __call__(self, Y):
+    ...         heights = Y * [0.0, 1.0]
+    ...         return 2.0 * heights, np.full(len(Y), 2.0), float((heights**2).sum())
+    >>> class Nothing:
+    ...     gradient_scale = 1.0
+    ...
+    ...     def __call__(self, Y, exaggeration=1.0, with_cost=False):
+    ...         return Evaluation(np.zeros_like(Y), np.zeros(len(Y)), 0.0, 0.0)
+    >>> Anchored(Nothing(), [Line()])(np.array([[3.0, 1.0]]), with_cost=True).gradient
+    array([[0., 2.]])
+    """
 
     fixed: bool
     """Whether the cost changes when the whole map moves."""
