@@ -54,6 +54,7 @@ from .conditioning import Conditioning
 from .initialization import pca_arrangement, pca_start, random_start, separate, space_filling_order, spectral_start
 from .kernels.contract import GradientKernel, KernelFactory, make_kernel
 from .known_rows import KnownRows
+from .neighbors import NeighborGraph
 from .neighbors.exact import RowSearch
 from .objectives import ConditionalKL, JointKL, Matrix
 from .optimizer import Phase, State, minimize
@@ -88,6 +89,12 @@ class InputKind:
     distances: bool
     all_pairs: bool
     sparse: bool
+
+
+def _differ_by_rounding(graph: NeighborGraph, dtype: Any) -> NDArray[np.bool_]:
+    """Return which new rows differ from their nearest neighbors only by rounding."""
+    nearest, farthest = graph.distances[:, 0], graph.distances[:, -1]
+    return np.asarray(nearest <= ROUNDINGS * np.finfo(dtype).eps * farthest)
 
 
 class Points:
@@ -192,8 +199,8 @@ class BaseEmbedding(
             :doc:`/guide/weights`.
         targets : array-like of shape (n_samples, n_components), default=None
             Places in the map to which rows are tied, NaN for rows that are free. Rows with a target start there, and
-            the others at ``init`` if it is an array, otherwise at the mean of their neighbors. The map is not centered.
-            See :doc:`/guide/anchors`.
+            the others at ``init`` if it is an array, otherwise where most of their neighbors are. The map is not
+            centered. See :doc:`/guide/anchors`.
         target_strength : float or array-like of shape (n_samples,), default=inf
             How strongly rows are tied to their targets, as one number or one for each row: the cost grows by
             ``target_strength / n_samples`` times the squared distance of a row from its target (for SNE, by
@@ -240,8 +247,8 @@ class BaseEmbedding(
             :doc:`/guide/weights`.
         targets : array-like of shape (n_samples, n_components), default=None
             Places in the map to which rows are tied, NaN for rows that are free. Rows with a target start there, and
-            the others at ``init`` if it is an array, otherwise at the mean of their neighbors. The map is not centered.
-            See :doc:`/guide/anchors`.
+            the others at ``init`` if it is an array, otherwise where most of their neighbors are. The map is not
+            centered. See :doc:`/guide/anchors`.
         target_strength : float or array-like of shape (n_samples,), default=inf
             How strongly rows are tied to their targets, as one number or one for each row: the cost grows by
             ``target_strength / n_samples`` times the squared distance of a row from its target (for SNE, by
@@ -288,17 +295,38 @@ class BaseEmbedding(
             If ``X`` is not accepted, for example because it does not have the columns of the fit.
         """
         check_is_fitted(self, "embedding_")
-        return self._find_or_place(self._validate(X, reset=False))[0]
-
-    def _find_or_place(self, rows: Any) -> tuple[NDArray[np.floating], NDArray[np.intp]]:
-        """Return the positions of rows in the map, and which row of the fit each of them is, or -1 for a new row."""
+        rows = self._validate(X, reset=False)
         if self._known_rows.match(rows):
-            return self.embedding_.astype(rows.dtype), np.arange(len(self.embedding_))
-        known, found = self._known_rows.find(rows)
+            return self.embedding_.astype(rows.dtype)
+        known, places = self._known_rows.find(rows)
         positions = np.empty((rows.shape[0], self.embedding_.shape[1]), dtype=rows.dtype)
+        positions[known] = self.embedding_[places]
+
+        def place(some: NDArray[np.intp]) -> None:
+            positions[some] = self._place(rows[some], self._map)
+
+        self._in_blocks(place, np.flatnonzero(~known), rows)
+        return positions
+
+    def _find(self, rows: Any) -> NDArray[np.intp]:
+        """Return which row of the fit each row is, or -1 for a new row, as `transform` recognizes them."""
+        if self._known_rows.match(rows):
+            return np.arange(rows.shape[0])
+        known, found = self._known_rows.find(rows)
         places = np.full(rows.shape[0], -1, dtype=np.intp)
-        positions[known], places[known] = self.embedding_[found], found
-        new = np.flatnonzero(~known)
+        places[known] = found
+
+        def find(some: NDArray[np.intp]) -> None:
+            graph = self._neighbors_of(rows[some], self._map.workers)
+            same = _differ_by_rounding(graph, rows.dtype)
+            equal = graph.indices[same, 0]
+            places[some[same]] = equal if self._counted is None else self._counted[equal]
+
+        self._in_blocks(find, np.flatnonzero(~known), rows)
+        return places
+
+    def _in_blocks(self, function: Callable[[NDArray[np.intp]], None], new: NDArray[np.intp], rows: Any) -> None:
+        """Call ``function`` with the indices of some new rows at a time, with the threads of the map."""
         workers = self._map.workers
         workers.n_threads = effective_n_threads(self.n_jobs)
         with workers:
@@ -306,8 +334,7 @@ class BaseEmbedding(
             for first in range(0, len(new), n_rows):
                 some = new[first : first + n_rows]
                 with numbering(some, self._counted):
-                    positions[some], places[some] = self._place(rows[some], self._map)
-        return positions, places
+                    function(some)
 
     def _count_neighbors_of(self, rows: Any) -> int:
         """Return the largest number of rows of the fit with which one new row is compared when it is placed."""
@@ -318,26 +345,31 @@ class BaseEmbedding(
             return n
         return int(self._affinity_rule.count_neighbors(n))
 
-    def _place(self, X: Any, frozen: FrozenMap) -> tuple[NDArray[np.floating], NDArray[np.intp]]:
+    def _to_counted(self, X: Any) -> Any:
+        """Return new rows, without the columns that stand for rows of weight 0 if X holds distances or affinities."""
+        of_pairs = self._search is None or self._input_kind.distances
+        return X[:, self._counted] if of_pairs and self._counted is not None else X
+
+    def _neighbors_of(self, X: Any, workers: Workers) -> NeighborGraph:
+        """Return the neighbors of new rows among the rows that count in the fit."""
+        graph: NeighborGraph = self._search.neighbors_of(self._conditioning(self._to_counted(X)), workers)
+        return graph
+
+    def _place(self, X: Any, frozen: FrozenMap) -> NDArray[np.floating]:
         """Return the positions in a map of rows whose values differ from those of all rows of the map."""
         workers, weights, rule = frozen.workers, frozen.weights, self._affinity_rule
-        places = np.full(X.shape[0], -1, dtype=np.intp)
-        if self._search is None or self._input_kind.distances:
-            X = X if self._counted is None else X[:, self._counted]
         if self._search is None:
-            return frozen.place(*given_affinities_of_others(X, weights)), places
-        graph = self._search.neighbors_of(self._conditioning(X), workers)
+            return frozen.place(*given_affinities_of_others(self._to_counted(X), weights))
+        graph = self._neighbors_of(X, workers)
         if weights is None:
             probabilities = rule.probabilities(graph.distances, workers)
         else:
             count = self._count_of_weight(weights)
             probabilities = probabilities_of_new_rows(rule, graph.distances, graph.indices, weights, count, workers)
         positions = frozen.place(probabilities, graph.indices)
-        nearest, farthest = graph.distances[:, 0], graph.distances[:, -1]
-        same = nearest <= ROUNDINGS * np.finfo(X.dtype).eps * farthest
-        equal = graph.indices[same, 0]
-        positions[same], places[same] = frozen.points[equal], equal if self._counted is None else self._counted[equal]
-        return positions, places
+        same = _differ_by_rounding(graph, X.dtype)
+        positions[same] = frozen.points[graph.indices[same, 0]]
+        return positions
 
     def _fit(self, X: Any, y: Any, *of_rows: Any) -> None:
         before = self.__dict__.copy()
@@ -414,7 +446,7 @@ class BaseEmbedding(
             start = told.start
             if start is None:
                 with self._stage("initialization"):
-                    start = self._start(affinities, told, random_state)
+                    start = self._start(affinities, told, random_state, workers)
             self.affinities_ = affinities
             done = 0 if resumed is None else resumed[0].iteration
             stretches = (self.max_iter - 1) // self.callback_every - done // self.callback_every + 1
@@ -434,7 +466,7 @@ class BaseEmbedding(
             if told.targets is not None:
                 start = np.where(np.isnan(told.targets), start, told.targets)
         if not (self.anchors is None or isinstance(self.anchors, str)):
-            arrangement = check_map("anchors", self.anchors, ANCHORS, told.n, self.n_components)
+            arrangement = check_map("anchors", self.anchors, (*ANCHORS, None), told.n, self.n_components)
             if not np.ptp(arrangement, axis=0).any():
                 raise ValueError("anchors must not all coincide, because they have no arrangement then.")
         return replace(told, start=start, arrangement=arrangement)
@@ -453,7 +485,7 @@ class BaseEmbedding(
         embedding = np.empty((n, self.embedding_.shape[1]), dtype=self.embedding_.dtype)
         others = np.delete(np.arange(n), counted)
         with numbering(others, counted):
-            embedding[counted], embedding[others] = self.embedding_, self._place(left_out, self._map)[0]
+            embedding[counted], embedding[others] = self.embedding_, self._place(left_out, self._map)
         self.embedding_ = embedding
         self.affinities_ = embedded(self.affinities_, counted, n)
 
@@ -549,11 +581,11 @@ class BaseEmbedding(
         check_memory(n_samples, n_features, n_neighbors, all_pairs, X.dtype.itemsize)
 
     def _start(
-        self, affinities: Matrix, told: RowArguments, random_state: np.random.RandomState
+        self, affinities: Matrix, told: RowArguments, random_state: np.random.RandomState, workers: Workers
     ) -> NDArray[np.float64]:
         """Return a start that needs the affinities, or nothing but the number of rows."""
         if told.targets is not None:
-            start = separate(interpolated(affinities, told.targets), random_state)
+            start = separate(interpolated(affinities, told.targets, workers), random_state)
             return np.where(np.isnan(told.targets), start, told.targets)
         if self.init == "spectral":
             masses = self._objective.masses(affinities, told.weights)

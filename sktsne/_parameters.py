@@ -292,7 +292,7 @@ def _effective_perplexity(perplexity: float, n_samples: float) -> float:
 
 
 def check_map(
-    name: str, value: Any, choices: tuple[str, ...], n_samples: int, n_components: int
+    name: str, value: Any, choices: tuple[str | None, ...], n_samples: int, n_components: int
 ) -> NDArray[np.float64]:
     """Return a copy of the user's map as a float64 array; raise a ValueError unless it has the right shape."""
     try:

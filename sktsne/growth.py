@@ -23,7 +23,7 @@ STRENGTH = 0.1
 def extend(estimator: Any, X: Any, *, strength: float | str = "auto", sample_weight: Any = None) -> Any:
     """Return a new estimator whose map shows the rows of a fitted map and new rows, the old ones near their places.
 
-    The new rows are placed by ``transform``, and then all rows are fitted together from there, without early
+    The new rows start among their neighbors, and then all rows are fitted together from there, without early
     exaggeration. Unlike points that ``transform`` places one by one, new points of the extended map also attract and
     repel each other, and the old ones make room for them. See :doc:`/guide/sequences`.
 
@@ -86,16 +86,15 @@ def extend(estimator: Any, X: Any, *, strength: float | str = "auto", sample_wei
         raise ValueError("sample_weight == None, must hold the weights of X, because the fitted rows have weights.")
     if isinstance(estimator, Pipeline) and len(estimator.steps) > 1:
         X = estimator[:-1].transform(X)
-    rows = old._validate(X, reset=False)
-    positions, places = old._find_or_place(rows)
+    places = old._find(old._validate(X, reset=False))
     places = _each_with_its_own(places, old._known_rows.groups)
     is_old = places >= 0
     if not is_old.any():
         raise ValueError(f"X must hold rows of the fit, to extend its map, and none of its {len(places)} rows is one.")
-    positions[is_old] = old.embedding_[places[is_old]]
     embedder = clone(old)
-    targets = np.where(is_old[:, None], positions, np.nan)
-    changes = {"init": positions, "early_exaggeration_iter": 0}
+    targets = np.full((len(places), old.embedding_.shape[1]), np.nan)
+    targets[is_old] = old.embedding_[places[is_old]]
+    changes = {"init": "random", "early_exaggeration_iter": 0}  # with targets, new rows start near their neighbors
     fit_anchored(embedder, X, targets, strength, STRENGTH, changes, sample_weight)
     # A copy of a pipeline has copies of its steps, but the new embedding in place of the old one.
     return deepcopy(estimator, {id(old): embedder})

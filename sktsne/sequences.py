@@ -30,7 +30,7 @@ def fit_sequence(estimator: Any, Xs: Any, *, keys: Any = None, strength: float |
     """Return a fitted estimator for each of several sets of rows, whose maps keep the places of common rows.
 
     The first set is fitted as ``estimator`` says. In each later set, the rows that were in the set before start at
-    their places in its map, and are held near them by targets; new rows start at the mean of their neighbors' places.
+    their places in its map, and are held near them by targets; new rows start where most of their neighbors are.
     If at least half of a set's rows have places, there is no early exaggeration. See :doc:`/guide/sequences`.
 
     Parameters
@@ -140,9 +140,8 @@ def _fit_next(
         estimator.steps[:-1] = steps.steps  # a pipeline with a memory has fitted clones of its steps
     targets = np.full((n, places.shape[1]), np.nan)
     targets[rows] = places
-    changes: dict[str, Any] = {
-        "init": "random"
-    }  # of no effect with targets, unlike a start for the rows of another set
+    # With targets, new rows start near their neighbors; an array would be the start of another set.
+    changes: dict[str, Any] = {"init": "random"}
     if len(rows) >= MOST * n:
         changes["early_exaggeration_iter"] = 0
     fit_anchored(_last(estimator), X, targets, strength, STRENGTH, changes)

@@ -212,7 +212,7 @@ def test_wrong_targets_are_refused_before_any_work(arguments, message, X):
         ({"anchors": np.ones((59, 2))}, r"anchors has shape \(59, 2\), must be"),
         ({"anchors": np.full((60, 2), np.nan)}, "anchors"),
         ({"anchors": np.ones((60, 2))}, "anchors must not all coincide"),
-        ({"anchors": 3}, "anchors == 3, must be one of 'pca' or an array"),
+        ({"anchors": 3}, "anchors == 3, must be one of 'pca', None or an array"),
         ({"anchor_strength": -1}, "anchor_strength == -1, must be a number at least 0"),
         ({"anchor_strength": "strong"}, "anchor_strength == 'strong', must be a number"),
         ({"anchor_strength": np.inf}, "anchor_strength == inf, must be a number at least 0 and finite"),
