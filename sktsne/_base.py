@@ -315,6 +315,8 @@ class BaseEmbedding(
         known, found = self._known_rows.find(rows)
         places = np.full(rows.shape[0], -1, dtype=np.intp)
         places[known] = found
+        if len(np.unique(found)) == self._known_rows.groups.max() + 1:  # all rows of the fit are there, unrounded
+            return places
 
         def find(some: NDArray[np.intp]) -> None:
             graph = self._neighbors_of(rows[some], self._map.workers)
@@ -585,7 +587,8 @@ class BaseEmbedding(
     ) -> NDArray[np.float64]:
         """Return a start that needs the affinities, or nothing but the number of rows."""
         if told.targets is not None:
-            start = separate(interpolated(affinities, told.targets, workers), random_state)
+            springs = self._objective.springs(affinities, told.weights, workers)
+            start = separate(interpolated(springs, told.targets, workers), random_state)
             return np.where(np.isnan(told.targets), start, told.targets)
         if self.init == "spectral":
             masses = self._objective.masses(affinities, told.weights)

@@ -47,8 +47,8 @@ from .similarities import StudentT
 # With half of this distance, strong anchors would still slow the growth of maps down.
 WIDTH = 5.0
 # The number of times that points without a target move to the mean of their neighbors. Each time, positions reach
-# points one neighbor farther from a target. And the number of times for each width of the weights of neighbors.
-SWEEPS, SWEEPS_OF_A_WIDTH = 20, 3
+# points one neighbor farther from a target.
+SWEEPS = 10
 
 
 class Anchors(Protocol):
@@ -275,7 +275,7 @@ def interpolated(affinities: Any, targets: NDArray[np.float64], workers: Workers
     Parameters
     ----------
     affinities : csr_array or ndarray of shape (n, n)
-        Affinities, finite and not negative.
+        Symmetric affinities, finite and not negative.
     targets : ndarray of shape (n, d), float64
         The targets, NaN for points without one; at least one point has a target.
     workers : Workers, default=None
@@ -304,7 +304,7 @@ def interpolated(affinities: Any, targets: NDArray[np.float64], workers: Workers
     known = np.delete(np.arange(len(targets)), free)
     positions = targets.copy()
     positions[free] = targets[known].mean(axis=0)
-    springs = csr_array(csr_array(affinities)[free] + csr_array(affinities.T)[free], dtype=np.float64)
+    springs = csr_array(affinities[free], dtype=np.float64)
     reached = np.zeros(len(targets))
     reached[known] = 1.0
     for _ in range(SWEEPS):
@@ -314,10 +314,8 @@ def interpolated(affinities: Any, targets: NDArray[np.float64], workers: Workers
         positions[free[some]], reached[free[some]] = means, 1.0
     extent = max(1.0, float(positions.std()))
     for h in np.geomspace(extent, 1.0, 2 + math.ceil(math.log2(extent))):
-        for _ in range(SWEEPS_OF_A_WIDTH):
-            scaled_positions = positions / h
-            attraction = Attraction(springs, StudentT(), workers or Workers(), fixed=scaled_positions)
-            force, stiffness, _ = attraction(scaled_positions[free])
-            some = np.flatnonzero(stiffness)
-            positions[free[some]] -= h * force[some] / stiffness[some, None]
+        places = positions / h
+        force, stiffness, _ = Attraction(springs, StudentT(), workers or Workers(), fixed=places)(places[free])
+        some = np.flatnonzero(stiffness)
+        positions[free[some]] -= h * force[some] / stiffness[some, None]
     return positions

@@ -217,6 +217,11 @@ class JointKL:
         """Return the affinities of all copies of each point together, which joint probabilities are."""
         return affinities
 
+    @classmethod
+    def springs(cls, affinities: Matrix, weights: NDArray[np.float64] | None, workers: Workers) -> Matrix:
+        """Return the symmetric affinities with which points attract each other, which joint probabilities are."""
+        return affinities
+
     @staticmethod
     def count_distributions(n_samples: float) -> float:
         """Return the number of probability distributions that the cost compares: one, over all pairs."""
@@ -322,7 +327,7 @@ class ConditionalKL:
         self.gradient_scale = 1.0 / math.sqrt(n)
         part = LEAST_CURVATURE if similarity.dof <= 1.0 else self.least_curvature_light
         self._least_curvature = 2.0 * part  # each row of affinities sums to 1, and so does each column on average
-        springs = symmetrize(self.masses(self._affinities, weights), workers)
+        springs = self.springs(self._affinities, weights, workers)
         self._springs = springs if isinstance(springs, np.ndarray) else freeze(springs)
         self._attraction = Attraction(self._springs, similarity, workers, kernel.dtype)
         self._similarity, self._kernel, self._workers = similarity, kernel, workers
@@ -354,6 +359,11 @@ class ConditionalKL:
     def masses(affinities: Matrix, weights: NDArray[np.float64] | None) -> Matrix:
         """Return the affinities of all copies of each point together."""
         return affinities if weights is None else weighted_rows(affinities, weights)
+
+    @classmethod
+    def springs(cls, affinities: Matrix, weights: NDArray[np.float64] | None, workers: Workers) -> Matrix:
+        """Return the symmetric affinities with which points attract each other."""
+        return symmetrize(cls.masses(affinities, weights), workers)
 
     @staticmethod
     def count_distributions(n_samples: float) -> float:
