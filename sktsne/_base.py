@@ -340,7 +340,7 @@ class BaseEmbedding(
 
     def _count_neighbors_of(self, rows: Any) -> int:
         """Return the largest number of rows of the fit with which one new row is compared when it is placed."""
-        n = len(self._map.points)
+        n = len(self._known_rows.hashes) if self._counted is None else len(self._counted)
         if self._search is None and issparse(rows):
             return max(1, int(np.diff(rows.indptr).max()))
         if self._search is None or self._input_kind.all_pairs or (self._input_kind.distances and not issparse(rows)):

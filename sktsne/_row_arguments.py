@@ -106,7 +106,7 @@ def check_row_arguments(
     n: int, n_components: int, sample_weight: Any, targets: Any, target_strength: Any
 ) -> RowArguments:
     """Return the arguments of ``fit`` after checking them; raise a TypeError or ValueError that names a wrong one."""
-    weights = _as_weights(sample_weight, n)
+    weights = as_sample_weight(sample_weight, n)
     if targets is None:
         default = isinstance(target_strength, Real) and target_strength == np.inf
         if not default:
@@ -123,8 +123,8 @@ def check_row_arguments(
     return RowArguments(n, weights, places, _as_strengths(target_strength, n))
 
 
-def _as_weights(sample_weight: Any, n: int) -> NDArray[np.float64] | None:
-    """Return the weights as an array of their own, or None if all are 1."""
+def as_sample_weight(sample_weight: Any, n: int) -> NDArray[np.float64] | None:
+    """Return the weights of n rows as an array of their own, or None if all are 1, after checking them."""
     if sample_weight is None:
         return None
     if isinstance(sample_weight, Real):

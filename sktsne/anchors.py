@@ -62,7 +62,7 @@ class Anchors(Protocol):
     >>> from sktsne.anchors import Anchored
     >>> from sktsne.optimizer import Evaluation
     >>> class Line:
-    ...     fixed = True
+    ...     fixed, held = True, np.empty(0, dtype=int)
     ...
     ...     def __call__(self, Y):
     ...         heights = Y * [0.0, 1.0]
@@ -78,6 +78,9 @@ class Anchors(Protocol):
 
     fixed: bool
     """Whether the cost changes when the whole map moves."""
+
+    held: NDArray[np.intp]
+    """The points that do not move."""
 
     def __call__(self, Y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
         """Return the gradient of one copy of each point (n, d), its curvature (n,), and the cost."""
@@ -96,11 +99,6 @@ class Places:
         The number D of distributions that the cost compares.
     weights : ndarray of shape (n,), float64, default=None
         The weights of the points, above 0; by default 1.
-
-    Attributes
-    ----------
-    held : ndarray of shape (n,), bool
-        Which points are held at their targets.
 
     Examples
     --------
@@ -130,9 +128,10 @@ class Places:
             raise ValueError(f"strengths must not be negative or NaN, the least is {strengths.min()}.")
         self._frame = frame_of_length(weights, len(targets))
         free = _without_target(targets)
-        self.held = ~free & np.isinf(strengths)
+        held = ~free & np.isinf(strengths)
+        self.held = np.flatnonzero(held)
         scale = n_distributions / self._frame.total(len(targets))
-        self._stiffness = 2.0 * scale * np.where(free | self.held, 0.0, strengths)
+        self._stiffness = 2.0 * scale * np.where(free | held, 0.0, strengths)
         self._targets, self._free = targets, free
 
     def __call__(self, Y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
@@ -188,6 +187,7 @@ class Arrangement:
         if np.ptp(targets, axis=0).max() == 0.0 or not self._square > 0.0:
             raise ValueError("targets must not all coincide, because they have no arrangement then.")
         self._strength = n_distributions * strength
+        self.held = np.empty(0, dtype=np.intp)
 
     def __call__(self, Y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
         """Return gradient, curvature and cost at an embedding of shape (n, d)."""
@@ -258,8 +258,7 @@ class Anchored:
             curvature += stiffness
             cost, exaggerated = cost + anchor_cost, exaggerated + anchor_cost
         for term in self._anchors:
-            if isinstance(term, Places):
-                gradient[term.held] = 0.0
+            gradient[term.held] = 0.0
         return Evaluation(gradient, curvature, cost, exaggerated)
 
 

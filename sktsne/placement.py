@@ -316,8 +316,8 @@ class FrozenMap(Caching):
         Parameters
         ----------
         probabilities : ndarray of shape (m, k), float64
-            The probabilities p_{j|x} of the k nearest rows of the fit, the largest first. Each row sums to 1, and has a
-            positive entry.
+            The probabilities p_{j|x} of the k nearest rows of the fit, the nearest first. Each row sums to 1, and has
+            a positive entry.
         indices : ndarray of int of shape (m, k)
             The indices of these rows of the fit, from 0 to n - 1.
 

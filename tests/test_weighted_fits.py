@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from sktsne import SNE, TSNE
 from sktsne.affinities import FixedBandwidth, Uniform
 from sktsne.kernels import KERNELS
-from sktsne.metrics import pbic, point_costs
+from sktsne.metrics import kl_divergence, pbic, point_costs
 from sktsne.reliability import singularity
 
 KINDS = [TSNE, SNE]
@@ -131,6 +131,8 @@ def test_fractional_weights_in_all_kernels(kind, method, d, rng):
     assert np.isfinite(model.embedding_).all()
     assert_allclose(weights @ model.embedding_, 0.0, atol=1e-4 * np.abs(model.embedding_).max() * 150)
     assert_allclose(point_costs(model).sum(), model.kl_divergence_, rtol=1e-4)
+    cost = kl_divergence(model.affinities_, model.embedding_, joint=kind is TSNE, sample_weight=weights)
+    assert_allclose(cost, model.kl_divergence_, rtol=2e-3)
     again = kind(n_jobs=2, **options).fit(X, sample_weight=weights)
     assert_array_equal(model.embedding_, again.embedding_)
 
@@ -170,6 +172,9 @@ def test_rows_of_weight_zero_pull_nobody(kind, method, X, rng):
     assert_allclose(p[np.ix_(others, others)].sum(), plain.affinities_.sum())
     assert_allclose(point_costs(model)[others], point_costs(plain))
     assert not point_costs(model)[[3, 17, 40]].any()
+    if method == "exact":
+        cost = kl_divergence(model.affinities_, model.embedding_, joint=kind is TSNE, sample_weight=weights)
+        assert_allclose(cost, model.kl_divergence_, rtol=1e-9)
     copy = pickle.loads(pickle.dumps(model))
     assert_array_equal(copy.transform(X + 0.1), model.transform(X + 0.1))
 

@@ -13,6 +13,7 @@ from sklearn.utils import check_array
 
 from .._checks import as_input, check_dof, check_number, precision_of, without_rounding
 from .._pipeline import embedder_of
+from .._row_arguments import as_sample_weight
 from ..kernels import ExactKernel
 from ..objectives import ConditionalKL, JointKL, objective_of_fit
 from ..optimizer import Frame
@@ -26,6 +27,7 @@ def kl_divergence(
     *,
     joint: bool = True,
     dof: float | None = None,
+    sample_weight: ArrayLike | None = None,
     n_jobs: int | None = None,
 ) -> float:
     """Return the cost of an embedding for given affinities.
@@ -48,6 +50,9 @@ def kl_divergence(
         are summed.
     dof : float, default=None
         Degrees of freedom of the similarity of points. ``None`` means 1 for t-SNE and ``inf``, the Gaussian, for SNE.
+    sample_weight : array-like of shape (n_samples,), default=None
+        The weights of the rows: those of the fit whose ``affinities_`` are given. The affinities are then those of all
+        copies of each row, and those on the diagonal those among the copies of one row.
     n_jobs : int, default=None
         Number of threads, as for :class:`sktsne.TSNE`. The result does not depend on ``n_jobs``.
 
@@ -59,8 +64,9 @@ def kl_divergence(
     Raises
     ------
     ValueError
-        If ``affinities`` is not square, does not have a row for each position, is negative or not 0 on the diagonal, or
-        if all affinities are 0; with ``joint=False`` also if those of one row are.
+        If ``affinities`` is not square, does not have a row for each position, is negative or, without weights, not 0
+        on the diagonal, or if all affinities are 0; with ``joint=False`` also if those of one row are. If
+        ``sample_weight`` is not accepted, or contradicts the diagonal.
 
     Examples
     --------
@@ -78,10 +84,14 @@ def kl_divergence(
     objective = JointKL if joint else ConditionalKL
     dof = (1.0 if joint else math.inf) if dof is None else dof
     check_dof(dof)
-    P = objective.from_given(_check_affinities(affinities, len(Y), joint))
-    similarity = similarity_of(dof)
+    weights = as_sample_weight(sample_weight, len(Y))
+    P = _check_affinities(affinities, len(Y), None if weights is None else weights > 0.0, joint)
+    if weights is not None:
+        Y, weights = Y[weights > 0.0], weights[weights > 0.0]
+    P, similarity = objective.from_given(P), similarity_of(dof)
     with Workers(effective_n_threads(n_jobs)) as workers:
-        return float(objective(P, similarity, ExactKernel(similarity, workers), workers)(Y, with_cost=True).cost)
+        cost = objective(P, similarity, ExactKernel(similarity, workers), workers, weights)(Y, with_cost=True).cost
+    return float(cost)
 
 
 def point_costs(estimator: Any) -> NDArray[np.float64]:
@@ -187,14 +197,19 @@ def pbic(estimator: Any) -> float:
     return float(2.0 * mean + math.log(n) * estimator.perplexity / n)
 
 
-def _check_affinities(affinities: Any, n: int, joint: bool) -> csr_array | NDArray[np.float64]:
+def _check_affinities(
+    affinities: Any, n: int, counted: NDArray[np.bool_] | None, joint: bool
+) -> csr_array | NDArray[np.float64]:
+    """Return the affinities of the rows that count; if ``counted`` is None, all rows count, and have no copies."""
     precision = precision_of(affinities)
     affinities = as_input("affinities", affinities)
     P = check_array(affinities, accept_sparse="csr", dtype=np.float64, order="C", input_name="affinities")
     P = without_rounding("affinities must not be negative", csr_array(P) if issparse(P) else P, precision)
     if P.shape != (n, n):
         raise ValueError(f"affinities has shape {P.shape}, must have {(n, n)}: a row and a column for every position.")
-    if P.diagonal().any():
+    if counted is not None:
+        P = P[counted][:, counted]
+    elif P.diagonal().any():
         raise ValueError("affinities must be 0 on the diagonal.")
     sums = np.asarray(P.sum(axis=1)).ravel()
     if not (sums.any() if joint else sums.all()):
