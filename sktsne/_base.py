@@ -400,19 +400,21 @@ class BaseEmbedding(
         given = isinstance(self.affinities, str) and self.affinities == "precomputed"
         # The rule is copied, because the user may change its parameters later.
         rule = self._affinity_rule = None if given else deepcopy(choose_affinities(self, told.total))
-        self._search = None
+        self._search, n_neighbors = None, 0
         if rule is not None:
             if told.weights is not None:
                 check_takes_weights(rule)
             n_neighbors = told.count_rows(rule)
             name, self._search = choose_search(self, X, n_neighbors)
-        self._check_memory(X)
+        self._check_memory(X, n_neighbors)
         warn_if_not_compiled()
 
         self.timings_: dict[str, float] = {}
-        uses_rows = self._uses_rows(told)
-        starts_later = told.start is None and not (uses_rows and told.targets is None and self.init == "pca")
-        self._tasks = Tasks(self, (1 if given else 2) + uses_rows + starts_later + 1, rows, y)
+        self.__dict__.pop("anchor_cost_", None)  # of an earlier fit
+        starts_early = self._starts_with_components(told)
+        uses_rows = starts_early or isinstance(self.anchors, str)
+        starts_late = told.start is None and not starts_early
+        self._tasks = Tasks(self, (1 if given else 2) + uses_rows + starts_late + 1, rows, y)
         with numbering(self._counted, self._counted), Workers(effective_n_threads(self.n_jobs)) as workers:
             self.method_, factory = choose_method(self, n_samples)
             kernel = make_kernel(factory, similarity_of(self.dof), workers)
@@ -491,16 +493,15 @@ class BaseEmbedding(
         self.embedding_ = embedding
         self.affinities_ = embedded(self.affinities_, counted, n)
 
-    def _uses_rows(self, told: RowArguments) -> bool:
-        """Return whether the start or the anchors are principal components of the rows."""
-        starts = told.start is None and told.targets is None and isinstance(self.init, str) and self.init == "pca"
-        return starts or (isinstance(self.anchors, str) and self.anchors == "pca")
+    def _starts_with_components(self, told: RowArguments) -> bool:
+        """Return whether the start is made of principal components of the rows."""
+        return told.start is None and told.targets is None and bool(self.init == "pca")
 
     def _with_components(self, told: RowArguments, X: Any, random_state: np.random.RandomState) -> RowArguments:
         """Return what the fit is told about rows, with the start and the anchors that are principal components."""
         if isinstance(self.anchors, str):
             told = replace(told, arrangement=pca_arrangement(X, self.n_components, random_state, told.weights))
-        if told.start is None and told.targets is None and self.init == "pca":
+        if self._starts_with_components(told):
             start = pca_start(X, self.n_components, random_state, told.weights)
             groups = self._known_rows.groups
             if self._counted is not None:
@@ -568,17 +569,16 @@ class BaseEmbedding(
             X = X.toarray() if issparse(X) else csr_array(X)
         return X
 
-    def _check_memory(self, X: Any) -> None:
+    def _check_memory(self, X: Any, n_neighbors: int) -> None:
+        """Raise a MemoryError if the fit of X with so many neighbors of each row needs more than there is."""
         n_samples = X.shape[0]
         n_features = 0 if issparse(X) else X.shape[1]
-        if self._affinity_rule is not None:
-            n_neighbors = self._affinity_rule.count_neighbors(n_samples)
-        elif issparse(X):
+        if self._affinity_rule is None and issparse(X):
             n_neighbors = X.nnz // n_samples
-        else:
+        elif self._affinity_rule is None:
             # A fit symmetrizes affinities and multiplies them by their logarithms, which takes 1.5 times the memory
             # that it takes for rows of the same shape.
-            n_neighbors, n_features = 0, 3 * n_features // 2
+            n_features = 3 * n_features // 2
         all_pairs = self._input_kind.all_pairs and not precomputed(self)
         check_memory(n_samples, n_features, n_neighbors, all_pairs, X.dtype.itemsize)
 

@@ -77,6 +77,7 @@ def test_a_strength_of_zero_is_no_anchor(kind, X, targets):
     assert_allclose(model.embedding_, plain.embedding_, atol=1e-5 * np.abs(plain.embedding_).max())
     assert model.anchor_cost_ == 0.0
     assert not hasattr(plain, "anchor_cost_")
+    assert not hasattr(model.set_params(anchors=None).fit(X), "anchor_cost_")
     model = kind(**{**QUICK, "init": plain.embedding_}).fit(X, targets=targets, target_strength=0.0)
     assert model.anchor_cost_ == 0.0
 
