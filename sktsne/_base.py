@@ -403,7 +403,7 @@ class BaseEmbedding(
             if told.weights is not None:
                 check_takes_weights(rule)
             n_neighbors = told.count_rows(rule)
-            name, self._search = choose_search(self, X, n_neighbors)
+            name, self._search = choose_search(self, X, n_neighbors, told.weights)
         self._check_memory(X, n_neighbors)
         warn_if_not_compiled()
 
