@@ -87,7 +87,7 @@ class RowSearch(Caching):
         weights: NDArray[np.float64] | None = None,
     ) -> None:
         check_number("n_neighbors", n_neighbors, Integral, 1)
-        self._n_neighbors, self._given, self._weights = n_neighbors, (metric, metric_params), weights
+        self._n_neighbors, self._given, self._weights = int(n_neighbors), (metric, metric_params), weights
 
     _least_rows = 2  # because a row is not its own neighbor
 
