@@ -96,6 +96,9 @@ def as_rows(name: str, X: Any, like: Any = None) -> Any:
     if issparse(X):
         X = as_csr(name, X)
         as_floats(f"the values of {name}", X.data, X.data.shape)
+        if not X.has_canonical_format:  # SciPy would sum duplicates in the arrays of the user's matrix
+            X = X.copy()
+            X.sum_duplicates()
     elif isinstance(X, np.ndarray) and X.dtype == np.float32 and X.ndim == 2 and is_finite(X):
         X = np.require(X, np.float32, ["C_CONTIGUOUS", "ALIGNED", "ENSUREARRAY"])
     else:

@@ -89,7 +89,7 @@ class GivenDistances:
     def __init__(self, n_neighbors: int | None = None) -> None:
         if n_neighbors is not None:
             check_number("n_neighbors", n_neighbors, Integral, 1)
-        self._n_neighbors = n_neighbors
+        self._n_neighbors = None if n_neighbors is None else int(n_neighbors)
 
     def fit(self, X: Any, workers: Workers) -> NeighborGraph | NDArray[np.float64]:
         """Find the nearest neighbors of all rows, or return all distances; see :class:`NeighborSearch`."""
@@ -141,7 +141,7 @@ class TransformerSearch:
 
     def __init__(self, transformer: Any, n_neighbors: int) -> None:
         check_number("n_neighbors", n_neighbors, Integral, 1)
-        self._transformer, self._n_neighbors = transformer, n_neighbors
+        self._transformer, self._n_neighbors = transformer, int(n_neighbors)
         self._name = f"neighbors == {transformer!r}"
 
     def fit(self, X: Any, workers: Workers) -> NeighborGraph:
