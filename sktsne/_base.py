@@ -193,7 +193,7 @@ class BaseEmbedding(
             the affinities between the rows.
         y : None
             Ignored.
-        sample_weight : array-like of shape (n_samples,), default=None
+        sample_weight : float or array-like of shape (n_samples,), default=None
             The weights of the rows, not negative: a row of weight 2 counts as two equal rows. A row of weight 0 is
             placed after the fit as `transform` places new rows, and does not change the map. See
             :doc:`/guide/weights`.
@@ -241,7 +241,7 @@ class BaseEmbedding(
             the affinities between the rows.
         y : None
             Ignored.
-        sample_weight : array-like of shape (n_samples,), default=None
+        sample_weight : float or array-like of shape (n_samples,), default=None
             The weights of the rows, not negative: a row of weight 2 counts as two equal rows. A row of weight 0 is
             placed after the fit as `transform` places new rows, and does not change the map. See
             :doc:`/guide/weights`.
@@ -468,11 +468,13 @@ class BaseEmbedding(
             start = check_map("init", self.init, INITS, told.n, self.n_components)
             start = separate(start, random_state, precision=precision_of(self.init))
             if told.targets is not None:
-                start = np.where(np.isnan(told.targets), start, told.targets)
+                start = told.tie(np.where(np.isnan(told.targets), start, told.targets), random_state)
         if not (self.anchors is None or isinstance(self.anchors, str)):
             arrangement = check_map("anchors", self.anchors, (*ANCHORS, None), told.n, self.n_components)
-            if not np.ptp(arrangement, axis=0).any():
-                raise ValueError("anchors must not all coincide, because they have no arrangement then.")
+            of_counted = arrangement if told.counted is None else arrangement[told.counted]
+            if not np.ptp(of_counted, axis=0).any():
+                rows = "" if told.counted is None else " for the rows with a positive weight"
+                raise ValueError(f"anchors must not all coincide{rows}, because they have no arrangement then.")
         return replace(told, start=start, arrangement=arrangement)
 
     def _parted(self, X: Any) -> tuple[Any, Any]:
@@ -503,12 +505,18 @@ class BaseEmbedding(
             told = replace(told, arrangement=pca_arrangement(X, self.n_components, random_state, told.weights))
         if self._starts_with_components(told):
             start = pca_start(X, self.n_components, random_state, told.weights)
-            groups = self._known_rows.groups
-            if self._counted is not None:
-                groups = np.unique(groups[self._counted], return_inverse=True)[1]
-            start = separate(start, random_state, groups)
-            told = replace(told, start=start)
+            told = replace(told, start=separate(start, random_state, self._equal_rows()))
         return told
+
+    def _equal_rows(self) -> NDArray[np.intp] | None:
+        """Return the group of equal rows to which each row that counts belongs; None for distances and affinities.
+
+        Rows of affinities may be equal although their points repel each other, as those of the leaves of a star.
+        """
+        if self._search is None or self._input_kind.distances:
+            return None
+        groups: NDArray[np.intp] = self._known_rows.groups
+        return groups if self._counted is None else np.unique(groups[self._counted], return_inverse=True)[1]
 
     def _conditional(self, graph: Any, told: RowArguments, dtype: type[np.floating], workers: Workers) -> Matrix:
         """Return the conditional probabilities of the rows whose neighbors a graph holds."""
@@ -588,8 +596,7 @@ class BaseEmbedding(
         """Return a start that needs the affinities, or nothing but the number of rows."""
         if told.targets is not None:
             springs = self._objective.springs(affinities, told.weights, workers)
-            start = separate(interpolated(springs, told.targets, workers), random_state)
-            return np.where(np.isnan(told.targets), start, told.targets)
+            return told.tie(interpolated(springs, told.targets, workers), random_state, self._equal_rows())
         if self.init == "spectral":
             masses = self._objective.masses(affinities, told.weights)
             return spectral_start(masses, self.n_components, random_state, told.weights)
