@@ -165,6 +165,12 @@ def test_interpolation_reaches_far_points_and_leaves_others_at_the_mean():
         assert_allclose(positions[15:], 2.5)
 
 
+@pytest.mark.parametrize("far", [1e19, 1e300, -np.inf])
+def test_interpolation_refuses_targets_whose_squares_overflow(far):
+    with pytest.raises(ValueError, match=r"targets has values up to .*, must have none beyond"):
+        interpolated(np.ones((2, 2)), np.array([[far], [np.nan]]))
+
+
 @pytest.mark.parametrize("given", ["metric", "affinities"])
 @pytest.mark.parametrize("storage", [np.asarray, csr_array])
 def test_precomputed_rows_can_have_targets(given, storage, X, targets):
