@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -26,9 +26,6 @@ from ._documentation import LinksToDocumentation
 from ._memory import check_memory
 from ._native import warn_if_not_compiled
 from ._parameters import (
-    ANCHORS,
-    INITS,
-    check_map,
     check_parameters,
     choose_affinities,
     choose_method,
@@ -40,6 +37,7 @@ from ._reports import CallbackSupportMixin, Reports, Tasks, stages_of, with_call
 from ._row_arguments import RowArguments, check_row_arguments, count_by_weight
 from ._row_errors import numbering
 from ._sparse import embedded, freeze, reorder
+from ._starts import start_by_affinities, starts_with_components, with_arrays, with_components
 from .affinities import (
     Perplexity,
     check_takes_weights,
@@ -49,9 +47,9 @@ from .affinities import (
     mean_bandwidth,
     probabilities_of_new_rows,
 )
-from .anchors import Anchored, interpolated
+from .anchors import Anchored
 from .conditioning import Conditioning
-from .initialization import pca_arrangement, pca_start, random_start, separate, space_filling_order, spectral_start
+from .initialization import space_filling_order
 from .kernels.contract import GradientKernel, KernelFactory, make_kernel
 from .known_rows import KnownRows
 from .neighbors import NeighborGraph
@@ -392,7 +390,7 @@ class BaseEmbedding(
         check_parameters(self)
         random_state = check_random_state(self.random_state)
         told = check_row_arguments(X.shape[0], self.n_components, *of_rows)
-        told = self._with_arrays(told, random_state)
+        told = with_arrays(self, told, random_state)
         self._counted, identify, every = told.counted, told.identify, X
         X, left_out = self._parted(X)
         told = told.take(self._counted)
@@ -405,13 +403,13 @@ class BaseEmbedding(
             if told.weights is not None:
                 check_takes_weights(rule)
             n_neighbors = told.count_rows(rule)
-            name, self._search = choose_search(self, X, n_neighbors)
+            name, self._search = choose_search(self, X, n_neighbors, told.weights)
         self._check_memory(X, n_neighbors)
         warn_if_not_compiled()
 
         self.timings_: dict[str, float] = {}
         self.__dict__.pop("anchor_cost_", None)  # of an earlier fit
-        starts_early = self._starts_with_components(told)
+        starts_early = starts_with_components(self, told)
         uses_rows = starts_early or isinstance(self.anchors, str)
         starts_late = told.start is None and not starts_early
         self._tasks = Tasks(self, (1 if given else 2) + uses_rows + starts_late + 1, rows, y)
@@ -438,7 +436,7 @@ class BaseEmbedding(
                         self._search.take_all()
                 if uses_rows:
                     with self._stage("initialization"):
-                        told = self._with_components(told, X, random_state)
+                        told = with_components(self, told, X, self._groups(), random_state)
                 del X  # this matrix, and each one deleted below, takes gigabytes for a million rows
                 with self._stage("affinities"):
                     # A kernel in single precision would round the affinities of float32 rows in any case.
@@ -450,7 +448,7 @@ class BaseEmbedding(
             start = told.start
             if start is None:
                 with self._stage("initialization"):
-                    start = self._start(affinities, told, random_state, workers)
+                    start = start_by_affinities(self, affinities, told, self._groups(), random_state, workers)
             self.affinities_ = affinities
             done = 0 if resumed is None else resumed[0].iteration
             stretches = (self.max_iter - 1) // self.callback_every - done // self.callback_every + 1
@@ -460,22 +458,6 @@ class BaseEmbedding(
                 self._add(left_out, self._counted)
         self._tasks.end(dict)  # the estimator has all of its attributes by now
         del self._tasks
-
-    def _with_arrays(self, told: RowArguments, random_state: np.random.RandomState) -> RowArguments:
-        """Return what the fit is told about rows, with the parameters that are arrays with an entry for each row."""
-        start, arrangement = None, None
-        if not isinstance(self.init, str):
-            start = check_map("init", self.init, INITS, told.n, self.n_components)
-            start = separate(start, random_state, precision=precision_of(self.init))
-            if told.targets is not None:
-                start = told.tie(np.where(np.isnan(told.targets), start, told.targets), random_state)
-        if not (self.anchors is None or isinstance(self.anchors, str)):
-            arrangement = check_map("anchors", self.anchors, (*ANCHORS, None), told.n, self.n_components)
-            of_counted = arrangement if told.counted is None else arrangement[told.counted]
-            if not np.ptp(of_counted, axis=0).any():
-                rows = "" if told.counted is None else " for the rows with a positive weight"
-                raise ValueError(f"anchors must not all coincide{rows}, because they have no arrangement then.")
-        return replace(told, start=start, arrangement=arrangement)
 
     def _parted(self, X: Any) -> tuple[Any, Any]:
         """Return the rows that count, and those of weight 0, or None if there are none."""
@@ -495,21 +477,8 @@ class BaseEmbedding(
         self.embedding_ = embedding
         self.affinities_ = embedded(self.affinities_, counted, n)
 
-    def _starts_with_components(self, told: RowArguments) -> bool:
-        """Return whether the start is made of principal components of the rows."""
-        return told.start is None and told.targets is None and bool(self.init == "pca")
-
-    def _with_components(self, told: RowArguments, X: Any, random_state: np.random.RandomState) -> RowArguments:
-        """Return what the fit is told about rows, with the start and the anchors that are principal components."""
-        if isinstance(self.anchors, str):
-            told = replace(told, arrangement=pca_arrangement(X, self.n_components, random_state, told.weights))
-        if self._starts_with_components(told):
-            start = pca_start(X, self.n_components, random_state, told.weights)
-            told = replace(told, start=separate(start, random_state, self._equal_rows()))
-        return told
-
-    def _equal_rows(self) -> NDArray[np.intp] | None:
-        """Return the group of equal rows to which each row that counts belongs; None for distances and affinities.
+    def _groups(self) -> NDArray[np.intp] | None:
+        """Return the groups of equal rows among the rows that count; None for distances and affinities.
 
         Rows of affinities may be equal although their points repel each other, as those of the leaves of a star.
         """
@@ -589,18 +558,6 @@ class BaseEmbedding(
             n_features = 3 * n_features // 2
         all_pairs = self._input_kind.all_pairs and not precomputed(self)
         check_memory(n_samples, n_features, n_neighbors, all_pairs, X.dtype.itemsize)
-
-    def _start(
-        self, affinities: Matrix, told: RowArguments, random_state: np.random.RandomState, workers: Workers
-    ) -> NDArray[np.float64]:
-        """Return a start that needs the affinities, or nothing but the number of rows."""
-        if told.targets is not None:
-            springs = self._objective.springs(affinities, told.weights, workers)
-            return told.tie(interpolated(springs, told.targets, workers), random_state, self._equal_rows())
-        if self.init == "spectral":
-            masses = self._objective.masses(affinities, told.weights)
-            return spectral_start(masses, self.n_components, random_state, told.weights)
-        return random_start(told.n, self.n_components, random_state)
 
     def _recognized(
         self, X: Any, identify: Callable[[NDArray[np.bytes_]], NDArray[np.bytes_]]

@@ -242,17 +242,19 @@ def _check_neighbors(estimator: Any) -> None:
         raise ValueError(f"{name} returns no distances: its mode must be 'distance'.")
 
 
-def choose_search(estimator: Any, X: Any, n_neighbors: int) -> tuple[str, NeighborSearch]:
+def choose_search(
+    estimator: Any, X: Any, n_neighbors: int, weights: NDArray[np.float64] | None = None
+) -> tuple[str, NeighborSearch]:
     """Return the name of the neighbor search that the parameters choose for the rows X, and the search itself."""
     metric, params, value = estimator.metric, estimator.metric_params, estimator.neighbors
     if precomputed(estimator):
         return "exact", GivenDistances(None if takes_all_pairs(estimator) else n_neighbors)
     if takes_all_pairs(estimator):
-        return "exact", AllPairs(metric, params)
+        return "exact", AllPairs(metric, params, weights)
     if not isinstance(value, str):
         return type(value).__name__, TransformerSearch(value, n_neighbors)
     name = faster_search(X, metric) if value == "auto" else value
-    return name, SEARCHES[name](n_neighbors, metric, params)
+    return name, SEARCHES[name](n_neighbors, metric, params, weights)
 
 
 def choose_affinities(estimator: Any, n_samples: float) -> Affinities:

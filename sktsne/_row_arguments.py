@@ -15,7 +15,6 @@ from sklearn.utils import check_array
 from ._checks import as_input, check_number
 from .affinities import Affinities
 from .anchors import Anchors, Arrangement, Places
-from .initialization import separate
 from .optimizer import LARGEST, Frame
 
 
@@ -77,23 +76,6 @@ class RowArguments:
         arrays = {field.name: getattr(self, field.name) for field in fields(self)[1:]}
         taken = {name: None if array is None else array[rows] for name, array in arrays.items()}
         return RowArguments(len(rows), **{**taken, "weights": _unless_ones(taken["weights"])})
-
-    def tie(
-        self,
-        start: NDArray[np.float64],
-        random_state: np.random.RandomState,
-        groups: NDArray[np.integer] | None = None,
-    ) -> NDArray[np.float64]:
-        """Return a start in which rows with targets of infinite strength are at their targets.
-
-        Other points that coincide are moved apart, as `separate` does for the groups of equal rows: points that share a
-        target of finite strength would otherwise have equal forces.
-        """
-        start = separate(start, random_state, groups)
-        if self.targets is not None and self.strengths is not None:
-            held = ~np.isnan(self.targets) & np.isinf(self.strengths)[:, None]
-            start = np.where(held, self.targets, start)
-        return start
 
     def anchors(self, n_distributions: float, anchor_strength: float) -> list[Anchors]:
         """Return the terms that tie the points to their targets, for a cost of so many distributions."""

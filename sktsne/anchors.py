@@ -306,7 +306,7 @@ def interpolated(affinities: Any, targets: NDArray[np.float64], workers: Workers
     known = np.delete(np.arange(len(targets)), free)
     positions = targets.copy()
     positions[free] = targets[known].mean(axis=0)
-    springs = csr_array(affinities[free], dtype=np.float64)
+    springs = csr_array(affinities[free])
     reached = np.zeros(len(targets))
     reached[known] = 1.0
     for _ in range(SWEEPS):
@@ -317,7 +317,8 @@ def interpolated(affinities: Any, targets: NDArray[np.float64], workers: Workers
     extent = max(1.0, float(positions.std()))
     for h in np.geomspace(extent, 1.0, 2 + math.ceil(math.log2(extent))):
         places = positions / h
-        force, stiffness, _ = Attraction(springs, StudentT(), workers or Workers(), fixed=places)(places[free])
+        attraction = Attraction(springs, StudentT(), workers or Workers(), springs.dtype.type, fixed=places)
+        force, stiffness, _ = attraction(places[free])
         some = np.flatnonzero(stiffness)
         positions[free[some]] -= h * force[some] / stiffness[some, None]
     return positions

@@ -76,6 +76,8 @@ def test_a_fit_equals_that_of_repeated_rows(kind, d, method, storage, X, weights
         {"perplexity": [5, 35]},
         {"dof": 0.7, "exaggeration": 1.5},
         {"metric": "cosine"},
+        {"metric": "seuclidean"},
+        {"metric": "mahalanobis", "method": "exact"},
         {"learning_rate": 0.02},
         {"tol": 0.0, "min_grad_norm": 0.01, "max_iter": 500},
         {"anchors": "pca", "anchor_strength": 2.0},

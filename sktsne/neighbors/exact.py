@@ -24,7 +24,7 @@ from scipy.sparse import issparse
 from sklearn.neighbors import BallTree, KDTree
 
 from .._caching import Caching
-from .._checks import check_number, check_type
+from .._checks import as_floats, check_number, check_type
 from .._process import sklearn_on_threads
 from ..parallel import Workers
 from .all_pairs import (
@@ -74,13 +74,20 @@ class RowSearch(Caching):
         A metric of :mod:`sklearn.neighbors`.
     metric_params : dict, default=None
         Further arguments of the metric.
+    weights : ndarray of shape (n,), default=None
+        The positive weights with which rows of the fit count in the variances that "seuclidean" and "mahalanobis" take
+        from them; by default 1.
     """
 
     def __init__(
-        self, n_neighbors: int, metric: Metric = "euclidean", metric_params: dict[str, Any] | None = None
+        self,
+        n_neighbors: int,
+        metric: Metric = "euclidean",
+        metric_params: dict[str, Any] | None = None,
+        weights: NDArray[np.float64] | None = None,
     ) -> None:
         check_number("n_neighbors", n_neighbors, Integral, 1)
-        self._n_neighbors, self._given = n_neighbors, (metric, metric_params)
+        self._n_neighbors, self._given, self._weights = int(n_neighbors), (metric, metric_params), weights
 
     _least_rows = 2  # because a row is not its own neighbor
 
@@ -90,8 +97,10 @@ class RowSearch(Caching):
         if X.shape[0] < self._least_rows:
             raise ValueError(f"X has shape {X.shape}, must have at least {self._least_rows} rows.")
         check_number("n_neighbors", self._n_neighbors, Integral, 1, max(1, X.shape[0] - 1))
+        if self._weights is not None:
+            as_floats("weights", self._weights, X.shape[:1])
         with errors_that_name(*self._given):
-            metric, params = resolve(X, *self._given)
+            metric, params = resolve(X, *self._given, self._weights)
             if isinstance(metric, str) and metric == "precomputed":
                 raise ValueError("metric == 'precomputed', must be a metric of rows; GivenDistances takes distances.")
         self.__dict__ = self.__getstate__()  # removes the cached properties of an earlier fit
@@ -277,6 +286,9 @@ class AllPairs(RowSearch):
         A metric of :mod:`sklearn.metrics`.
     metric_params : dict, default=None
         Further arguments of the metric.
+    weights : ndarray of shape (n,), default=None
+        The positive weights with which rows of the fit count in the variances that "seuclidean" and "mahalanobis" take
+        from them; by default 1.
 
     Examples
     --------
@@ -294,8 +306,13 @@ class AllPairs(RowSearch):
 
     _least_rows = 1
 
-    def __init__(self, metric: Metric = "euclidean", metric_params: dict[str, Any] | None = None) -> None:
-        super().__init__(1, metric, metric_params)
+    def __init__(
+        self,
+        metric: Metric = "euclidean",
+        metric_params: dict[str, Any] | None = None,
+        weights: NDArray[np.float64] | None = None,
+    ) -> None:
+        super().__init__(1, metric, metric_params, weights)
 
     def _graph(self, workers: Workers) -> NDArray[np.float64]:
         return distances_of_all(self._X, self.metric, self.params, workers)

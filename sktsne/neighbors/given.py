@@ -146,7 +146,7 @@ class TransformerSearch:
 
     def fit(self, X: Any, workers: Workers) -> NeighborGraph:
         """Return the nearest neighbors of all rows; see :class:`NeighborSearch`."""
-        n, transformer = _count_rows("X", X), clone(self._transformer)
+        (X, n), transformer = _counted("X", X), clone(self._transformer)
         enough = min(self._n_neighbors + 1, n - 1)  # some transformers count the row itself as a neighbor
         present = transformer.get_params().get("n_neighbors", enough)
         if not isinstance(present, Integral) or present < enough:
@@ -165,7 +165,7 @@ class TransformerSearch:
 
     def neighbors_of(self, rows: Any, workers: Workers) -> NeighborGraph:
         """Find the rows of the fit that are nearest to new rows; see :class:`NeighborSearch`."""
-        n_rows = _count_rows("rows", rows)
+        rows, n_rows = _counted("rows", rows)
         if not hasattr(self._fitted, "transform"):
             raise AttributeError(f"{self._name}, must have a method transform to find the neighbors of new rows.")
         with config_context(transform_output="default"):
@@ -174,11 +174,16 @@ class TransformerSearch:
         return nearest_of_graph(graph, self._n_neighbors, f"{self._name}: the graph of transform", of_others=True)
 
 
-def _count_rows(name: str, X: Any) -> int:
-    """Return the number of rows of the input of a transformer; raise a ValueError for an input without rows."""
-    if np.ndim(X) == 0 and not issparse(X):
+def _counted(name: str, X: Any) -> tuple[Any, int]:
+    """Return the input of a transformer and its number of rows; raise a ValueError for an input without rows.
+
+    The indices of a sparse matrix are checked, because SciPy and scikit-learn trust them.
+    """
+    if issparse(X):
+        X = as_csr(name, X)
+    elif np.ndim(X) == 0:
         raise ValueError(f"{name} == {X!r}, must be a matrix of shape (n_rows, n_features).")
-    return int(X.shape[0] if hasattr(X, "shape") else len(X))
+    return X, int(X.shape[0] if hasattr(X, "shape") else len(X))
 
 
 def _as_graph(graph: Any, shape: tuple[int, int], source: str, largest: float = 0.0) -> csr_array:

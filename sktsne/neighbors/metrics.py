@@ -9,7 +9,7 @@ from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
 from sklearn.neighbors import VALID_METRICS
 
@@ -98,8 +98,21 @@ def traits_of(metric: Metric) -> Traits:
     return TRAITS.get(str(canonical(metric)), UNKNOWN) if isinstance(metric, str) else FUNCTION
 
 
-def resolve(X: Any, metric: Metric, metric_params: dict[str, Any] | None) -> tuple[Metric, dict[str, Any]]:
+@one_blas_thread()
+def _covariance(X: NDArray[np.floating], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the covariance matrix of the columns, where each row stands for several equal rows."""
+    total = weights.sum()
+    centered = X - np.einsum("i,ij->j", weights, X.astype(np.float64)) / total
+    # Of repeated rows the divisor is their number minus 1, which is too small for weights that sum to 1 or less.
+    return np.asarray((centered * weights[:, None]).T @ centered / max(total - 1.0, 0.5 * total))
+
+
+def resolve(
+    X: Any, metric: Metric, metric_params: dict[str, Any] | None, weights: NDArray[np.float64] | None = None
+) -> tuple[Metric, dict[str, Any]]:
     """Return the canonical metric with all of its parameters; parameters that are not given are computed from X.
+
+    ``weights`` of shape (n,), above 0, are the numbers of equal rows that each row stands for.
 
     Metrics with a faster equivalent are replaced: "minkowski" with p = 1, 2 or infinity by "manhattan", "euclidean" or
     "chebyshev", and "nan_euclidean" by "euclidean". A ValueError is raised for parameters that the metric does not
@@ -126,7 +139,10 @@ def resolve(X: Any, metric: Metric, metric_params: dict[str, Any] | None) -> tup
         params[name] = None if params[name] is None else np.asarray(params[name], dtype=np.float64)
     if metric == "seuclidean" and params.get("V") is None:
         with np.errstate(over="ignore"):
-            variances = X.var(axis=0, ddof=1, dtype=np.float64)
+            if weights is None:
+                variances = X.var(axis=0, ddof=1, dtype=np.float64)
+            else:
+                variances = np.diag(_covariance(X, weights)).copy()
         # A constant column adds 0 to every distance, whatever its variance. The variance is set to 1, because a divisor
         # cannot be 0, and because the rounding of the mean may have made the variance tiny instead of 0.
         variances[(variances == 0.0) | (np.ptp(X, axis=0) == 0.0)] = 1.0
@@ -136,7 +152,10 @@ def resolve(X: Any, metric: Metric, metric_params: dict[str, Any] | None) -> tup
     if metric == "mahalanobis" and params.get("VI") is None:
         given = params.pop("V", None)
         with one_blas_thread():
-            covariance = np.cov(X.T, dtype=np.float64) if given is None else given
+            if given is not None:
+                covariance = given
+            else:
+                covariance = np.cov(X.T, dtype=np.float64) if weights is None else _covariance(X, weights)
             params["VI"] = np.linalg.pinv(np.atleast_2d(covariance))
     # SciPy does not check the shape, and would read beyond the end of a smaller matrix.
     if metric == "mahalanobis" and params["VI"].shape != (X.shape[1], X.shape[1]):
