@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from data import prepare
 from numpy.typing import NDArray
-from sktsne.growth import extend
 
 from sktsne import TSNE
+from sktsne.growth import extend
 from sktsne.metrics import knn_accuracy
 
 WHOLE = "fit of all"

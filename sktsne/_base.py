@@ -191,7 +191,7 @@ class BaseEmbedding(
             the affinities between the rows.
         y : None
             Ignored.
-        sample_weight : array-like of shape (n_samples,), default=None
+        sample_weight : float or array-like of shape (n_samples,), default=None
             The weights of the rows, not negative: a row of weight 2 counts as two equal rows. A row of weight 0 is
             placed after the fit as `transform` places new rows, and does not change the map. See
             :doc:`/guide/weights`.
@@ -239,7 +239,7 @@ class BaseEmbedding(
             the affinities between the rows.
         y : None
             Ignored.
-        sample_weight : array-like of shape (n_samples,), default=None
+        sample_weight : float or array-like of shape (n_samples,), default=None
             The weights of the rows, not negative: a row of weight 2 counts as two equal rows. A row of weight 0 is
             placed after the fit as `transform` places new rows, and does not change the map. See
             :doc:`/guide/weights`.
@@ -448,7 +448,7 @@ class BaseEmbedding(
             start = told.start
             if start is None:
                 with self._stage("initialization"):
-                    start = start_by_affinities(self, affinities, told, random_state, workers)
+                    start = start_by_affinities(self, affinities, told, self._groups(), random_state, workers)
             self.affinities_ = affinities
             done = 0 if resumed is None else resumed[0].iteration
             stretches = (self.max_iter - 1) // self.callback_every - done // self.callback_every + 1
@@ -477,9 +477,14 @@ class BaseEmbedding(
         self.embedding_ = embedding
         self.affinities_ = embedded(self.affinities_, counted, n)
 
-    def _groups(self) -> NDArray[np.intp]:
-        """Return the groups of equal rows among the rows that count."""
-        groups = self._known_rows.groups
+    def _groups(self) -> NDArray[np.intp] | None:
+        """Return the groups of equal rows among the rows that count; None for distances and affinities.
+
+        Rows of affinities may be equal although their points repel each other, as those of the leaves of a star.
+        """
+        if self._search is None or self._input_kind.distances:
+            return None
+        groups: NDArray[np.intp] = self._known_rows.groups
         return groups if self._counted is None else np.unique(groups[self._counted], return_inverse=True)[1]
 
     def _conditional(self, graph: Any, told: RowArguments, dtype: type[np.floating], workers: Workers) -> Matrix:

@@ -15,7 +15,7 @@ from sklearn.utils import check_array
 from ._checks import as_input, check_number
 from .affinities import Affinities
 from .anchors import Anchors, Arrangement, Places
-from .optimizer import Frame
+from .optimizer import LARGEST, Frame
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,11 @@ def check_row_arguments(
         raise ValueError(f"targets[{row}] == {places[row].tolist()}, must be finite, or NaN in all components.")
     if missing.all():
         raise ValueError("targets are all NaN, must be finite for one row at least.")
+    farthest = float(np.nanmax(np.abs(places), initial=0.0))
+    if farthest > LARGEST:
+        raise ValueError(f"targets has values up to {farthest:g}, must have none beyond {LARGEST:g}.")
+    if weights is not None and missing[weights > 0.0].all():
+        raise ValueError("targets are NaN for all rows but those of weight 0, must be finite for another row at least.")
     return RowArguments(n, weights, places, _as_strengths(target_strength, n))
 
 
@@ -162,6 +167,11 @@ def _as_strengths(target_strength: Any, n: int) -> NDArray[np.float64]:
     if isinstance(target_strength, Real):
         check_number("target_strength", target_strength, Real, 0, infinite=True)
         return np.full(n, float(target_strength))
+    if target_strength is None or getattr(target_strength, "shape", None) == ():
+        raise TypeError(
+            f"target_strength == {target_strength!r}, must hold numbers: one, or an array of shape {(n,)} for the rows "
+            "of X."
+        )
     strengths = _numbers("target_strength", target_strength, (n,), infinite=True)
     if not (strengths >= 0.0).all():
         row = int((~(strengths >= 0.0)).argmax())

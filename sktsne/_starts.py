@@ -22,11 +22,14 @@ def with_arrays(estimator: Any, told: RowArguments, random_state: np.random.Rand
     start, arrangement = None, None
     if not isinstance(estimator.init, str):
         start = check_map("init", estimator.init, INITS, told.n, estimator.n_components)
-        start = _at_targets(separate(start, random_state, precision=precision_of(estimator.init)), told)
+        start = separate(start, random_state, precision=precision_of(estimator.init))
+        start = _at_targets(start, told, None, random_state)
     if not (estimator.anchors is None or isinstance(estimator.anchors, str)):
         arrangement = check_map("anchors", estimator.anchors, (*ANCHORS, None), told.n, estimator.n_components)
-        if not np.ptp(arrangement, axis=0).any():
-            raise ValueError("anchors must not all coincide, because they have no arrangement then.")
+        of_counted = arrangement if told.counted is None else arrangement[told.counted]
+        if not np.ptp(of_counted, axis=0).any():
+            rows = "" if told.counted is None else " for the rows with a positive weight"
+            raise ValueError(f"anchors must not all coincide{rows}, because they have no arrangement then.")
     return replace(told, start=start, arrangement=arrangement)
 
 
@@ -36,7 +39,7 @@ def starts_with_components(estimator: Any, told: RowArguments) -> bool:
 
 
 def with_components(
-    estimator: Any, told: RowArguments, X: Any, groups: NDArray[np.intp], random_state: np.random.RandomState
+    estimator: Any, told: RowArguments, X: Any, groups: NDArray[np.intp] | None, random_state: np.random.RandomState
 ) -> RowArguments:
     """Return what a fit is told about rows, with the start and the anchors that are principal components.
 
@@ -54,19 +57,36 @@ def start_by_affinities(
     estimator: Any,
     affinities: Matrix,
     told: RowArguments,
+    groups: NDArray[np.intp] | None,
     random_state: np.random.RandomState,
     workers: Workers,
 ) -> NDArray[np.float64]:
-    """Return a start that needs the affinities, or nothing but the number of rows."""
+    """Return a start that needs the affinities, or nothing but the number of rows.
+
+    Equal rows have the same number in ``groups``, and stay together at their targets.
+    """
     if told.targets is not None:
         springs = estimator._objective.springs(affinities, told.weights, workers)
-        return _at_targets(separate(interpolated(springs, told.targets, workers), random_state), told)
+        return _at_targets(interpolated(springs, told.targets, workers), told, groups, random_state)
     if estimator.init == "spectral":
         masses = estimator._objective.masses(affinities, told.weights)
         return spectral_start(masses, estimator.n_components, random_state, told.weights)
     return random_start(told.n, estimator.n_components, random_state)
 
 
-def _at_targets(start: NDArray[np.float64], told: RowArguments) -> NDArray[np.float64]:
-    """Return a start in which the rows with a target are at their targets."""
-    return start if told.targets is None else np.where(np.isnan(told.targets), start, told.targets)
+def _at_targets(
+    start: NDArray[np.float64],
+    told: RowArguments,
+    groups: NDArray[np.intp] | None,
+    random_state: np.random.RandomState,
+) -> NDArray[np.float64]:
+    """Return a start in which the rows with a target are at their targets, unless they would coincide.
+
+    If points that share a target and all their neighbors began in one place, equal forces would keep them together.
+    Therefore they begin slightly apart, except for equal rows and for points that are held at their targets.
+    """
+    if told.targets is None or told.strengths is None:
+        return start
+    start = separate(np.where(np.isnan(told.targets), start, told.targets), random_state, groups)
+    held = ~np.isnan(told.targets) & np.isinf(told.strengths)[:, None]
+    return np.where(held, told.targets, start)

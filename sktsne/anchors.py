@@ -39,7 +39,7 @@ from scipy.sparse import csr_array
 from ._checks import as_affinities, as_floats, check_number
 from .conditioning import scale_exponent, scaled
 from .kernels.attraction import Attraction
-from .optimizer import Evaluation, Frame, Objective
+from .optimizer import LARGEST, Evaluation, Frame, Objective
 from .parallel import Workers
 from .similarities import StudentT
 
@@ -295,6 +295,9 @@ def interpolated(affinities: Any, targets: NDArray[np.float64], workers: Workers
     """
     affinities = as_affinities("affinities", affinities)
     targets = as_floats("targets", targets, (affinities.shape[0], "d"), finite=False, empty=False)
+    farthest = float(np.abs(targets[~np.isnan(targets)]).max(initial=0.0))
+    if farthest > LARGEST:
+        raise ValueError(f"targets has values up to {farthest:g}, must have none beyond {LARGEST:g}.")
     free = np.flatnonzero(_without_target(targets))
     if len(free) in (0, len(targets)):
         if len(free):

@@ -40,7 +40,7 @@ def extend(estimator: Any, X: Any, *, strength: float | str = "auto", sample_wei
         How firmly the old rows are held at their places, as ``target_strength`` of ``fit``: 0 lets them move freely,
         and with ``numpy.inf`` they do not move at all. "auto" is 0.1 for t-SNE, with which they hardly move, and 10 for
         SNE, whose maps are about a tenth as wide.
-    sample_weight : array-like of shape (n_samples,), default=None
+    sample_weight : float or array-like of shape (n_samples,), default=None
         The weights of the rows of ``X``, as in ``fit``. They must be given if ``estimator`` was fitted with weights.
 
     Returns
@@ -57,8 +57,8 @@ def extend(estimator: Any, X: Any, *, strength: float | str = "auto", sample_wei
         If ``estimator`` or ``strength`` is of another kind, or ``X`` holds no numbers.
     ValueError
         If ``X`` has other columns than the rows of the fit, or holds none of these rows; if weights are missing or not
-        accepted; if a pipeline does not end with the embedding; or if the fit got distances or affinities in place of
-        rows.
+        accepted; if a pipeline does not end with the embedding; if ``anchors`` is an array, which has no entries for
+        new rows; or if the fit got distances or affinities in place of rows.
 
     See Also
     --------
@@ -102,13 +102,18 @@ def extend(estimator: Any, X: Any, *, strength: float | str = "auto", sample_wei
 
 def _fitted_embedder(estimator: Any) -> Any:
     """Return the estimator with the map; raise a TypeError or ValueError if its map cannot be extended."""
-    embedder = embedder_of(estimator)
+    embedder = embedder_of(estimator) if hasattr(estimator, "get_params") else estimator
     if not isinstance(embedder, BaseEmbedding):
         raise TypeError(
             f"estimator == {embedder!r}, must be a TSNE or SNE of sktsne, or a pipeline that ends with one."
         )
     if isinstance(estimator, Pipeline) and estimator.steps[-1][1] is not embedder:
         raise ValueError(f"estimator must end with {embedder!r}, and its last step is {estimator.steps[-1][1]!r}.")
+    if not (embedder.anchors is None or isinstance(embedder.anchors, str)):
+        raise ValueError(
+            "anchors is an array with an entry for each row of the fit, must be None or 'pca' to extend its map, for "
+            "example by set_params(anchors=None)."
+        )
     if given_matrix(embedder):
         raise ValueError(
             f"{given_matrix(embedder)} has no rows by whose values extend could recognize the old ones: use "

@@ -89,6 +89,8 @@ def _fit_merged(estimator: Any, sample: Any) -> None:
         sample = earlier.fit_transform(sample)
         estimator.steps = [*earlier.steps, estimator.steps[-1]]  # a pipeline that caches its steps fits copies of them
     _, first, numbers = np.unique(KnownRows(sample).groups, return_index=True, return_counts=True)
+    if len(first) == 1:
+        raise ValueError("merge == True needs landmarks that differ, and all are equal.")
     order = np.argsort(first)  # the order of the sample
     rows = _take(_indexable(sample), first[order])
     _last_step(estimator).fit(rows, sample_weight=numbers[order].astype(np.float64))

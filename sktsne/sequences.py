@@ -59,8 +59,9 @@ def fit_sequence(estimator: Any, Xs: Any, *, keys: Any = None, strength: float |
     TypeError
         If ``estimator``, ``Xs`` or ``strength`` is of another kind, or a label cannot be hashed.
     ValueError
-        If there are no sets; if the labels of a set are not as many as its rows, or not all different; or if a set has
-        no row in common with the set before.
+        If there are no sets; if the labels of a set are not as many as its rows, or not all different; if a set has no
+        row in common with the set before; or if ``anchors`` is an array, and the sets do not have the same rows in the
+        same order.
 
     See Also
     --------
@@ -93,6 +94,11 @@ def fit_sequence(estimator: Any, Xs: Any, *, keys: Any = None, strength: float |
     for k, (places, _) in enumerate(pairs, start=1):
         if len(places) == 0:
             raise ValueError(f"Xs[{k}] must have rows in common with Xs[{k - 1}], and keys names none in both.")
+    anchors = _last(estimator).anchors
+    if not (anchors is None or isinstance(anchors, str)) and any(list(name) != list(names[0]) for name in names):
+        raise ValueError(
+            "anchors is an array with an entry for each row of a set, must be None or 'pca' for sets with other rows."
+        )
     maps = [clone(estimator).fit(Xs[0])]
     for X, (before, after) in zip(Xs[1:], pairs, strict=True):
         maps.append(_fit_next(clone(estimator), X, _last(maps[-1]).embedding_[before], after, strength))

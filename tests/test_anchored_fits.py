@@ -140,6 +140,19 @@ def test_free_rows_start_at_an_array_if_there_is_one(X, targets, rng):
     assert_allclose(model.embedding_, np.where(free[:, None], start, targets), atol=2e-3)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("init", ["pca", "array"])
+def test_rows_with_one_target_move_apart_unless_they_are_held(kind, init, X, rng):
+    X = np.concatenate([X, X[:1]])
+    model = kind(**{**QUICK, "init": init if init == "pca" else rng.normal(size=(61, 2))})
+    held = model.fit_transform(X, targets=np.ones((61, 2)))
+    assert_array_equal(held, np.ones((61, 2)))
+    Y = model.fit_transform(X, targets=np.ones((61, 2)), target_strength=0.01)
+    assert Y.std() > 0.1
+    if init == "pca":
+        assert_allclose(Y[60], Y[0])  # equal rows stay together
+
+
 def test_interpolation_reaches_far_points_and_leaves_others_at_the_mean():
     chain = np.eye(30, k=1) + np.eye(30, k=-1)
     chain[14, 15] = chain[15, 14] = 0.0
@@ -150,6 +163,12 @@ def test_interpolation_reaches_far_points_and_leaves_others_at_the_mean():
         assert_allclose(positions[:6], np.arange(6), atol=0.3)
         assert_allclose(positions[6:15], 5.0, atol=0.1)
         assert_allclose(positions[15:], 2.5)
+
+
+@pytest.mark.parametrize("far", [1e19, 1e300, -np.inf])
+def test_interpolation_refuses_targets_whose_squares_overflow(far):
+    with pytest.raises(ValueError, match=r"targets has values up to .*, must have none beyond"):
+        interpolated(np.ones((2, 2)), np.array([[far], [np.nan]]))
 
 
 @pytest.mark.parametrize("given", ["metric", "affinities"])
@@ -179,6 +198,11 @@ def test_targets_and_an_arrangement_and_weights_together(X, targets):
         ({"targets": np.ones(60)}, r"targets has shape \(60,\), must have shape \(60, 2\)"),
         ({"targets": np.full((60, 2), np.nan)}, "targets are all NaN, must be finite for one row at least"),
         ({"targets": np.full((60, 2), np.inf)}, "targets contains infinity"),
+        ({"targets": np.full((60, 2), -1e300)}, r"targets has values up to 1e\+300, must have none beyond 1e\+18"),
+        (
+            {"targets": np.r_[ONES[:5], np.full((55, 2), np.nan)], "sample_weight": np.arange(60) >= 5},
+            "targets are NaN for all rows but those of weight 0",
+        ),
         ({"targets": np.array([[1.0, np.nan]] * 60)}, r"targets\[0\] == \[1.0, nan\], must be finite, or NaN in all"),
         ({"targets": "pca"}, "targets must hold numbers"),
         ({"target_strength": 1.0}, "target_strength == 1.0 is given without targets"),
@@ -195,7 +219,11 @@ def test_targets_and_an_arrangement_and_weights_together(X, targets):
             r"target_strength\[1\] == -1.0, must be at",
         ),
         ({"targets": ONES, "target_strength": "strong"}, "target_strength must hold numbers"),
-        ({"targets": ONES, "target_strength": None}, "target_strength must hold numbers|NoneType"),
+        ({"targets": ONES, "target_strength": None}, r"target_strength == None, must hold numbers: one, or an array"),
+        (
+            {"targets": ONES, "target_strength": np.array(1.0)},
+            r"target_strength == array\(1.\), must hold numbers: one",
+        ),
     ],
 )
 def test_wrong_targets_are_refused_before_any_work(arguments, message, X):
@@ -225,6 +253,15 @@ def test_wrong_anchors_are_refused_before_any_work(parameters, message, X):
 
     with pytest.raises((TypeError, ValueError), match=message):
         TSNE(metric=neither, **parameters).fit(X)
+
+
+def test_anchors_that_differ_in_rows_of_weight_zero_only_are_refused_before_any_work(X):
+    def neither(*_):
+        raise AssertionError
+
+    model = TSNE(metric=neither, anchors=np.r_[[[2.0, 2.0]], ONES[1:]])
+    with pytest.raises(ValueError, match="anchors must not all coincide for the rows with a positive weight"):
+        model.fit(X, sample_weight=np.arange(60) > 0)
 
 
 def test_equal_rows_have_no_principal_components():

@@ -125,6 +125,11 @@ def test_earlier_steps_see_all_landmarks_before_equal_rows_are_merged(cached, rn
         assert (place == model[-1].embedding_).all(axis=1).any()
 
 
+def test_merging_needs_rows_that_differ():
+    with pytest.raises(ValueError, match="merge == True needs landmarks that differ"):
+        embed_large(TSNE(), np.ones((20, 3)), merge=True)
+
+
 def test_merge_must_be_a_bool(rows):
     with pytest.raises(TypeError, match=r"merge == 'yes', must be an instance of bool"):
         embed_large(TSNE(), rows, merge="yes")

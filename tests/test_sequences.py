@@ -219,6 +219,12 @@ def spoiled_extensions(X):
         "strength NaN": (fitted, X, {"strength": np.nan}, ValueError, "strength == nan"),
         "no strength": (fitted, X, {"strength": None}, TypeError, "strength == None"),
         "strength of a text": (fitted, X, {"strength": "firm"}, ValueError, "strength == 'firm'"),
+        "no estimator": (None, X, {}, TypeError, "estimator == None, must be a TSNE or SNE"),
+        "an array": (X, X, {}, TypeError, r"estimator == array\((.|\n)*must be a TSNE or SNE"),
+        "anchors of the rows of the fit": (
+            TSNE(**{**QUICK, "max_iter": 5, "anchors": X[:50, 2:4]}).fit(X[:50]), X, {}, ValueError,
+            "anchors is an array .* must be None or 'pca'",
+        ),
         "a step behind the map": (
             with_classifier.fit(X[:50], np.arange(50) % 2), X, {}, ValueError, "its last step is LogisticRegression"
         ),
@@ -336,6 +342,14 @@ def test_pipelines_fit_their_steps_to_each_set(deforming, tmp_path, memory):
     assert_array_equal(only[0][-1].embedding_, only[1][-1].embedding_)
 
 
+def test_an_array_of_anchors_serves_sets_of_the_same_rows(deforming, rng):
+    anchors = rng.normal(size=(len(deforming[0]), 2))
+    keys = [range(len(anchors)), np.arange(len(anchors))]
+    first, second = fit_sequence(TSNE(**{**QUICK, "max_iter": 30, "anchors": anchors}), deforming[:2], keys=keys)
+    assert_array_equal(second.anchors, first.anchors)
+    assert second.anchor_cost_ > 0.0
+
+
 def test_a_set_with_few_known_rows_has_early_exaggeration(deforming, monkeypatch):
     counts, fit = [], TSNE.fit
 
@@ -378,6 +392,10 @@ def test_sequences_save_no_checkpoint(deforming, tmp_path):
         ({"keys": [np.arange(20), np.arange(20, 40)]}, ValueError, r"Xs\[1\] must have rows in common with Xs\[0\]"),
         ({"keys": [np.arange(20), [None, *range(19)]]}, ValueError, r"keys\[1\]\[0\] is missing"),
         ({"keys": [np.arange(20), [{"a": 1}] * 20]}, TypeError, r"keys\[1\]\[0\] == {'a': 1}, must be hashable"),
+        (
+            {"estimator": TSNE(anchors=np.ones((20, 2))), "keys": [np.arange(20), np.arange(1, 21)]}, ValueError,
+            "anchors is an array .* must be None or 'pca' for sets with other rows",
+        ),
         ({"strength": -0.5}, ValueError, "strength == -0.5"),
         ({"strength": True}, TypeError, "strength == True"),
     ],
