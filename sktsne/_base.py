@@ -389,29 +389,29 @@ class BaseEmbedding(
         X = self._validate(rows)
         check_parameters(self)
         random_state = check_random_state(self.random_state)
-        told = check_row_arguments(X.shape[0], self.n_components, *of_rows)
-        told = with_arrays(self, told, random_state)
-        self._counted, identify, every = told.counted, told.identify, X
+        arguments = check_row_arguments(X.shape[0], self.n_components, *of_rows)
+        arguments = with_arrays(self, arguments, random_state)
+        self._counted, identify, every = arguments.counted, arguments.identify, X
         X, left_out = self._parted(X)
-        told = told.take(self._counted)
+        arguments = arguments.take(self._counted)
         dtype, n_samples = X.dtype, X.shape[0]
         given = isinstance(self.affinities, str) and self.affinities == "precomputed"
         # The rule is copied, because the user may change its parameters later.
-        rule = self._affinity_rule = None if given else deepcopy(choose_affinities(self, told.total))
+        rule = self._affinity_rule = None if given else deepcopy(choose_affinities(self, arguments.total))
         self._search, n_neighbors = None, 0
         if rule is not None:
-            if told.weights is not None:
+            if arguments.weights is not None:
                 check_takes_weights(rule)
-            n_neighbors = told.count_rows(rule)
-            name, self._search = choose_search(self, X, n_neighbors, told.weights)
+            n_neighbors = arguments.count_rows(rule)
+            name, self._search = choose_search(self, X, n_neighbors, arguments.weights)
         self._check_memory(X, n_neighbors)
         warn_if_not_compiled()
 
         self.timings_: dict[str, float] = {}
         self.__dict__.pop("anchor_cost_", None)  # of an earlier fit
-        starts_early = starts_with_components(self, told)
+        starts_early = starts_with_components(self, arguments)
         uses_rows = starts_early or isinstance(self.anchors, str)
-        starts_late = told.start is None and not starts_early
+        starts_late = arguments.start is None and not starts_early
         self._tasks = Tasks(self, (1 if given else 2) + uses_rows + starts_late + 1, rows, y)
         with numbering(self._counted, self._counted), Workers(effective_n_threads(self.n_jobs)) as workers:
             self.method_, factory = choose_method(self, n_samples)
@@ -419,7 +419,7 @@ class BaseEmbedding(
             if rule is None:
                 with self._stage("affinities"):
                     resumed = self._recognized(every, identify)
-                    affinities = self._objective.from_given(given_affinities(X, told.weights), told.weights)
+                    affinities = self._objective.from_given(given_affinities(X, arguments.weights), arguments.weights)
             else:
                 with self._stage("neighbors"):
                     resumed = self._recognized(every, identify)
@@ -431,29 +431,33 @@ class BaseEmbedding(
                     if not self._input_kind.all_pairs:
                         self._log(f"Computing {n_neighbors} nearest neighbors... ({name})")
                     graph = self._search.fit(X, workers)
-                    if told.weights is not None and n_neighbors == told.n - 1 and isinstance(self._search, RowSearch):
+                    if (
+                        arguments.weights is not None
+                        and n_neighbors == arguments.n - 1
+                        and isinstance(self._search, RowSearch)
+                    ):
                         # If rows were repeated, all rows but one would be neighbors of a new row.
                         self._search.take_all()
                 if uses_rows:
                     with self._stage("initialization"):
-                        told = with_components(self, told, X, self._groups(), random_state)
+                        arguments = with_components(self, arguments, X, self._groups(), random_state)
                 del X  # this matrix, and each one deleted below, takes gigabytes for a million rows
                 with self._stage("affinities"):
                     # A kernel in single precision would round the affinities of float32 rows in any case.
                     precision = np.result_type(dtype, kernel.dtype).type
-                    conditional = self._conditional(graph, told, precision, workers)
+                    conditional = self._conditional(graph, arguments, precision, workers)
                     del graph
-                    affinities = self._objective.from_conditional(conditional, workers, told.weights)
+                    affinities = self._objective.from_conditional(conditional, workers, arguments.weights)
                     del conditional
-            start = told.start
+            start = arguments.start
             if start is None:
                 with self._stage("initialization"):
-                    start = start_by_affinities(self, affinities, told, self._groups(), random_state, workers)
+                    start = start_by_affinities(self, affinities, arguments, self._groups(), random_state, workers)
             self.affinities_ = affinities
             done = 0 if resumed is None else resumed[0].iteration
             stretches = (self.max_iter - 1) // self.callback_every - done // self.callback_every + 1
             with self._stage("optimization", max(stretches, 1)):
-                self._optimize(start, affinities, told, resumed, dtype, factory, kernel, workers)
+                self._optimize(start, affinities, arguments, resumed, dtype, factory, kernel, workers)
             if self._counted is not None:
                 self._add(left_out, self._counted)
         self._tasks.end(dict)  # the estimator has all of its attributes by now
@@ -487,18 +491,18 @@ class BaseEmbedding(
         groups: NDArray[np.intp] = self._known_rows.groups
         return groups if self._counted is None else np.unique(groups[self._counted], return_inverse=True)[1]
 
-    def _conditional(self, graph: Any, told: RowArguments, dtype: type[np.floating], workers: Workers) -> Matrix:
+    def _conditional(self, graph: Any, arguments: RowArguments, dtype: type[np.floating], workers: Workers) -> Matrix:
         """Return the conditional probabilities of the rows whose neighbors a graph holds."""
-        rule, weights, count = self._affinity_rule, told.weights, self._count_of_weight(told.weights)
+        rule, weights, count = self._affinity_rule, arguments.weights, self._count_of_weight(arguments.weights)
         conditional = conditional_affinities(graph, rule, workers, dtype, weights, count)
-        self._log(f"Computed conditional probabilities for {told.n} samples")
+        self._log(f"Computed conditional probabilities for {arguments.n} samples")
         if self.verbose and isinstance(rule, Perplexity):
             self._log(f"Mean sigma: {mean_bandwidth(graph, conditional, weights, count):f}")
         if weights is not None and np.median(conditional.diagonal()) > MOSTLY_OWN:
             warn(
                 "sample_weight gives most rows so many copies that their nearest neighbors are copies of themselves: "
-                f"the weights sum to {told.total:.6g} for {told.n} rows. Divide the weights by a number, or raise the "
-                "perplexity or the number of neighbors."
+                f"the weights sum to {arguments.total:.6g} for {arguments.n} rows. Divide the weights by a number, or "
+                "raise the perplexity or the number of neighbors."
             )
         return conditional
 
@@ -583,7 +587,7 @@ class BaseEmbedding(
         self,
         start: NDArray[np.float64],
         affinities: Matrix,
-        told: RowArguments,
+        arguments: RowArguments,
         resumed: tuple[State, NDArray[np.intp]] | None,
         dtype: Any,
         factory: KernelFactory,
@@ -593,11 +597,11 @@ class BaseEmbedding(
         similarity = similarity_of(self.dof)
         phases = self._phases()
         self.learning_rate_ = phases[-1].learning_rate
-        sparse, n_distributions = issparse(affinities), self._objective.count_distributions(told.total)
+        sparse, n_distributions = issparse(affinities), self._objective.count_distributions(arguments.total)
 
         def objective_of(order: NDArray[np.intp]) -> JointKL | ConditionalKL | Anchored:
             ordered = freeze(reorder(affinities, order, kernel.dtype, workers)) if sparse else affinities
-            in_order = told.take(order)
+            in_order = arguments.take(order)
             objective = self._objective(ordered, similarity, kernel, workers, in_order.weights)
             anchors = in_order.anchors(n_distributions, self.anchor_strength)
             return Anchored(objective, anchors) if anchors else objective
@@ -605,8 +609,8 @@ class BaseEmbedding(
         if resumed is not None:
             state, order = resumed
         else:
-            order = space_filling_order(start) if sparse else np.arange(told.n)
-            state = State.at(start[order], told.take(order).frame)
+            order = space_filling_order(start) if sparse else np.arange(arguments.n)
+            state = State.at(start[order], arguments.take(order).frame)
         points = Points(state, order, objective_of)
         reports = Reports(
             points,
@@ -632,7 +636,7 @@ class BaseEmbedding(
         )
         # When early exaggeration has ended, the groups of the map are at their places: then a new order lasts.
         settled = sum(phase.n_iter for phase in phases[:-1])
-        arranges = sparse and told.n >= POINTS_TO_ARRANGE and state.iteration <= settled < self.max_iter
+        arranges = sparse and arguments.n >= POINTS_TO_ARRANGE and state.iteration <= settled < self.max_iter
         result = run(points.objective, state, until=settled if arranges else None)
         if arranges and result.reason == "max_iter":
             points.arrange()

@@ -17,46 +17,52 @@ from .objectives import Matrix
 from .parallel import Workers
 
 
-def with_arrays(estimator: Any, told: RowArguments, random_state: np.random.RandomState) -> RowArguments:
+def with_arrays(estimator: Any, arguments: RowArguments, random_state: np.random.RandomState) -> RowArguments:
     """Return what a fit is told about rows, with the parameters that are arrays with an entry for each row."""
     start, arrangement = None, None
     if not isinstance(estimator.init, str):
-        start = check_map("init", estimator.init, INITS, told.n, estimator.n_components)
+        start = check_map("init", estimator.init, INITS, arguments.n, estimator.n_components)
         start = separate(start, random_state, precision=precision_of(estimator.init))
-        start = _at_targets(start, told, None, random_state)
+        start = _at_targets(start, arguments, None, random_state)
     if not (estimator.anchors is None or isinstance(estimator.anchors, str)):
-        arrangement = check_map("anchors", estimator.anchors, (*ANCHORS, None), told.n, estimator.n_components)
-        of_counted = arrangement if told.counted is None else arrangement[told.counted]
+        arrangement = check_map("anchors", estimator.anchors, (*ANCHORS, None), arguments.n, estimator.n_components)
+        of_counted = arrangement if arguments.counted is None else arrangement[arguments.counted]
         if not np.ptp(of_counted, axis=0).any():
-            rows = "" if told.counted is None else " for the rows with a positive weight"
+            rows = "" if arguments.counted is None else " for the rows with a positive weight"
             raise ValueError(f"anchors must not all coincide{rows}, because they have no arrangement then.")
-    return replace(told, start=start, arrangement=arrangement)
+    return replace(arguments, start=start, arrangement=arrangement)
 
 
-def starts_with_components(estimator: Any, told: RowArguments) -> bool:
+def starts_with_components(estimator: Any, arguments: RowArguments) -> bool:
     """Return whether the start is made of principal components of the rows."""
-    return told.start is None and told.targets is None and bool(estimator.init == "pca")
+    return arguments.start is None and arguments.targets is None and bool(estimator.init == "pca")
 
 
 def with_components(
-    estimator: Any, told: RowArguments, X: Any, groups: NDArray[np.intp] | None, random_state: np.random.RandomState
+    estimator: Any,
+    arguments: RowArguments,
+    X: Any,
+    groups: NDArray[np.intp] | None,
+    random_state: np.random.RandomState,
 ) -> RowArguments:
     """Return what a fit is told about rows, with the start and the anchors that are principal components.
 
     Equal rows of X have the same number in ``groups``.
     """
     if isinstance(estimator.anchors, str):
-        told = replace(told, arrangement=pca_arrangement(X, estimator.n_components, random_state, told.weights))
-    if starts_with_components(estimator, told):
-        start = pca_start(X, estimator.n_components, random_state, told.weights)
-        told = replace(told, start=separate(start, random_state, groups))
-    return told
+        arguments = replace(
+            arguments, arrangement=pca_arrangement(X, estimator.n_components, random_state, arguments.weights)
+        )
+    if starts_with_components(estimator, arguments):
+        start = pca_start(X, estimator.n_components, random_state, arguments.weights)
+        arguments = replace(arguments, start=separate(start, random_state, groups))
+    return arguments
 
 
 def start_by_affinities(
     estimator: Any,
     affinities: Matrix,
-    told: RowArguments,
+    arguments: RowArguments,
     groups: NDArray[np.intp] | None,
     random_state: np.random.RandomState,
     workers: Workers,
@@ -65,18 +71,18 @@ def start_by_affinities(
 
     Equal rows have the same number in ``groups``, and stay together at their targets.
     """
-    if told.targets is not None:
-        springs = estimator._objective.springs(affinities, told.weights, workers)
-        return _at_targets(interpolated(springs, told.targets, workers), told, groups, random_state)
+    if arguments.targets is not None:
+        springs = estimator._objective.springs(affinities, arguments.weights, workers)
+        return _at_targets(interpolated(springs, arguments.targets, workers), arguments, groups, random_state)
     if estimator.init == "spectral":
-        masses = estimator._objective.masses(affinities, told.weights)
-        return spectral_start(masses, estimator.n_components, random_state, told.weights)
-    return random_start(told.n, estimator.n_components, random_state)
+        masses = estimator._objective.masses(affinities, arguments.weights)
+        return spectral_start(masses, estimator.n_components, random_state, arguments.weights)
+    return random_start(arguments.n, estimator.n_components, random_state)
 
 
 def _at_targets(
     start: NDArray[np.float64],
-    told: RowArguments,
+    arguments: RowArguments,
     groups: NDArray[np.intp] | None,
     random_state: np.random.RandomState,
 ) -> NDArray[np.float64]:
@@ -85,8 +91,8 @@ def _at_targets(
     If points that share a target and all their neighbors began in one place, equal forces would keep them together.
     Therefore they begin slightly apart, except for equal rows and for points that are held at their targets.
     """
-    if told.targets is None or told.strengths is None:
+    if arguments.targets is None or arguments.strengths is None:
         return start
-    start = separate(np.where(np.isnan(told.targets), start, told.targets), random_state, groups)
-    held = ~np.isnan(told.targets) & np.isinf(told.strengths)[:, None]
-    return np.where(held, told.targets, start)
+    start = separate(np.where(np.isnan(arguments.targets), start, arguments.targets), random_state, groups)
+    held = ~np.isnan(arguments.targets) & np.isinf(arguments.strengths)[:, None]
+    return np.where(held, arguments.targets, start)

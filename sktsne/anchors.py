@@ -39,7 +39,7 @@ from scipy.sparse import csr_array
 from ._checks import as_affinities, as_floats, check_number
 from .conditioning import scale_exponent, scaled
 from .kernels.attraction import Attraction
-from .optimizer import LARGEST, Evaluation, Frame, Objective
+from .optimizer import LARGEST, Evaluation, Frame, Objective, frame_of
 from .parallel import Workers
 from .similarities import StudentT
 
@@ -186,7 +186,7 @@ class Arrangement:
         self._square = self._frame.norm(self._targets) ** 2
         if np.ptp(targets, axis=0).max() == 0.0 or not self._square > 0.0:
             raise ValueError("targets must not all coincide, because they have no arrangement then.")
-        self._strength = n_distributions * strength
+        self._strength = float(n_distributions) * float(strength)
         self.held = np.empty(0, dtype=np.intp)
 
     def __call__(self, Y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
@@ -242,7 +242,7 @@ class Anchored:
     def __init__(self, objective: Objective, anchors: Sequence[Anchors]) -> None:
         self._objective, self._anchors = objective, anchors
         self.gradient_scale = objective.gradient_scale
-        weights = getattr(objective, "frame", Frame()).weights
+        weights = frame_of(objective).weights
         self.frame = Frame(weights, fixed=any(term.fixed for term in anchors))
 
     def anchor_cost(self, Y: NDArray[np.float64]) -> float:
@@ -251,6 +251,7 @@ class Anchored:
 
     def __call__(self, Y: NDArray[np.float64], exaggeration: float = 1.0, with_cost: bool = False) -> Evaluation:
         """Return gradient, curvature and costs; see :class:`sktsne.optimizer.Objective`."""
+        Y = as_floats("Y", Y, ("n", "d"), finite=False)
         gradient, curvature, cost, exaggerated = self._objective(Y, exaggeration, with_cost)
         for term in self._anchors:
             pull, stiffness, anchor_cost = term(Y)

@@ -148,6 +148,7 @@ def pca_arrangement(
     >>> pca_arrangement(np.array([[0.0], [1.0], [2.0]]), 2, np.random.RandomState(0)).shape
     (3, 2)
     """
+    check_number("n_components", n_components, Integral, 1)
     X, random_state, weights = _for_components(X, random_state, weights)
     if not _varies(X):
         raise ValueError("anchors == 'pca' needs rows that differ, and all rows of X are equal.")

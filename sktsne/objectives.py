@@ -55,7 +55,7 @@ from ._sparse import freeze, symmetrize
 from .affinities import joint_affinities, normalize_rows, weighted_rows
 from .kernels import GradientKernel
 from .kernels.attraction import Attraction
-from .kernels.contract import potential_of
+from .kernels.contract import check_parts, potential_of
 from .kernels.hessians import attraction_hessians, potential_hessians
 from .optimizer import LARGEST, Evaluation, Frame
 from .parallel import Workers
@@ -96,7 +96,8 @@ def _check_weights(weights: NDArray[np.float64] | None, affinities: Matrix) -> F
     """Return the frame of points with these weights; raise a ValueError for weights that affinities contradict."""
     if weights is None:
         return Frame()
-    frame = Frame(as_floats("weights", weights, affinities.shape[:1]))
+    weights = as_floats("weights", weights, affinities.shape[:1])
+    frame = Frame(weights)
     alone = (affinities.diagonal() > 0.0) & (weights <= 1.0)
     if alone.any():
         i = int(alone.argmax())
@@ -188,8 +189,8 @@ class JointKL:
     ) -> None:
         self._affinities = as_affinities("affinities", affinities)
         self.frame = _check_weights(weights, self._affinities)
-        self._weights = self.frame.weights
-        n = self._affinities.shape[0] if weights is None else float(np.sum(weights))
+        weights = self._weights = self.frame.weights
+        n = self.frame.total(self._affinities.shape[0])
         self.gradient_scale = math.sqrt(n)
         self._least_curvature = (LEAST_CURVATURE if similarity.dof <= 1.0 else self.least_curvature_light) / n
         self._attraction = Attraction(self._affinities, similarity, workers, kernel.dtype)
@@ -322,10 +323,11 @@ class ConditionalKL:
     ) -> None:
         self._affinities = as_affinities("affinities", affinities)
         self.frame = _check_weights(weights, self._affinities)
-        self._weights = self.frame.weights
-        n = self._affinities.shape[0] if weights is None else float(np.sum(weights))
+        weights = self._weights = self.frame.weights
+        n = self.frame.total(self._affinities.shape[0])
         self.gradient_scale = 1.0 / math.sqrt(n)
         part = LEAST_CURVATURE if similarity.dof <= 1.0 else self.least_curvature_light
+        check_parts(similarity, workers)  # before the first compiled loop
         self._least_curvature = 2.0 * part  # each row of affinities sums to 1, and so does each column on average
         springs = self.springs(self._affinities, weights, workers)
         self._springs = springs if isinstance(springs, np.ndarray) else freeze(springs)

@@ -449,7 +449,7 @@ def minimize(
     workers = Workers() if workers is None else workers
     check_type("workers", workers, Workers)
     descend = choose("descent", "descend", descend_reference)
-    frame = _frame_of(objective)
+    frame = frame_of(objective)
     state = start if isinstance(start, State) else State.at(as_floats("start", start, ("n", "d"), empty=False), frame)
     Y, velocity, gain, shift = _arrays(state, phases)
     n, d = Y.shape
@@ -535,7 +535,7 @@ def _reason_to_end(
     return None
 
 
-def _frame_of(objective: Any) -> Frame:
+def frame_of(objective: Any) -> Frame:
     """Return the frame of an objective; objectives that users write need not have one."""
     frame = getattr(objective, "frame", Frame())
     check_type("frame of the objective", frame, Frame)

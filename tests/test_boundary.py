@@ -51,8 +51,9 @@ from sktsne.affinities import (
     given_affinities,
     joint_affinities,
 )
+from sktsne.anchors import Anchored, Arrangement, Places, interpolated
 from sktsne.growth import extend
-from sktsne.initialization import pca_start, random_start, rescale, separate, spectral_start
+from sktsne.initialization import pca_arrangement, pca_start, random_start, rescale, separate, spectral_start
 from sktsne.kernels import KERNELS, ExactKernel, FFTKernel, fft
 from sktsne.kernels.attraction import Attraction
 from sktsne.known_rows import KnownRows
@@ -67,7 +68,7 @@ from sktsne.neighbors import (
     nearest_neighbors,
 )
 from sktsne.objectives import ConditionalKL, JointKL
-from sktsne.optimizer import Phase, State, minimize
+from sktsne.optimizer import Evaluation, Phase, State, minimize
 from sktsne.parallel import Workers
 from sktsne.perplexity import conditional_probabilities
 from sktsne.placement import FrozenMap
@@ -250,6 +251,10 @@ case("sktsne.similarities.similarity_of", lambda rng, **_: {"dof": 1.5}, lambda 
 )
 
 
+def masses(rng, *shape):
+    return rng.integers(1, 4, size=shape).astype(float)
+
+
 def objective_arguments(objective, matrix, rng, n=20, d=2):
     P = joint(rng, n)
     P = P if objective is JointKL else rows_like(P)
@@ -258,6 +263,7 @@ def objective_arguments(objective, matrix, rng, n=20, d=2):
         "similarity": StudentT(),
         "kernel": Spoiled(ExactKernel(StudentT(), WORKERS), odd.KERNELS),
         "workers": WORKERS,
+        "weights": masses(rng, n),
         "Y": points(rng, n, d),
         "exaggeration": 4.0,
     }
@@ -270,8 +276,8 @@ def check_objective(result, arguments):
     assert all(isinstance(value, (float, np.floating)) for value in (cost, exaggerated))
 
 
-def call_objective(objective, affinities, similarity, kernel, workers, Y, exaggeration):
-    made = objective(affinities, similarity, kernel, workers)
+def call_objective(objective, affinities, similarity, kernel, workers, weights, Y, exaggeration):
+    made = objective(affinities, similarity, kernel, workers, weights)
     made(Y)
     return made(Y, exaggeration, with_cost=True)
 
@@ -280,6 +286,63 @@ for objective in JointKL, ConditionalKL:
     for kind in "dense", "sparse":
         name = f"sktsne.objectives.{objective.__name__} {kind}"
         case(name, partial(objective_arguments, objective, kind), check_objective)(partial(call_objective, objective))
+
+# Anchors
+
+
+class Flat:
+    """An objective of the user's, with the gradient 0."""
+
+    gradient_scale = 1.0
+
+    def __call__(self, Y, exaggeration=1.0, with_cost=False):
+        return Evaluation(np.zeros_like(Y), np.ones(len(Y)), 0.0, 0.0)
+
+
+def check_term(result, arguments):
+    gradient, curvature, cost = result
+    assert shape(gradient) == shape(arguments["Y"])
+    assert shape(curvature) == shape(gradient)[:1]
+    assert isinstance(cost, float)
+
+
+case(
+    "sktsne.anchors.Places",
+    lambda rng, n=20, d=2: {
+        "targets": np.where(np.arange(n)[:, None] % 3 == 0, np.nan, points(rng, n, d)),
+        "strengths": np.where(np.arange(n) % 4 == 0, np.inf, 2.0),
+        "n_distributions": 1.0,
+        "weights": masses(rng, n),
+        "Y": points(rng, n, d),
+    },
+    check_term,
+)(lambda targets, strengths, n_distributions, weights, Y: Places(targets, strengths, n_distributions, weights)(Y))
+case(
+    "sktsne.anchors.Arrangement",
+    lambda rng, n=20, d=2: {
+        "targets": points(rng, n, d),
+        "strength": 2.0,
+        "n_distributions": 1.0,
+        "weights": masses(rng, n),
+        "Y": points(rng, n, d),
+    },
+    check_term,
+)(lambda targets, strength, n_distributions, weights, Y: Arrangement(targets, strength, n_distributions, weights)(Y))
+case(
+    "sktsne.anchors.Anchored",
+    lambda rng, n=20, d=2: {"targets": points(rng, n, d), "Y": points(rng, n, d)},
+    check_objective,
+)(lambda targets, Y: Anchored(Flat(), [Arrangement(targets, 2.0, 1)])(Y, with_cost=True))
+for kind in "dense", "sparse":
+    case(
+        f"sktsne.anchors.interpolated {kind}",
+        lambda rng, n=20, d=2, kind=kind: {
+            "affinities": joint(rng, n) if kind == "dense" else sparse(joint(rng, n)),
+            "targets": np.where(np.arange(n)[:, None] % 3 == 0, np.nan, points(rng, n, d)),
+            "workers": WORKERS,
+        },
+        is_shaped_like("targets"),
+    )(interpolated)
 
 # Affinities
 
@@ -314,10 +377,6 @@ case(
     lambda rng, n=20, d=6: {"distances": near(rng, n, d), "bandwidth": 2.0, "workers": Spoiled(WORKERS, {})},
     check_rows,
 )(lambda distances, bandwidth, workers: FixedBandwidth(bandwidth).probabilities(distances, workers))
-
-
-def masses(rng, *shape):
-    return rng.integers(1, 4, size=shape).astype(float)
 
 
 for rule in Perplexity([2.0]), Uniform(5), FixedBandwidth(2.0):
@@ -595,6 +654,16 @@ for kind, storage in (("dense", np.asarray), ("sparse", csr_array)):
         check_start,
     )(pca_start)
     case(
+        f"sktsne.initialization.pca_arrangement {kind}",
+        lambda rng, n=20, d=5, storage=storage: {
+            "X": storage(points(rng, n, d)),
+            "n_components": some(2, "1000000"),
+            "random_state": state(),
+            "weights": masses(rng, n),
+        },
+        check_start,
+    )(pca_arrangement)
+    case(
         f"sktsne.initialization.spectral_start {kind}",
         lambda rng, n=20, d=5, storage=storage: {
             "affinities": storage(joint(rng, n)),
@@ -633,6 +702,7 @@ def frozen_arguments(factory, rng, n=20, d=2):
         "dof": 1.0,
         "factory": Spoiled(factory, odd.FACTORIES),
         "exaggeration": 1.0,
+        "weights": masses(rng, n),
         "probabilities": np.full((5, k), 1.0 / k),
         "indices": np.argsort(rng.uniform(size=(5, n)), axis=1)[:, :k],
     }
@@ -642,8 +712,8 @@ def check_frozen(result, arguments):
     assert shape(result) == (shape(arguments["probabilities"])[0], shape(arguments["embedding"])[1])
 
 
-def call_frozen(embedding, dof, factory, exaggeration, probabilities, indices):
-    return FrozenMap(embedding, dof, factory, exaggeration).place(probabilities, indices)
+def call_frozen(embedding, dof, factory, exaggeration, weights, probabilities, indices):
+    return FrozenMap(embedding, dof, factory, exaggeration, weights).place(probabilities, indices)
 
 
 for factory in KERNELS.values():
@@ -944,6 +1014,8 @@ def _(first, second, keys, strength):
 WITHOUT_CASE = {
     "sktsne.EmbeddingDisplay",
     "sktsne.affinities.Affinities",
+    "sktsne.affinities.counted_weights",
+    "sktsne.anchors.Anchors",
     "sktsne.kernels.GradientKernel",
     "sktsne.kernels.fastest_kernel",
     "sktsne.metrics.EmbeddingScorer",
@@ -957,6 +1029,7 @@ WITHOUT_CASE = {
     "sktsne.metrics.trustworthiness_scorer",
     "sktsne.neighbors.NeighborGraph",
     "sktsne.neighbors.NeighborSearch",
+    "sktsne.optimizer.Frame",
     "sktsne.optimizer.Objective",
     "sktsne.optimizer.Phase",
     "sktsne.optimizer.Progress",

@@ -388,7 +388,7 @@ STAGES = {
         "interrupt(TSNE(affinities=Uniform(2), neighbors=search).fit, rng.random((n, 990), dtype=np.float32))",
     ),
     "spectral": (
-        "sktsne._base.spectral_start",
+        "sktsne._starts.spectral_start",
         "n = 100_000; ring = diags([1.0, 1.0], [1, n - 1], shape=(n, n), format='csr')\n"
         "interrupt(TSNE(affinities='precomputed', init='spectral').fit, ring + ring.T)",
     ),
