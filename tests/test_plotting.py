@@ -602,6 +602,7 @@ def test_one_component_is_a_strip_and_three_a_space(rng):
     space = EmbeddingDisplay.from_embedding(Y, np.arange(100) % 3)
     assert_array_equal(np.transpose(space.points_._offsets3d), Y)
     assert space.ax_.name == "3d"
+    assert space.ax_.get_xlim()[0] <= Y[:, 0].min() < Y[:, 0].max() <= space.ax_.get_xlim()[1]
     with pytest.warns(UserWarning, match="the plot shows only the first two of 5 components"):
         first = EmbeddingDisplay.from_embedding(rng.normal(size=(100, 5)))
     assert_array_equal(first.points_.get_offsets(), first.embedding[:, :2])

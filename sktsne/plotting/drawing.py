@@ -60,6 +60,7 @@ def prepare(ax: Any, d: int) -> None:
     if d == 3:
         # A layout reserves room for a legend at the right edge of the axes, but a cube fills only their middle.
         ax.set_anchor("E")
+        ax.set_autoscale_on(True)  # equal units turn it off in matplotlib 3.6, where only a unit cube was drawn then
         for axis in (ax.xaxis, ax.yaxis, ax.zaxis):
             axis.line.set_color("0.8")
 
