@@ -440,7 +440,7 @@ class BaseEmbedding(
                         self._search.take_all()
                 if uses_rows:
                     with self._stage("initialization"):
-                        arguments = with_components(self, arguments, X, self._groups(), random_state)
+                        arguments = with_components(self, arguments, X, self._groups, random_state)
                 del X  # this matrix, and each one deleted below, takes gigabytes for a million rows
                 with self._stage("affinities"):
                     # A kernel in single precision would round the affinities of float32 rows in any case.
@@ -452,7 +452,7 @@ class BaseEmbedding(
             start = arguments.start
             if start is None:
                 with self._stage("initialization"):
-                    start = start_by_affinities(self, affinities, arguments, self._groups(), random_state, workers)
+                    start = start_by_affinities(self, affinities, arguments, self._groups, random_state, workers)
             self.affinities_ = affinities
             done = 0 if resumed is None else resumed[0].iteration
             stretches = (self.max_iter - 1) // self.callback_every - done // self.callback_every + 1
@@ -614,7 +614,7 @@ class BaseEmbedding(
         points = Points(state, order, objective_of)
         reports = Reports(
             points,
-            partial(self._fitted, dtype, factory, phases, points),
+            partial(self._fitted, dtype, factory, arguments.weights, phases, points),
             tasks=self._tasks,
             log=self._log,
             save=partial(self._save, points),
@@ -653,7 +653,9 @@ class BaseEmbedding(
             )
         elif result.reason == "min_grad_norm":
             self._log(f"Iteration {result.n_iter}: gradient norm {result.gradient_norm:f}. Finished.")
-        self._log(f"KL divergence after {result.n_iter} iterations: {result.cost:f} (stopped by {result.reason})")
+        self._log(
+            f"KL divergence after {result.n_iter} iterations: {self.kl_divergence_:f} (stopped by {result.reason})"
+        )
 
     def _save(self, points: Points) -> None:
         """Save the state of the optimization, so that a later fit can continue from it."""
@@ -666,6 +668,7 @@ class BaseEmbedding(
         self,
         dtype: Any,
         factory: KernelFactory,
+        weights: NDArray[np.float64] | None,
         phases: list[Phase],
         points: Points,
         n_iter: int,
@@ -683,9 +686,7 @@ class BaseEmbedding(
         if isinstance(objective, Anchored):
             attributes["anchor_cost_"] = objective.anchor_cost(Y[order])
             attributes["kl_divergence_"] -= attributes["anchor_cost_"]
-        Y, weights = Y.astype(dtype, copy=False), objective.frame.weights
-        if weights is not None:
-            weights = weights[np.argsort(order)]
+        Y = Y.astype(dtype, copy=False)
         frozen = FrozenMap(Y, self.dof, factory, exaggeration, weights)
         return {**attributes, "embedding_": Y, "_map": frozen}
 

@@ -1,4 +1,4 @@
-"""The embedding estimator inside a pipeline or a search."""
+"""The embedding estimator inside a pipeline or a search, and the steps before it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,24 @@ def place_of_embedding(pipeline: Pipeline) -> int:
             return place
     steps = ", ".join(type(step).__name__ for _, step in pipeline.steps)
     raise ValueError(f"estimator must have a step with the attribute embedding_, and none of {steps} has it.")
+
+
+def last_step(estimator: Any) -> Any:
+    """Return the last step of a pipeline, and any other estimator itself."""
+    return estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
+
+
+def fit_earlier_steps(estimator: Any, X: Any) -> Any:
+    """Fit all steps of a pipeline but the last, and return what they make of X; any other estimator leaves X as it is.
+
+    The pipeline then holds the fitted steps.
+    """
+    if not isinstance(estimator, Pipeline) or len(estimator.steps) == 1:
+        return X
+    earlier = estimator[:-1]
+    X = earlier.fit_transform(X)
+    estimator.steps = [*earlier.steps, estimator.steps[-1]]  # a pipeline that caches its steps fits copies of them
+    return X
 
 
 def embedder_of(estimator: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -42,12 +43,12 @@ def with_components(
     estimator: Any,
     arguments: RowArguments,
     X: Any,
-    groups: NDArray[np.intp] | None,
+    groups_of: Callable[[], NDArray[np.intp] | None],
     random_state: np.random.RandomState,
 ) -> RowArguments:
     """Return what a fit is told about rows, with the start and the anchors that are principal components.
 
-    Equal rows of X have the same number in ``groups``.
+    ``groups_of()`` returns the group of each row, where equal rows have the same number.
     """
     if isinstance(estimator.anchors, str):
         arguments = replace(
@@ -55,7 +56,7 @@ def with_components(
         )
     if starts_with_components(estimator, arguments):
         start = pca_start(X, estimator.n_components, random_state, arguments.weights)
-        arguments = replace(arguments, start=separate(start, random_state, groups))
+        arguments = replace(arguments, start=separate(start, random_state, groups_of()))
     return arguments
 
 
@@ -63,17 +64,17 @@ def start_by_affinities(
     estimator: Any,
     affinities: Matrix,
     arguments: RowArguments,
-    groups: NDArray[np.intp] | None,
+    groups_of: Callable[[], NDArray[np.intp] | None],
     random_state: np.random.RandomState,
     workers: Workers,
 ) -> NDArray[np.float64]:
     """Return a start that needs the affinities, or nothing but the number of rows.
 
-    Equal rows have the same number in ``groups``, and stay together at their targets.
+    ``groups_of()`` returns the group of each row; rows of the same group are equal, and stay together at their targets.
     """
     if arguments.targets is not None:
         springs = estimator._objective.springs(affinities, arguments.weights, workers)
-        return _at_targets(interpolated(springs, arguments.targets, workers), arguments, groups, random_state)
+        return _at_targets(interpolated(springs, arguments.targets, workers), arguments, groups_of(), random_state)
     if estimator.init == "spectral":
         masses = estimator._objective.masses(affinities, arguments.weights)
         return spectral_start(masses, estimator.n_components, random_state, arguments.weights)

@@ -315,6 +315,11 @@ def given_affinities(X: Any, weights: NDArray[np.float64] | None = None) -> csr_
     return X
 
 
+def other_copies(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the number of other copies that a copy of each row has."""
+    return np.maximum(weights - 1.0, 0.0)
+
+
 def _without_diagonal(X: Any) -> csr_array | NDArray[np.float64]:
     """Return a copy of a matrix in float64, with a zero diagonal and without duplicate entries."""
     if issparse(X):
@@ -336,7 +341,7 @@ def _to_copies(X: Any, weights: NDArray[np.float64]) -> csr_array | NDArray[np.f
     check_not_negative("X", values)
     largest = max(float(values.max(initial=0.0)), float(np.finfo(np.float64).smallest_subnormal))
     most = weights.max()  # both are divided by their maxima, so that no product overflows
-    copies, own = weights / most, np.maximum(weights - 1.0, 0.0) / most
+    copies, own = weights / most, other_copies(weights) / most
     if issparse(X):
         entries = X.tocoo()
         factors = np.where(entries.row == entries.col, own[entries.row], copies[entries.col])
@@ -519,14 +524,14 @@ def _with_own_copies(
     """
     distances = np.column_stack([np.zeros(len(distances)), distances])
     counted = weights[columns]
-    counted[:, 0] = np.maximum(counted[:, 0] - 1.0, 0.0)
+    counted[:, 0] = other_copies(counted[:, 0])
     return distances, counted if count is None else counted_weights(distances, counted, count)
 
 
 def _weights_of_all(weights: NDArray[np.float64], rows: NDArray[np.intp]) -> NDArray[np.float64]:
     """Return the weights with which all n rows count as neighbors of some rows, shape (n_rows, n)."""
     counted = np.tile(weights, (len(rows), 1))
-    counted[np.arange(len(rows)), rows] = np.maximum(weights[rows] - 1.0, 0.0)
+    counted[np.arange(len(rows)), rows] = other_copies(weights[rows])
     return counted
 
 

@@ -126,7 +126,7 @@ class Places:
             raise ValueError("targets must be finite, or NaN for points without one, and some are infinite.")
         if not (strengths >= 0.0).all():
             raise ValueError(f"strengths must not be negative or NaN, the least is {strengths.min()}.")
-        self._frame = frame_of_length(weights, len(targets))
+        self._frame = Frame.of(weights, len(targets))
         free = _without_target(targets)
         held = ~free & np.isinf(strengths)
         self.held = np.flatnonzero(held)
@@ -138,8 +138,8 @@ class Places:
         """Return gradient, curvature and cost at an embedding of shape (n, d)."""
         Y = as_floats("Y", Y, self._targets.shape)
         differences = np.where(self._free[:, None], 0.0, Y - self._targets)
-        cost = self._frame.norm(np.sqrt(0.5 * self._stiffness)[:, None] * differences) ** 2
-        return self._stiffness[:, None] * differences, self._stiffness, cost
+        gradient = self._stiffness[:, None] * differences
+        return gradient, self._stiffness, 0.5 * self._frame.product(gradient, differences)
 
 
 class Arrangement:
@@ -180,7 +180,7 @@ class Arrangement:
         targets = as_floats("targets", targets, ("n", "d"), empty=False)
         check_number("strength", strength, Real, 0)
         check_number("n_distributions", n_distributions, Real, 0, low_included=False)
-        self._frame = frame_of_length(weights, len(targets))
+        self._frame = Frame.of(weights, len(targets))
         targets = scaled(targets, scale_exponent(targets))  # so that no square overflows
         self._targets = targets - self._frame.mean(targets)
         self._square = self._frame.norm(self._targets) ** 2
@@ -205,11 +205,6 @@ class Arrangement:
 def _without_target(targets: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Return which rows of targets have a NaN."""
     return np.asarray(np.isnan(targets).any(axis=1))
-
-
-def frame_of_length(weights: Any, n: int) -> Frame:
-    """Return the frame of n points with these weights, after checking the weights."""
-    return Frame(None if weights is None else as_floats("weights", weights, (n,)))
 
 
 class Anchored:

@@ -21,6 +21,7 @@ from sklearn.utils.random import sample_without_replacement
 from sklearn.utils.validation import check_is_fitted
 
 from ._checks import are_single, as_csr, as_input, check_counted, check_type
+from ._pipeline import fit_earlier_steps, last_step
 from .known_rows import KnownRows
 
 ROWS_AT_ONCE = 2**16  # the number of rows of an array that are read and placed at a time
@@ -83,17 +84,14 @@ def embed_large(
 
 def _fit_merged(estimator: Any, sample: Any) -> None:
     """Fit an estimator to the different rows of a sample, weighted by their numbers."""
-    if isinstance(estimator, Pipeline) and len(estimator.steps) > 1:
-        # The earlier steps see all rows, because their means and scales must be those of the sample.
-        earlier = estimator[:-1]
-        sample = earlier.fit_transform(sample)
-        estimator.steps = [*earlier.steps, estimator.steps[-1]]  # a pipeline that caches its steps fits copies of them
+    # The earlier steps see all rows, because their means and scales must be those of the sample.
+    sample = fit_earlier_steps(estimator, sample)
     _, first, numbers = np.unique(KnownRows(sample).groups, return_index=True, return_counts=True)
     if len(first) == 1:
         raise ValueError("merge == True needs landmarks that differ, and all are equal.")
     order = np.argsort(first)  # the order of the sample
     rows = _take(_indexable(sample), first[order])
-    _last_step(estimator).fit(rows, sample_weight=numbers[order].astype(np.float64))
+    last_step(estimator).fit(rows, sample_weight=numbers[order].astype(np.float64))
 
 
 def transform_blocks(estimator: Any, X: Any) -> Any:
@@ -133,7 +131,7 @@ def transform_blocks(estimator: Any, X: Any) -> Any:
     True
     """
     check_is_fitted(estimator)
-    names = _last_step(estimator).get_feature_names_out()
+    names = last_step(estimator).get_feature_names_out()
     if not _is_dask(X):
         X = _indexable(X)
         rows = (slice(first, first + ROWS_AT_ONCE) for first in range(0, X.shape[0], ROWS_AT_ONCE))
@@ -262,11 +260,6 @@ def _take(X: Any, rows: Any) -> Any:
 def _dtype(*dtypes: Any) -> Any:
     """Return the dtype of the positions of rows whose columns have these dtypes."""
     return np.float32 if are_single(dtypes) else np.float64
-
-
-def _last_step(estimator: Any) -> Any:
-    """Return the last step of a pipeline, or the estimator itself."""
-    return estimator[-1] if isinstance(estimator, Pipeline) else estimator
 
 
 def _without_affinities(estimator: Any) -> Any:

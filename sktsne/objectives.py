@@ -52,7 +52,7 @@ from scipy.special import xlogy
 
 from ._checks import as_affinities, as_floats, check_number
 from ._sparse import freeze, symmetrize
-from .affinities import joint_affinities, normalize_rows, weighted_rows
+from .affinities import joint_affinities, normalize_rows, other_copies, weighted_rows
 from .kernels import GradientKernel
 from .kernels.attraction import Attraction
 from .kernels.contract import check_parts, potential_of
@@ -94,10 +94,10 @@ def _negative_entropy(affinities: Matrix) -> float:
 
 def _check_weights(weights: NDArray[np.float64] | None, affinities: Matrix) -> Frame:
     """Return the frame of points with these weights; raise a ValueError for weights that affinities contradict."""
-    if weights is None:
-        return Frame()
-    weights = as_floats("weights", weights, affinities.shape[:1])
-    frame = Frame(weights)
+    frame = Frame.of(weights, affinities.shape[0])
+    if frame.weights is None:
+        return frame
+    weights = frame.weights
     alone = (affinities.diagonal() > 0.0) & (weights <= 1.0)
     if alone.any():
         i = int(alone.argmax())
@@ -113,18 +113,13 @@ def _refuse_weights(weights: NDArray[np.float64] | None) -> None:
         raise ValueError("weights must be None for second derivatives, which are those of points without weights.")
 
 
-def _copies(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the number of other copies that a copy of each point has."""
-    return np.maximum(weights - 1.0, 0.0)
-
-
 def _log_counts(affinities: Matrix, weights: NDArray[np.float64], of_rows: bool) -> NDArray[np.float64]:
     """Return Σ_j p_ij log c_ij for each row i, where c_ij is the number of pairs of copies of points i and j.
 
     With ``of_rows``, c_ij counts the copies of point j only.
     """
     logarithms, sums, own = np.log(weights), _row_sums(affinities), affinities.diagonal().astype(np.float64)
-    logs = affinities @ logarithms + xlogy(own, _copies(weights)) - own * logarithms
+    logs = affinities @ logarithms + xlogy(own, other_copies(weights)) - own * logarithms
     return np.asarray(logs if of_rows else logs + sums * logarithms, dtype=np.float64)
 
 
@@ -248,7 +243,7 @@ class JointKL:
 
     def _normalization(self, phi: NDArray[np.float64]) -> float:
         """Return Z, for the potential of all points at the points; raise a FloatingPointError unless Z is positive."""
-        Z = phi.sum() if self._weights is None else np.sum(self._weights * (phi + _copies(self._weights)))
+        Z = phi.sum() if self._weights is None else np.sum(self._weights * (phi + other_copies(self._weights)))
         _check_normalization(Z)
         return float(Z)
 
@@ -409,7 +404,7 @@ class ConditionalKL:
         """Return Z_i and ∇φ of the points; raise a FloatingPointError unless all Z_i are positive."""
         Z, grad_phi = _potential(self._kernel, Y, self._weights)
         if self._weights is not None:
-            Z += _copies(self._weights)
+            Z += other_copies(self._weights)
         _check_normalization(Z.min(initial=math.inf))
         return Z, grad_phi
 

@@ -112,6 +112,11 @@ class Frame:
             if not (weights > 0.0).all():
                 raise ValueError(f"weights must be above 0, the least is {weights.min()}.")
 
+    @classmethod
+    def of(cls, weights: Any, n: int) -> Frame:
+        """Return the frame of n points, after a check that there are as many weights."""
+        return cls(None if weights is None else as_floats("weights", weights, (n,)))
+
     @property
     def is_plain(self) -> bool:
         """Whether all points count alike and the optimizer centers the map."""

@@ -274,8 +274,8 @@ class FrozenMap(Caching):
         check_number("exaggeration", exaggeration, Real, 1)
         self._embedding, self._factory = embedding, factory
         self.dof, self.exaggeration = dof, exaggeration
-        self.weights = None if weights is None else as_floats("weights", weights, (len(embedding),)).copy()
-        Frame(self.weights)  # raises an error unless all are above 0
+        weights = Frame.of(weights, len(embedding)).weights
+        self.weights = None if weights is None else weights.copy()
 
     @property
     def workers(self) -> Workers:

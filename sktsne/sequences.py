@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.base import clone
-from sklearn.pipeline import Pipeline
 
 from ._anchored import check_strength, fit_anchored
 from ._base import BaseEmbedding
 from ._checks import check_counted
 from ._keys import in_common, read_keys
+from ._pipeline import fit_earlier_steps, last_step
 
 # A set of which at least this fraction of the rows has places is fitted without early exaggeration, which would pull
 # the map together and only then let it return to the places.
@@ -94,28 +94,23 @@ def fit_sequence(estimator: Any, Xs: Any, *, keys: Any = None, strength: float |
     for k, (places, _) in enumerate(pairs, start=1):
         if len(places) == 0:
             raise ValueError(f"Xs[{k}] must have rows in common with Xs[{k - 1}], and keys names none in both.")
-    anchors = _last(estimator).anchors
+    anchors = last_step(estimator).anchors
     if not (anchors is None or isinstance(anchors, str)) and any(list(name) != list(names[0]) for name in names):
         raise ValueError(
             "anchors is an array with an entry for each row of a set, must be None or 'pca' for sets with other rows."
         )
     maps = [clone(estimator).fit(Xs[0])]
     for X, (before, after) in zip(Xs[1:], pairs, strict=True):
-        maps.append(_fit_next(clone(estimator), X, _last(maps[-1]).embedding_[before], after, strength))
+        maps.append(_fit_next(clone(estimator), X, last_step(maps[-1]).embedding_[before], after, strength))
     return maps
 
 
 def _check_ends_with_embedding(estimator: Any) -> None:
     """Raise a TypeError unless an estimator is a `TSNE` or `SNE`, or a pipeline whose last step is one."""
-    if not isinstance(_last(estimator), BaseEmbedding) or isinstance(estimator, type):
+    if not isinstance(last_step(estimator), BaseEmbedding) or isinstance(estimator, type):
         raise TypeError(
             f"estimator == {estimator!r}, must be a TSNE or SNE of sktsne, or a pipeline that ends with one."
         )
-
-
-def _last(estimator: Any) -> Any:
-    """Return the last step of a pipeline, and any other estimator itself."""
-    return estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
 
 
 def _as_list(Xs: Any) -> list[Any]:
@@ -140,15 +135,12 @@ def _fit_next(
 ) -> Any:
     """Fit an estimator to a set of which some rows have places in the map before, and return it."""
     n = _count_rows("X", X)
-    if isinstance(estimator, Pipeline) and len(estimator.steps) > 1:
-        steps = estimator[:-1]
-        X = steps.fit_transform(X)
-        estimator.steps[:-1] = steps.steps  # a pipeline with a memory has fitted clones of its steps
+    X = fit_earlier_steps(estimator, X)
     targets = np.full((n, places.shape[1]), np.nan)
     targets[rows] = places
     # With targets, new rows start near their neighbors; an array would be the start of another set.
     changes: dict[str, Any] = {"init": "random"}
     if len(rows) >= MOST * n:
         changes["early_exaggeration_iter"] = 0
-    fit_anchored(_last(estimator), X, targets, strength, STRENGTH, changes)
+    fit_anchored(last_step(estimator), X, targets, strength, STRENGTH, changes)
     return estimator

@@ -315,6 +315,11 @@ def test_reports_hold_the_anchors_and_the_map_keeps_its_place(X, targets):
     assert_allclose(reports[-1][2], last.embedding_)
 
 
+def test_the_last_line_tells_the_cost_without_anchors(X, capsys):
+    model = TSNE(anchors="pca", verbose=1, **QUICK).fit(X)
+    assert f"iterations: {model.kl_divergence_:f} (stopped" in capsys.readouterr().out
+
+
 def test_scores_of_anchored_maps_leave_the_anchors_out(X):
     model = TSNE(anchors="pca", anchor_strength=0.5, **QUICK).fit(X)
     for scores in (

@@ -643,26 +643,17 @@ def state(_=None):
 
 
 for kind, storage in (("dense", np.asarray), ("sparse", csr_array)):
-    case(
-        f"sktsne.initialization.pca_start {kind}",
-        lambda rng, n=20, d=5, storage=storage: {
-            "X": storage(points(rng, n, d)),
-            "n_components": some(2, "1000000"),
-            "random_state": state(),
-            "weights": masses(rng, n),
-        },
-        check_start,
-    )(pca_start)
-    case(
-        f"sktsne.initialization.pca_arrangement {kind}",
-        lambda rng, n=20, d=5, storage=storage: {
-            "X": storage(points(rng, n, d)),
-            "n_components": some(2, "1000000"),
-            "random_state": state(),
-            "weights": masses(rng, n),
-        },
-        check_start,
-    )(pca_arrangement)
+    for components in pca_start, pca_arrangement:
+        case(
+            f"sktsne.initialization.{components.__name__} {kind}",
+            lambda rng, n=20, d=5, storage=storage: {
+                "X": storage(points(rng, n, d)),
+                "n_components": some(2, "1000000"),
+                "random_state": state(),
+                "weights": masses(rng, n),
+            },
+            check_start,
+        )(components)
     case(
         f"sktsne.initialization.spectral_start {kind}",
         lambda rng, n=20, d=5, storage=storage: {
