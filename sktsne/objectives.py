@@ -123,7 +123,7 @@ def _log_counts(affinities: Matrix, weights: NDArray[np.float64], of_rows: bool)
     return np.asarray(logs if of_rows else logs + sums * logarithms, dtype=np.float64)
 
 
-def _check_normalization(least: float) -> None:
+def check_normalization(least: float) -> None:
     """Raise a FloatingPointError unless the smallest of the normalizations Z is positive."""
     if not least > 0.0:
         raise FloatingPointError(f"The points of Y are so far apart that their weights sum to {least}.")
@@ -186,8 +186,7 @@ class JointKL:
         self.frame = _check_weights(weights, self._affinities)
         weights = self._weights = self.frame.weights
         n = self.frame.total(self._affinities.shape[0])
-        self.gradient_scale = math.sqrt(n)
-        self._least_curvature = (LEAST_CURVATURE if similarity.dof <= 1.0 else self.least_curvature_light) / n
+        self.gradient_scale, self._least_curvature = self.scales(n, similarity.dof)
         self._attraction = Attraction(self._affinities, similarity, workers, kernel.dtype)
         self._similarity, self._kernel, self._workers = similarity, kernel, workers
         self._negative_entropy = _negative_entropy(self._affinities)
@@ -223,6 +222,27 @@ class JointKL:
         """Return the number of probability distributions that the cost compares: one, over all pairs."""
         return 1
 
+    @classmethod
+    def scales(cls, n: float, dof: float) -> tuple[float, float]:
+        """Return ``gradient_scale`` and the lower bound on the curvature, for n points."""
+        return math.sqrt(n), (LEAST_CURVATURE if dof <= 1.0 else cls.least_curvature_light) / n
+
+    @staticmethod
+    def combine(
+        gradient: NDArray[np.float64],
+        curvature: NDArray[np.float64],
+        grad_phi: NDArray[np.float64],
+        Z: float,
+        exaggeration: float,
+        least_curvature: float,
+    ) -> None:
+        """Turn A and k into gradient and curvature, in place; ∇φ_1 is overwritten."""
+        gradient *= 4.0 * exaggeration
+        grad_phi *= 2.0 / Z
+        gradient += grad_phi
+        np.maximum(curvature, least_curvature, out=curvature)
+        curvature *= 4.0 * exaggeration
+
     def __call__(self, Y: NDArray[np.float64], exaggeration: float = 1.0, with_cost: bool = False) -> Evaluation:
         """Return gradient, curvature and costs; see :class:`sktsne.optimizer.Objective`."""
         check_number("exaggeration", exaggeration, Real, 0)
@@ -233,18 +253,14 @@ class JointKL:
         if self._weights is not None:
             gradient /= self._weights[:, None]
             curvature /= self._weights
-        gradient *= 4.0 * exaggeration
-        grad_phi *= 2.0 / Z
-        gradient += grad_phi
-        np.maximum(curvature, self._least_curvature, out=curvature)
-        curvature *= 4.0 * exaggeration
+        self.combine(gradient, curvature, grad_phi, Z, exaggeration, self._least_curvature)
         cost = self._negative_entropy + cross + math.log(Z) if with_cost else math.nan
         return Evaluation(gradient, curvature, cost, cost + (exaggeration - 1.0) * cross)
 
     def _normalization(self, phi: NDArray[np.float64]) -> float:
         """Return Z, for the potential of all points at the points; raise a FloatingPointError unless Z is positive."""
         Z = phi.sum() if self._weights is None else np.sum(self._weights * (phi + other_copies(self._weights)))
-        _check_normalization(Z)
+        check_normalization(Z)
         return float(Z)
 
     def point_costs(self, Y: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -320,10 +336,8 @@ class ConditionalKL:
         self.frame = _check_weights(weights, self._affinities)
         weights = self._weights = self.frame.weights
         n = self.frame.total(self._affinities.shape[0])
-        self.gradient_scale = 1.0 / math.sqrt(n)
-        part = LEAST_CURVATURE if similarity.dof <= 1.0 else self.least_curvature_light
         check_parts(similarity, workers)  # before the first compiled loop
-        self._least_curvature = 2.0 * part  # each row of affinities sums to 1, and so does each column on average
+        self.gradient_scale, self._least_curvature = self.scales(n, similarity.dof)
         springs = self.springs(self._affinities, weights, workers)
         self._springs = springs if isinstance(springs, np.ndarray) else freeze(springs)
         self._attraction = Attraction(self._springs, similarity, workers, kernel.dtype)
@@ -367,6 +381,30 @@ class ConditionalKL:
         """Return the number of probability distributions that the cost compares: one for each row."""
         return n_samples
 
+    @classmethod
+    def scales(cls, n: float, dof: float) -> tuple[float, float]:
+        """Return ``gradient_scale`` and the lower bound on the curvature, for n points."""
+        # Each row of affinities sums to 1, and so does each column on average.
+        return 1.0 / math.sqrt(n), 2.0 * (LEAST_CURVATURE if dof <= 1.0 else cls.least_curvature_light)
+
+    @staticmethod
+    def combine(
+        gradient: NDArray[np.float64],
+        curvature: NDArray[np.float64],
+        grad_phi: NDArray[np.float64],
+        inverse_Z: NDArray[np.float64],
+        grad_of_inverse: NDArray[np.float64],
+        exaggeration: float,
+        least_curvature: float,
+    ) -> None:
+        """Turn A and k into gradient and curvature, in place; ∇φ_1 is overwritten."""
+        gradient *= 2.0 * exaggeration
+        np.maximum(curvature, least_curvature, out=curvature)
+        curvature *= 2.0 * exaggeration
+        grad_phi *= inverse_Z[:, None]
+        gradient += grad_phi
+        gradient += grad_of_inverse
+
     def __call__(self, Y: NDArray[np.float64], exaggeration: float = 1.0, with_cost: bool = False) -> Evaluation:
         """Return gradient, curvature and costs; see :class:`sktsne.optimizer.Objective`."""
         check_number("exaggeration", exaggeration, Real, 0)
@@ -377,12 +415,9 @@ class ConditionalKL:
         if self._weights is not None:
             gradient /= self._weights[:, None]
             curvature /= self._weights
-        gradient *= 2.0 * exaggeration
-        np.maximum(curvature, self._least_curvature, out=curvature)
-        curvature *= 2.0 * exaggeration
-        grad_phi *= inverse_Z[:, None]
-        gradient += grad_phi
-        gradient += _potential(self._kernel, Y, inverse_Z if self._weights is None else self._weights * inverse_Z)[1]
+        charges = inverse_Z if self._weights is None else self._weights * inverse_Z
+        grad_of_inverse = _potential(self._kernel, Y, charges)[1]
+        self.combine(gradient, curvature, grad_phi, inverse_Z, grad_of_inverse, exaggeration, self._least_curvature)
         # The attraction sums over p_{j|i} + p_{i|j} for both directions of each pair, which is twice the cross entropy.
         cross *= 0.5
         logarithms = np.log(Z) if self._weights is None else self._weights * np.log(Z)
@@ -405,7 +440,7 @@ class ConditionalKL:
         Z, grad_phi = _potential(self._kernel, Y, self._weights)
         if self._weights is not None:
             Z += other_copies(self._weights)
-        _check_normalization(Z.min(initial=math.inf))
+        check_normalization(Z.min(initial=math.inf))
         return Z, grad_phi
 
     def point_hessians(self, Y: NDArray[np.float64], exaggeration: float = 1.0) -> NDArray[np.float64]:

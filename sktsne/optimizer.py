@@ -453,16 +453,64 @@ def minimize(
         check_number("until", until, Integral, 0)
     workers = Workers() if workers is None else workers
     check_type("workers", workers, Workers)
-    descend = choose("descent", "descend", descend_reference)
     frame = frame_of(objective)
     state = start if isinstance(start, State) else State.at(as_floats("start", start, ("n", "d"), empty=False), frame)
-    Y, velocity, gain, shift = _arrays(state, phases)
-    n, d = Y.shape
-    if frame.weights is not None:
-        as_floats("weights of the objective", frame.weights, (n,))
+    descent = _LocalDescent(objective, frame, state, phases, max_step_norm, workers)
+    reason = descend_in_phases(
+        descent,
+        phases,
+        n_iter_without_progress=n_iter_without_progress,
+        tol=tol,
+        min_grad_norm=min_grad_norm,
+        report=report,
+        report_every=report_every,
+        tick=tick,
+        until=until,
+    )
+    return descent.result(phases, reason)
+
+
+class Descent(Protocol):
+    """The contract of the points that `descend_in_phases` moves, in this process or elsewhere.
+
+    See :class:`_LocalDescent`, and :mod:`sktsne.dask` for points in several processes.
+    """
+
+    state: State
+    """The counters of the optimization, which the loop changes, and the points, which only reports read."""
+
+    def evaluate(self, phase: Phase, with_cost: bool) -> tuple[float, float, float]:
+        """Evaluate the objective; return cost, exaggerated cost and gradient norm, which matter only ``with_cost``."""
+
+    def extent(self) -> float:
+        """Return the root mean square distance of the points from their center."""
+
+    def step(self, phase: Phase) -> bool:
+        """Take one step along the gradient of the last evaluation, and return whether the points are finite."""
+
+    def hold(self) -> None:
+        """Prepare for a report, which may evaluate the objective, and may change the state."""
+
+    def resume(self) -> None:
+        """Continue after a report."""
+
+
+def descend_in_phases(
+    descent: Descent,
+    phases: Sequence[Phase],
+    *,
+    n_iter_without_progress: int,
+    tol: float,
+    min_grad_norm: float,
+    report: Callable[[Progress], bool | None] | None,
+    report_every: int,
+    tick: Callable[[int], None] | None,
+    until: int | None = None,
+) -> str:
+    """Move points phase by phase, and return why the optimization ended; see `minimize`, which checks the arguments."""
     early = sum(phase.n_iter for phase in phases[:-1])
-    reason = "max_iter"
-    for phase in _iterations(phases, state.iteration, until):
+    for phase in _iterations(phases, descent.state.iteration, until):
+        state = descent.state
         check = state.iteration % CHECK_EVERY == 0 < state.iteration
         due = check or state.iteration % report_every == 0 < state.iteration
         last = state.iteration >= early
@@ -470,54 +518,127 @@ def minimize(
             state.best_cost, state.best_iteration = math.inf, state.iteration
         with np.errstate(all="ignore"):  # a divergence raises an error below
             try:
-                gradient, curvature, cost, minimized = _evaluate(objective, Y, phase.exaggeration, due)
+                cost, minimized, norm = descent.evaluate(phase, due)
             except FloatingPointError as error:  # kernels raise this error for a map that is too wide
-                raise _divergence(state.iteration, phase) from error
-            norm = frame.norm(gradient) * objective.gradient_scale if due else 0.0
+                raise divergence(state.iteration, phase) from error
         if due:
             if not math.isfinite(cost + norm):
-                raise _divergence(state.iteration, phase)
+                raise divergence(state.iteration, phase)
             if report:
-                # The report may evaluate the objective, which may then overwrite the arrays of the evaluation.
-                gradient, curvature = gradient.copy(), curvature.copy()
+                descent.hold()
                 if check_stop(f"report == {report!r}", report(Progress(state.iteration, cost, norm, state))):
-                    reason = "report"
-                    break
-                Y, velocity, gain, shift = _arrays(state, phases, (n, d))
+                    return "report"
+                descent.resume()
         if check:
-            ended = _reason_to_end(
-                state, frame, last, cost, minimized, norm, n_iter_without_progress, tol, min_grad_norm
-            )
+            ended = _reason_to_end(descent, last, cost, minimized, norm, n_iter_without_progress, tol, min_grad_norm)
             if ended is not None:
-                reason = ended
-                break
-        step = partial(
-            descend, gradient, curvature, phase.relative, phase.learning_rate, phase.momentum, GAIN_INCREASE,
-            GAIN_DECREASE, MIN_GAIN, phase.largest_gain, max_step_norm, shift, Y, velocity, gain,
-        )  # fmt: skip
+                return ended
         with np.errstate(all="ignore"):
-            # The map is centered in the next step, which reads and writes all points anyway.
-            mean = sum(workers.run(step, n, STEP_COST * d)) / n
-            state.shift = shift = mean if frame.is_plain else frame.center(Y)
-        if not np.isfinite(mean).all():
-            raise _divergence(state.iteration, phase)
+            finite = descent.step(phase)
+        if not finite:
+            raise divergence(state.iteration, phase)
         state.iteration += 1
         if tick is not None:
             tick(state.iteration)
-    with np.errstate(all="ignore"):
-        centered = Y - frame.center(Y)
-        if not np.abs(centered).max() <= LARGEST:
-            raise _divergence(state.iteration, phases[-1])
-        gradient, _, cost, _ = _evaluate(objective, centered, 1.0, True)
-        norm = frame.norm(gradient) * objective.gradient_scale
-    if not math.isfinite(cost + norm):
-        raise _divergence(state.iteration, phases[-1])
-    return Result(centered, cost, norm, state.iteration, reason)
+    return "max_iter"
+
+
+class _LocalDescent:
+    """The points of an optimization in this process: a `Descent`.
+
+    Parameters
+    ----------
+    objective : Objective
+        The function to minimize.
+    frame : Frame
+        The frame of the objective.
+    state : State
+        The state, which is changed.
+    phases : sequence of Phase
+        The phases.
+    max_step_norm : float
+        The largest distance by which a point moves in an iteration.
+    workers : Workers
+        The threads to use.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        frame: Frame,
+        state: State,
+        phases: Sequence[Phase],
+        max_step_norm: float,
+        workers: Workers,
+    ) -> None:
+        self.state = state
+        self._objective, self._frame, self._phases = objective, frame, phases
+        self._max_step_norm, self._workers = max_step_norm, workers
+        self._descend = choose("descent", "descend", descend_reference)
+        self._arrays = _arrays(state, phases)
+        self._shape = self._arrays[0].shape
+        if frame.weights is not None:
+            as_floats("weights of the objective", frame.weights, self._shape[:1])
+
+    def evaluate(self, phase: Phase, with_cost: bool) -> tuple[float, float, float]:
+        """Evaluate the objective; see `Descent`."""
+        value = _evaluate(self._objective, self._arrays[0], phase.exaggeration, with_cost)
+        self._gradient, self._curvature = value.gradient, value.curvature
+        return value.cost, value.exaggerated, self._norm(value.gradient) if with_cost else 0.0
+
+    def _norm(self, gradient: NDArray[np.float64]) -> float:
+        return self._frame.norm(gradient) * self._objective.gradient_scale
+
+    def extent(self) -> float:
+        """Return the extent of the map; see `Descent`."""
+        return self._frame.extent(self.state.Y)
+
+    def hold(self) -> None:
+        """Prepare for a report; see `Descent`."""
+        # The report may evaluate the objective, which may then overwrite the arrays of the evaluation.
+        self._gradient, self._curvature = self._gradient.copy(), self._curvature.copy()
+
+    def resume(self) -> None:
+        """Continue after a report; see `Descent`."""
+        self._arrays = _arrays(self.state, self._phases, self._shape)
+
+    def step(self, phase: Phase) -> bool:
+        """Take one step; see `Descent`."""
+        Y, velocity, gain, shift = self._arrays
+        n, d = Y.shape
+        step = partial(
+            self._descend, self._gradient, self._curvature, *step_settings(phase, self._max_step_norm), shift, Y,
+            velocity, gain,
+        )  # fmt: skip
+        # The map is centered in the next step, which reads and writes all points anyway.
+        mean = sum(self._workers.run(step, n, STEP_COST * d)) / n
+        self.state.shift = self._arrays[3] = mean if self._frame.is_plain else self._frame.center(Y)
+        return bool(np.isfinite(mean).all())
+
+    def result(self, phases: Sequence[Phase], reason: str) -> Result:
+        """Return the result of an optimization that has ended for a reason."""
+        Y, iteration = self._arrays[0], self.state.iteration
+        with np.errstate(all="ignore"):
+            centered = Y - self._frame.center(Y)
+            if not np.abs(centered).max() <= LARGEST:
+                raise divergence(iteration, phases[-1])
+            gradient, _, cost, _ = _evaluate(self._objective, centered, 1.0, True)
+            norm = self._norm(gradient)
+        if not math.isfinite(cost + norm):
+            raise divergence(iteration, phases[-1])
+        return Result(centered, cost, norm, iteration, reason)
+
+
+def step_settings(phase: Phase, max_step_norm: float) -> tuple[Any, ...]:
+    """Return the arguments of `descend_reference` from ``relative`` to ``max_step`` for a phase."""
+    return (
+        phase.relative, phase.learning_rate, phase.momentum, GAIN_INCREASE, GAIN_DECREASE, MIN_GAIN,
+        phase.largest_gain, max_step_norm,
+    )  # fmt: skip
 
 
 def _reason_to_end(
-    state: State,
-    frame: Frame,
+    descent: Descent,
     last: bool,
     cost: float,
     minimized: float,
@@ -531,7 +652,8 @@ def _reason_to_end(
     ``last`` tells whether the last phase is running, ``cost`` is the cost without exaggeration, and ``minimized`` the
     exaggerated cost.
     """
-    if last and norm <= min_grad_norm * frame.extent(state.Y):
+    state = descent.state
+    if last and norm <= min_grad_norm * descent.extent():
         return "min_grad_norm"
     if state.best_cost == math.inf or state.best_cost - minimized > tol * abs(cost):
         state.best_cost, state.best_iteration = minimized, state.iteration
@@ -574,7 +696,7 @@ def _arrays(
         # An array that had to be converted is copied, because it may share its memory with an array of the user's.
         setattr(state, name, array if array is given and array.flags.writeable else array.copy())
     if not np.isfinite(state.Y).all():
-        raise _divergence(state.iteration, next(_iterations(phases, state.iteration), phases[-1]))
+        raise divergence(state.iteration, next(_iterations(phases, state.iteration), phases[-1]))
     return [state.Y, state.velocity, state.gain, state.shift]
 
 
@@ -602,7 +724,7 @@ def _iterations(phases: Sequence[Phase], first: int, until: int | None = None) -
     return islice(all_phases, first, until)
 
 
-def _divergence(iteration: int, phase: Phase) -> FloatingPointError:
+def divergence(iteration: int, phase: Phase) -> FloatingPointError:
     """Return the error of a divergence, with advice that fits the steps of the phase."""
     if phase.relative:
         advice = "The start may be too wide: sktsne.initialization.rescale(init) makes it narrow."

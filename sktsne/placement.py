@@ -98,9 +98,20 @@ def exaggeration_in_balance(objective: Objective, Y: NDArray[np.float64], last: 
     with np.errstate(all="ignore"):
         repulsion = objective(Y, 0.0).gradient.copy()
         attraction = objective(Y, 1.0).gradient - repulsion
-        balanced = -np.sum(repulsion * repulsion) / np.sum(attraction * repulsion)
+        squares, products = np.sum(repulsion * repulsion), np.sum(attraction * repulsion)
+    return balance(float(squares), float(products), last, float(np.abs(Y).max()))
+
+
+def balance(squares: float, products: float, last: float, largest: float) -> float:
+    """Return what `exaggeration_in_balance` does, from sums over the points of a map.
+
+    ``squares`` is the sum of the squares of the repulsion, ``products`` the sum of its products with the attraction,
+    and ``largest`` the largest coordinate.
+    """
+    with np.errstate(all="ignore"):
+        balanced = float(-np.float64(squares) / np.float64(products))
     exaggeration = min(balanced, LARGEST_EXAGGERATION) if balanced > IN_BALANCE * last else last
-    return float(max(exaggeration, 2.0) if np.abs(Y).max() < NARROW else exaggeration)
+    return float(max(exaggeration, 2.0) if largest < NARROW else exaggeration)
 
 
 class RowAttraction:

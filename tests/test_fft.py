@@ -162,7 +162,7 @@ def test_the_last_two_meshes_are_kept(rng):
     assert meshes[0] is meshes[1] is meshes[3]
     assert meshes[2] is meshes[5]
     assert meshes[6] is not meshes[0]
-    assert len(kernel._meshes) == 2
+    assert len(kernel._meshes._kept) == 2
 
 
 @pytest.mark.parametrize("d", [1, 2, 3])

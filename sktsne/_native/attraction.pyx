@@ -20,6 +20,7 @@ def sparse_attraction(
     const index_t[::1] indices,
     const index_t[::1] indptr,
     const real_t[:, ::1] points,
+    Py_ssize_t first,
     double dof,
     bint with_cost,
     double[:, ::1] force,
@@ -28,8 +29,11 @@ def sparse_attraction(
     Py_ssize_t start,
     Py_ssize_t stop,
 ):
-    """Fill rows ``start`` to ``stop`` of ``force``, ``stiffness`` and ``costs`` from affinities in CSR format."""
-    cdef Py_ssize_t i, length, d = points.shape[1]
+    """Fill rows ``start`` to ``stop`` of ``force``, ``stiffness`` and ``costs`` from affinities in CSR format.
+
+    Row i belongs to the point ``first + i``, and the columns to all points.
+    """
+    cdef Py_ssize_t i, own, length, d = points.shape[1]
     cdef const real_t* values
     cdef const index_t* columns
     if start >= stop or data.shape[0] == 0:
@@ -43,27 +47,27 @@ def sparse_attraction(
     with nogil:
         for i in range(start, stop):
             length = indptr[i + 1] - indptr[i]
-            values, columns = s + indptr[i], index + indptr[i]
+            own, values, columns = first + i, s + indptr[i], index + indptr[i]
             # With literal arguments the compiler makes specialized versions of add_row_fused.
             if d == 2 and dof == 1.0 and real_t is float and with_cost:
-                costs[i] = add_row_fused(values, columns, length, y, i, 2, False, True, &force[i, 0], &stiffness[i])
+                costs[i] = add_row_fused(values, columns, length, y, own, 2, False, True, &force[i, 0], &stiffness[i])
             elif d == 3 and dof == 1.0 and real_t is float and with_cost:
-                costs[i] = add_row_fused(values, columns, length, y, i, 3, False, True, &force[i, 0], &stiffness[i])
+                costs[i] = add_row_fused(values, columns, length, y, own, 3, False, True, &force[i, 0], &stiffness[i])
             elif (d == 2 or d == 3) and dof == 1.0:
                 costs[i] = 0.0
                 if with_cost:
-                    costs[i] = add_row(values, columns, length, y, i, d, dof, True, &force[i, 0], &stiffness[i])
+                    costs[i] = add_row(values, columns, length, y, own, d, dof, True, &force[i, 0], &stiffness[i])
                 # The force is computed again, because it must be the same, to the last bit, with and without a cost.
                 if d == 2:
-                    add_row_fused(values, columns, length, y, i, 2, False, False, &force[i, 0], &stiffness[i])
+                    add_row_fused(values, columns, length, y, own, 2, False, False, &force[i, 0], &stiffness[i])
                 else:
-                    add_row_fused(values, columns, length, y, i, 3, False, False, &force[i, 0], &stiffness[i])
+                    add_row_fused(values, columns, length, y, own, 3, False, False, &force[i, 0], &stiffness[i])
             elif d == 2 and dof == INFINITY:
-                costs[i] = add_row_fused(values, columns, length, y, i, 2, True, with_cost, &force[i, 0], &stiffness[i])
+                costs[i] = add_row_fused(values, columns, length, y, own, 2, True, with_cost, &force[i, 0], &stiffness[i])
             elif d == 3 and dof == INFINITY:
-                costs[i] = add_row_fused(values, columns, length, y, i, 3, True, with_cost, &force[i, 0], &stiffness[i])
+                costs[i] = add_row_fused(values, columns, length, y, own, 3, True, with_cost, &force[i, 0], &stiffness[i])
             else:
-                costs[i] = add_row(values, columns, length, y, i, d, dof, with_cost, &force[i, 0], &stiffness[i])
+                costs[i] = add_row(values, columns, length, y, own, d, dof, with_cost, &force[i, 0], &stiffness[i])
 
 
 cdef inline double add_row_fused(

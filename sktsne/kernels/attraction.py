@@ -30,6 +30,7 @@ def sparse_attraction_reference(
     indices: NDArray[np.integer],
     indptr: NDArray[np.integer],
     points: NDArray[np.floating],
+    first: int,
     dof: float,
     with_cost: bool,
     force: NDArray[np.float64],
@@ -40,12 +41,13 @@ def sparse_attraction_reference(
 ) -> None:
     """Fill rows ``start`` to ``stop`` of ``force``, ``stiffness`` and ``costs`` from affinities in CSR format.
 
-    The cost of a row is its sum of -s log w with ``with_cost``, and 0 otherwise.
+    Row i belongs to the point ``first + i``, and the columns to all points. The cost of a row is its sum of -s log w
+    with ``with_cost``, and 0 otherwise.
     """
     similarity = similarity_of(dof)
     entries = slice(indptr[start], indptr[stop])
     rows = np.repeat(np.arange(start, stop), np.diff(indptr[start : stop + 1]))
-    differences = points[rows] - points[indices[entries]]
+    differences = points[first + rows] - points[indices[entries]]
     r2 = np.einsum("ij,ij->i", differences, differences)
     pull = data[entries] * similarity.decay(r2)
     stiffness[start:stop] = np.bincount(rows - start, pull, minlength=stop - start)
@@ -82,6 +84,56 @@ def dense_attraction_reference(
         costs[rows] = np.sum(affinities[rows] * similarity.negative_log_weight(r2), axis=1) if with_cost else 0.0
 
 
+class AffinityRows:
+    """Sparse affinities of some points to many, and the attraction that follows from them.
+
+    Parameters
+    ----------
+    affinities : csr_array of shape (n, n_columns)
+        Affinities that `as_affinities` has checked.
+    similarity : Similarity
+        The similarity that gives w and a.
+    workers : Workers
+        The threads to use.
+    dtype : type
+        The precision of the arithmetic, numpy.float32 or numpy.float64.
+    """
+
+    def __init__(
+        self, affinities: csr_array, similarity: Similarity, workers: Workers, dtype: type[np.floating]
+    ) -> None:
+        self._n, self._n_columns = affinities.shape
+        self._dof, self._workers = similarity.dof, workers
+        types = c_type(dtype), f"{affinities.indices.dtype}_t"
+        routine = choose("attraction", "sparse_attraction", sparse_attraction_reference, *types)
+        # Indices that somebody could change after they were checked are copied.
+        indices, indptr = (a if is_constant(a) else a.copy() for a in (affinities.indices, affinities.indptr))
+        self._run = partial(routine, affinities.data.astype(dtype, copy=False), indices, indptr)
+        self._row_cost = 4 * max(1, affinities.nnz // max(1, self._n))
+
+    def attract(
+        self,
+        points: NDArray[np.floating],
+        first: int,
+        with_cost: bool,
+        force: NDArray[np.float64],
+        stiffness: NDArray[np.float64],
+        costs: NDArray[np.float64],
+    ) -> None:
+        """Fill ``force``, ``stiffness`` and ``costs``, which have a row for each of the n points.
+
+        Point i of these is ``points[first + i]``, and column j of the affinities belongs to ``points[j]``. The points
+        have the precision of the arithmetic.
+        """
+        if not 0 <= first <= len(points) - self._n or len(points) < self._n_columns:
+            raise ValueError(
+                f"first == {first}, and there are {len(points)} points for affinities of shape "
+                f"{(self._n, self._n_columns)}."
+            )
+        run = partial(self._run, points, first, self._dof, with_cost, force, stiffness, costs)
+        self._workers.run(run, self._n, self._row_cost)
+
+
 class Attraction:
     """Compute the attraction of an embedding under fixed affinities.
 
@@ -115,30 +167,22 @@ class Attraction:
             fixed = check_points(fixed, None)
         affinities = as_affinities("affinities", affinities, None if fixed is None else len(fixed))
         self._n = affinities.shape[0]
-        self._dof = similarity.dof
-        self._workers = workers
-        self._dtype = dtype
-        self._sparse = not isinstance(affinities, np.ndarray)
+        self._workers, self._dtype = workers, dtype
+        self._rows: AffinityRows | None = None
         if not isinstance(affinities, np.ndarray):
-            types = c_type(dtype), f"{affinities.indices.dtype}_t"
-            routine = choose("attraction", "sparse_attraction", sparse_attraction_reference, *types)
-            # The fixed points are stored after the n points of the embedding, so their indices grow by n.
-            indices = affinities.indices if fixed is None else affinities.indices + self._n
-            # Indices that somebody could change after they were checked are copied.
-            indices, indptr = (a if is_constant(a) else a.copy() for a in (indices, affinities.indptr))
-            self._run = partial(routine, affinities.data.astype(dtype, copy=False), indices, indptr)
-            self._row_cost = 4 * max(1, affinities.nnz // max(1, self._n))
+            self._rows = AffinityRows(affinities, similarity, workers, dtype)
         elif fixed is None:
             routine = choose("attraction", "dense_attraction", dense_attraction_reference)
             self._run = partial(routine, affinities)
-            self._row_cost = self._n
         else:
             raise TypeError("affinities must be a csr_array where there are fixed points.")
+        self._dof = similarity.dof
         self._force = np.empty((0, 0))
         self._stiffness, self.costs = np.empty((2, self._n))
         self._points: NDArray[np.floating] | None = None
         if fixed is not None:
-            self._points = np.concatenate([np.zeros((self._n, fixed.shape[1])), fixed]).astype(dtype)
+            # The fixed points come first, so that the columns of the affinities are their places.
+            self._points = np.concatenate([fixed, np.zeros((self._n, fixed.shape[1]))]).astype(dtype)
 
     def __call__(
         self, Y: NDArray[np.float64], with_cost: bool = False
@@ -167,11 +211,17 @@ class Attraction:
             raise ValueError(f"Y has shape {Y.shape}, must have at least one column.")
         if self._force.shape != Y.shape:
             self._force = np.empty_like(Y)
-        if self._points is not None:
-            self._points[: self._n] = Y
-            points = self._points
+        if self._rows is None:
+            run = partial(
+                self._run, np.ascontiguousarray(Y.T), self._dof, with_cost, self._force, self._stiffness, self.costs
+            )
+            self._workers.run(run, self._n, self._n)
         else:
-            points = Y.astype(self._dtype, copy=False) if self._sparse else np.ascontiguousarray(Y.T)
-        run = partial(self._run, points, self._dof, with_cost, self._force, self._stiffness, self.costs)
-        self._workers.run(run, self._n, self._row_cost)
+            points, first = self._points, 0
+            if points is None:
+                points = Y.astype(self._dtype, copy=False)
+            else:
+                first = len(points) - self._n
+                points[first:] = Y
+            self._rows.attract(points, first, with_cost, self._force, self._stiffness, self.costs)
         return self._force, self._stiffness, float(self.costs.sum()) if with_cost else 0.0

@@ -37,7 +37,7 @@ from ..parallel import Workers
 from ..similarities import Similarity
 from .contract import check_parts, check_points, check_request
 from .exact import ExactKernel
-from .mesh import SUPPORT, Mesh, read_reference, spread_reference
+from .mesh import SUPPORT, Mesh, Meshes, read_reference, spread_reference
 
 # The default distance of two nodes, in units of the map, for each number of components. At the same spacing, forces in
 # three components have the same error as in two, but the cost of SNE has a larger one.
@@ -45,10 +45,8 @@ SPACING = {1: 0.35, 2: 0.35, 3: 0.3}
 # The largest number of nodes along an axis, before padding, for each number of components. A mesh of 2500 by 2500 nodes
 # needs 330 MB of memory while it is made, and a mesh of 150 by 150 by 150 nodes 670 MB.
 MAX_NODES = {1: 2**20, 2: 2500, 3: 150}
-# The numbers of nodes are roughly powers of GROWTH, so that a growing map seldom needs a new mesh. The last MESHES_KEPT
-# meshes are kept for maps that grow and shrink.
+# The numbers of nodes are roughly powers of GROWTH, so that a growing map seldom needs a new mesh.
 GROWTH = 2.0**0.2
-MESHES_KEPT = 2
 # A potential below this fraction of the largest potential has lost its digits in float32, and is summed directly. A
 # charge is summed directly if this fraction of the charge exceeds the smallest charge. Such charges are the inverse
 # potentials that SNE gives to isolated points.
@@ -108,7 +106,7 @@ class FFTKernel:
         self._given_spacing = spacing
         self._warned_of = 0.0  # the largest spacing of which a warning told
         self._points: Any = None  # until set_points has prepared everything
-        self._meshes: dict[tuple[tuple[int, ...], float], Mesh] = {}
+        self._meshes = Meshes(similarity, workers)
         self._unit_nodes: NDArray[np.float32] | None = None
         self._spread = choose("mesh", "spread", spread_reference)
         self._read = choose("mesh", "read", read_reference)
@@ -117,15 +115,9 @@ class FFTKernel:
         """Set the positions of the sources, ``Y`` of shape (n, d)."""
         self._points = None  # until everything is prepared, because an allocation may fail
         points = check_points(Y, self.max_components)
-        # The peak of w has the width √α, and the error of the forces grows as α falls: it doubles from α = 1 to α = ½.
-        # Below α = ½ the spacing is reduced so that the error does not grow further.
-        spacing = SPACING[points.shape[1]] if self._given_spacing is None else self._given_spacing
-        self._spacing = spacing * min(1.0, math.sqrt(2.0 * self._similarity.dof))
-        low, high = _bounds(points)
-        with np.errstate(over="ignore"):
-            extent = float(np.max(high - low))
-        if not math.isfinite(extent / self._spacing):
-            raise FloatingPointError("Y spans too much for float64: the differences of its points overflow.")
+        self._spacing = spacing_of(points.shape[1], self._similarity, self._given_spacing)
+        low, high = bounds_of(points)
+        extent = extent_of(low, high, self._spacing)
         self._small = extent < SMALL_EXTENT
         if self._small:
             self._points = points
@@ -133,14 +125,14 @@ class FFTKernel:
         near, self._outliers = points, self._find_outliers(points, extent)
         if self._outliers is not None:
             near = points[~self._outliers]
-            low, high = _bounds(near)
+            low, high = bounds_of(near)
         self._mesh = self._mesh_around(low, high)
         self._coordinates = self._mesh.coordinates(near)
         self._points, self._unit_nodes = points, None
 
     def _find_outliers(self, Y: NDArray[np.float64], extent: float) -> NDArray[np.bool_] | None:
         """Return a mask of the points outside the largest mesh, or None if there are no such points or too many."""
-        reach = 0.5 * self._spacing * (MAX_NODES[Y.shape[1]] - 2 * SUPPORT)
+        reach = reach_of(Y.shape[1], self._spacing)
         if extent <= 2.0 * reach:
             return None
         outside = np.any(np.abs(Y - np.median(Y, axis=0)) > reach, axis=1)
@@ -151,26 +143,15 @@ class FFTKernel:
 
         Nodes are at multiples of the spacing, so that the mesh does not depend on the boxes of earlier calls.
         """
-        span, limit = float(np.max(high - low)), MAX_NODES[len(low)] - 2 * SUPPORT
-        spacing = self._spacing
-        if span > spacing * limit:
-            spacing *= GROWTH ** math.ceil(math.log(span / (spacing * limit), GROWTH))
+        spacing = coarsened(self._spacing, float(np.max(high - low)), len(low))
         if spacing > max(self._spacing, self._warned_of):  # a growing map would have a message for each of its widths
             self._warned_of = spacing
-            warnings.warn(
-                f"The map spans {span:.4g}, so the FFT kernel's mesh gets a spacing of {spacing:.3g} in place of "
-                f"{self._spacing:.3g}, and its potentials are less accurate; method='barnes_hut' stays accurate.",
-                UserWarning,
-                stacklevel=2,
-            )
+            warn_of_spacing(float(np.max(high - low)), spacing, self._spacing)
         # Coordinates are relative to the lowest corner, because nodes far from 0 would coincide by rounding.
         fraction = np.mod(low, spacing) / spacing
         needed = np.floor((high - low) / spacing + fraction).astype(np.intp) + 1 + 2 * SUPPORT
-        nodes = tuple(_mesh_size(int(number), MAX_NODES[len(low)]) for number in needed)
-        if (nodes, spacing) not in self._meshes:
-            self._meshes = dict(list(self._meshes.items())[1 - MESHES_KEPT :])
-            self._meshes[nodes, spacing] = Mesh(nodes, spacing, self._similarity, self._workers)
-        mesh = self._meshes[nodes, spacing]
+        nodes = tuple(mesh_size(int(number), MAX_NODES[len(low)]) for number in needed)
+        mesh = self._meshes.of(nodes, spacing)
         mesh.corner, mesh.corner_place = low, fraction + SUPPORT + (np.array(nodes) - needed) // 2
         return mesh
 
@@ -209,22 +190,17 @@ class FFTKernel:
     def _as_one_charge(
         self, c: NDArray[np.float64], at: NDArray[np.float64] | None
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return φ and ∇φ of a small map, in which all charges c_j act as one charge at their center m.
-
-        φ(y) = w(r²) Σ_j c_j (1 − |y_j − m|²) and ∇φ(y) = −2 Σ_j c_j a w (y − m), with r = |y − m|.
-        """
+        """Return φ and ∇φ of a small map, in which all charges c_j act as one charge at their center m."""
         # Positions are relative to the first point, because far from 0 rounding would move the center out of the map.
         first, total = self._points[0], c.sum()
         places = self._points - first
         center = (c[:, None] * places).sum(axis=0) / total if total > 0.0 else places.mean(axis=0)
         spread = np.sum(c * np.sum((places - center) ** 2, axis=1))
         difference = (places if at is None else at - first) - center
-        r2 = np.sum(difference * difference, axis=1)
-        w = self._similarity.weight(r2)
-        phi = w * (total - spread)
+        phi, grad_phi = potential_of_one_charge(self._similarity, difference, total, spread)
         if at is None:
             phi -= c
-        return phi, -2.0 * total * (self._similarity.decay(r2) * w)[:, None] * difference
+        return phi, grad_phi
 
     def _convolve(self, near_c: NDArray[np.float64]) -> NDArray[np.float32]:
         """Return the potential of the charges at the nodes, in an array that the next call overwrites."""
@@ -308,13 +284,8 @@ class FFTKernel:
     def _sum(
         self, points: NDArray[np.float64], c: NDArray[np.float64], at: NDArray[np.float64] | None = None
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return φ and ∇φ of some of the points by direct sums; zeros if there are no points."""
-        if len(points) == 0:
-            places = points if at is None else at
-            return np.zeros(len(places)), np.zeros(places.shape)
-        kernel = ExactKernel(self._similarity, self._workers)
-        kernel.set_points(points)
-        return kernel.potential(c, at)
+        """Return φ and ∇φ of some of the points by direct sums."""
+        return sum_directly(self._similarity, self._workers, points, c, at)
 
     def _add_outliers(
         self,
@@ -338,7 +309,78 @@ class FFTKernel:
         return all_phi, all_grad
 
 
-def _mesh_size(needed: int, limit: int) -> int:
+def sum_directly(
+    similarity: Similarity,
+    workers: Workers,
+    points: NDArray[np.float64],
+    c: NDArray[np.float64],
+    at: NDArray[np.float64] | None = None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return φ and ∇φ of charges at points by direct sums; zeros if there are no points."""
+    if len(points) == 0:
+        places = points if at is None else at
+        return np.zeros(len(places)), np.zeros(places.shape)
+    kernel = ExactKernel(similarity, workers)
+    kernel.set_points(points)
+    return kernel.potential(c, at)
+
+
+def potential_of_one_charge(
+    similarity: Similarity, difference: NDArray[np.float64], total: float, spread: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return φ and ∇φ of charges c_j that are close together, at positions y with the ``difference`` y − m.
+
+    φ(y) = w(r²) Σ_j c_j (1 − |y_j − m|²) and ∇φ(y) = −2 Σ_j c_j a w (y − m), with the center m of the charges, their
+    ``total`` Σ_j c_j, their ``spread`` Σ_j c_j |y_j − m|², and r = |y − m|.
+    """
+    r2 = np.sum(difference * difference, axis=1)
+    w = similarity.weight(r2)
+    return w * (total - spread), -2.0 * total * (similarity.decay(r2) * w)[:, None] * difference
+
+
+def spacing_of(n_components: int, similarity: Similarity, given: float | None = None) -> float:
+    """Return the distance of two nodes, in units of the map: the given one, or the default."""
+    # The peak of w has the width √α, and the error of the forces grows as α falls: it doubles from α = 1 to α = ½.
+    # Below α = ½ the spacing is reduced so that the error does not grow further.
+    spacing = SPACING[n_components] if given is None else given
+    return spacing * min(1.0, math.sqrt(2.0 * similarity.dof))
+
+
+def extent_of(low: NDArray[np.float64], high: NDArray[np.float64], spacing: float) -> float:
+    """Return the largest side of a box; raise a FloatingPointError for a box that is too large for a mesh."""
+    with np.errstate(over="ignore"):
+        extent = float(np.max(high - low))
+    if not math.isfinite(extent / spacing):
+        raise FloatingPointError("Y spans too much for float64: the differences of its points overflow.")
+    return extent
+
+
+def reach_of(n_components: int, spacing: float) -> float:
+    """Return half the side of the largest mesh that has the spacing."""
+    return 0.5 * spacing * (MAX_NODES[n_components] - 2 * SUPPORT)
+
+
+def coarsened(spacing: float, span: float, n_components: int) -> float:
+    """Return the spacing, or a larger one with which the largest mesh covers the span."""
+    limit = MAX_NODES[n_components] - 2 * SUPPORT
+    if span > spacing * limit:
+        spacing *= GROWTH ** math.ceil(math.log(span / (spacing * limit), GROWTH))
+    return spacing
+
+
+def warn_of_spacing(
+    span: float, spacing: float, wanted: float, end: str = "; method='barnes_hut' stays accurate."
+) -> None:
+    """Warn of a mesh that is coarser than wanted."""
+    warnings.warn(
+        f"The map spans {span:.4g}, so the FFT kernel's mesh gets a spacing of {spacing:.3g} in place of "
+        f"{wanted:.3g}, and its potentials are less accurate{end}",
+        UserWarning,
+        stacklevel=3,
+    )
+
+
+def mesh_size(needed: int, limit: int) -> int:
     """Return the number of nodes along an axis of the smallest mesh with at least ``needed`` nodes.
 
     The number suits the FFT, and may slightly exceed ``limit``.
@@ -349,7 +391,7 @@ def _mesh_size(needed: int, limit: int) -> int:
     return next(size for size in sizes if size >= needed and (size <= limit or size == sizes[-1]))
 
 
-def _bounds(Y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def bounds_of(Y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the smallest and the largest coordinate of each column.
 
     Columns are reduced one by one, because a reduction over an axis of NumPy takes ten times as long.

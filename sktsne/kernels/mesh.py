@@ -43,6 +43,7 @@ NEGLIGIBLE = 1e-8  # weights below this value may be left out
 # along each of these axes, at which the self-terms are tabulated.
 AXES = {1: (2,), 2: (0, 2), 3: (0, 1, 2)}
 TABLE = {1: 64, 2: 64, 3: 32}
+MESHES_KEPT = 2  # the number of meshes that `Meshes` keeps
 Weight = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
@@ -393,3 +394,26 @@ class Mesh:
             far = self._far(self._coarse)
             self._workers.run(partial(self._refine, far, self._splines, potential), len(mesh), plane)
         return potential
+
+
+class Meshes:
+    """The last meshes, which are kept for maps that grow and shrink.
+
+    Parameters
+    ----------
+    similarity : Similarity
+        The similarity whose weight w the charges are convolved with.
+    workers : Workers
+        The threads to use.
+    """
+
+    def __init__(self, similarity: Similarity, workers: Workers) -> None:
+        self._similarity, self._workers = similarity, workers
+        self._kept: dict[tuple[tuple[int, ...], float], Mesh] = {}
+
+    def of(self, nodes: tuple[int, ...], spacing: float) -> Mesh:
+        """Return the mesh with these numbers of nodes along the axes of the map, and this spacing."""
+        if (nodes, spacing) not in self._kept:
+            self._kept = dict(list(self._kept.items())[1 - MESHES_KEPT :])
+            self._kept[nodes, spacing] = Mesh(nodes, spacing, self._similarity, self._workers)
+        return self._kept[nodes, spacing]

@@ -1,0 +1,358 @@
+"""The optimization on a cluster: the client runs the loop of the optimizer, and parts on the workers move points."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..kernels.fft import spacing_of, warn_of_spacing
+from ..kernels.shards import Extent, Plan, plan_of
+from ..objectives import ConditionalKL, JointKL
+from ..optimizer import LARGEST, Phase, Progress, State, descend_in_phases, divergence
+from ..similarities import Similarity, similarity_of
+from ._cluster import Cluster
+from ._parts import Layout, Part, PartError, Values
+
+SECONDS_TO_NOTICE = 60.0  # how long the scheduler may take to notice that a worker has died
+SECONDS_FOR_WORKERS = 600.0  # how long a fit without workers waits for one
+MAX_RESTARTS = 10  # how often a fit goes on from the same kept state
+SECONDS_BETWEEN_CHECKS = 2.0  # how long a call of a part lasts before the client looks whether all workers live
+POLL = 0.2  # seconds between two looks at the workers of the cluster
+COARSE = "."  # the end of the warning of a coarse mesh, for which a cluster has no other kernel
+
+
+class InterruptionError(Exception):
+    """A worker has died or come, so that the optimization must go on from the state that the client has kept."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is optimized.
+
+    Parameters
+    ----------
+    affinities : list of Future of ShardAffinities
+        The affinities of the shards.
+    negative_entropy : float
+        The sum of p log p of the affinities that the cost compares.
+    offsets : ndarray of shape (n_shards + 1,), int64
+        The number of the first point of each shard, and the number n of all points.
+    objective : type
+        `JointKL` or `ConditionalKL`.
+    dof : float
+        The degrees of freedom of the similarity.
+    max_step_norm : float
+        The largest distance by which a point moves in an iteration.
+    """
+
+    affinities: list[Any]
+    negative_entropy: float
+    offsets: NDArray[np.int64]
+    objective: type[JointKL] | type[ConditionalKL]
+    dof: float
+    max_step_norm: float
+
+
+class Outcome(NamedTuple):
+    """The end of an optimization.
+
+    Parameters
+    ----------
+    Y : ndarray of shape (n, d), float64
+        The centered map, in the order of the shards.
+    cost, gradient_norm : float
+        The cost, and the norm of the gradient times ``gradient_scale``.
+    n_iter : int
+        The number of iterations.
+    reason : str
+        Why it ended, as in `~sktsne.optimizer.Result`.
+    repulsion, products : float
+        The sums of squares of the repulsion and of its products with the attraction, for `~sktsne.placement.balance`.
+    """
+
+    Y: NDArray[np.float64]
+    cost: float
+    gradient_norm: float
+    n_iter: int
+    reason: str
+    repulsion: float
+    products: float
+
+
+def optimize(
+    cluster: Cluster,
+    problem: Problem,
+    start: NDArray[np.float64],
+    phases: Sequence[Phase],
+    *,
+    report: Callable[[Progress], bool | None],
+    tick: Callable[[int], None],
+    **settings: Any,
+) -> Outcome:
+    """Minimize an objective on a cluster, and go on from the last kept state where a worker dies or comes.
+
+    Parameters
+    ----------
+    cluster : Cluster
+        The cluster.
+    problem : Problem
+        What is optimized.
+    start : ndarray of shape (n, d), float64
+        The start, in the order of the shards.
+    phases : sequence of Phase
+        The phases.
+    report, tick : callable
+        As for `~sktsne.optimizer.minimize`. Neither is called twice for the same iteration.
+    **settings : dict
+        Further arguments of `~sktsne.optimizer.descend_in_phases`.
+    """
+    descent = _ClusterDescent(cluster, problem, State.at(start))
+    reported, ticked = _Once(report), _Once(tick)
+    try:
+        while True:
+            try:
+                descent.connect()
+                reason = descend_in_phases(
+                    descent,
+                    phases,
+                    report=lambda progress: reported(progress.iteration, progress),
+                    tick=lambda iteration: ticked(iteration, iteration),
+                    **settings,
+                )
+                return descent.outcome(phases, reason)
+            except InterruptionError:
+                descent.disconnect()
+    finally:
+        descent.disconnect()
+
+
+class _Once:
+    """A function that is called once for each iteration, although iterations are repeated after an interruption."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self._function, self._last = function, -1
+
+    def __call__(self, iteration: int, argument: Any) -> Any:
+        if iteration <= self._last:
+            return None
+        self._last = iteration
+        return self._function(argument)
+
+
+class _ClusterDescent:
+    """The points of an optimization on the workers of a cluster: a `~sktsne.optimizer.Descent`.
+
+    Parameters
+    ----------
+    cluster : Cluster
+        The cluster.
+    problem : Problem
+        What is optimized.
+    start : State
+        The state at the start.
+    """
+
+    def __init__(self, cluster: Cluster, problem: Problem, start: State) -> None:
+        self._cluster, self._client, self._problem = cluster, cluster.client, problem
+        self._similarity: Similarity = similarity_of(problem.dof)
+        self.state = self._kept = start
+        self._n_shards = len(problem.offsets) - 1
+        self._scale = problem.objective.scales(int(problem.offsets[-1]), problem.dof)[0]
+        self._parts: list[Any] = []
+        self._actors: list[Any] = []
+        self._addresses: list[str] = []
+        self._calls, self._restarts, self._warned_of = 0, 0, 0.0
+
+    # The parts and their workers.
+
+    def connect(self) -> None:
+        """Make a part on each worker, and give the parts the kept state."""
+        self._restarts += 1
+        if self._restarts > MAX_RESTARTS:
+            raise RuntimeError(f"Workers were lost {MAX_RESTARTS} times after iteration {self._kept.iteration}.")
+        self.state = replace(self._kept)
+        self._client.wait_for_workers(1, timeout=SECONDS_FOR_WORKERS)
+        # Affinities that were lost are computed again by now.
+        self._client.gather([self._cluster.run("affinities-there", len, each) for each in self._problem.affinities])
+        threads = dict(self._client.nthreads())
+        shards_of = self._assign(list(threads))
+        self._addresses = list(shards_of)
+        problem = self._problem
+        layout = Layout(
+            problem.offsets,
+            tuple(tuple(numbers) for numbers in shards_of.values()),
+            problem.objective is JointKL,
+            problem.dof,
+            problem.max_step_norm,
+        )
+        self._actors = [
+            self._cluster.actor(
+                "optimization", address, Part, rank, layout, [problem.affinities[i] for i in numbers], threads[address]
+            )
+            for rank, (address, numbers) in enumerate(shards_of.items())
+        ]
+        while any(actor.status == "pending" for actor in self._actors):
+            self._check_workers()
+            time.sleep(POLL)
+        self._parts = [actor.result() for actor in self._actors]
+        self._owner = {
+            number: part for part, some in zip(self._parts, layout.shards_of, strict=True) for number in some
+        }
+        self._order = np.argsort(np.concatenate([*layout.shards_of]).astype(np.intp))
+        self._call("meet", self._parts)
+        kept, offsets = self._kept, problem.offsets
+        for number, part in self._owner.items():
+            rows = slice(offsets[number], offsets[number + 1])
+            self._call("restore", number, kept.Y[rows], kept.velocity[rows], kept.gain[rows], parts=[part])
+        self._extents: list[Extent] = self._of_shards("extents")
+
+    def _assign(self, addresses: list[str]) -> dict[str, list[int]]:
+        """Return the shards of each worker, as many for all, where possible those whose affinities it has."""
+        addresses = sorted(addresses)[: self._n_shards]
+        most = -(-self._n_shards // len(addresses))
+        holders = self._client.who_has(self._problem.affinities)
+        shards_of: dict[str, list[int]] = {address: [] for address in addresses}
+        for number, future in enumerate(self._problem.affinities):
+            there = [a for a in holders[future.key] if a in shards_of and len(shards_of[a]) < most]
+            shards_of[min(there or addresses, key=lambda address: len(shards_of[address]))].append(number)
+        return {address: numbers for address, numbers in shards_of.items() if numbers}
+
+    def disconnect(self) -> None:
+        """Free the parts."""
+        for part in self._parts:
+            with suppress(Exception):  # its worker may have died
+                part.fail()
+        self._parts, self._owner = [], {}
+        self._cluster.release(self._actors)
+        self._actors = []
+
+    def _check_workers(self) -> None:
+        """Raise InterruptionError if a worker that has a part has died."""
+        if not set(self._addresses) <= set(self._client.nthreads()):
+            raise InterruptionError
+
+    def _wait(self, future: Any) -> Any:
+        """Return the result of a call of a part; raise InterruptionError if a worker has died."""
+        while True:
+            try:
+                return future.result(SECONDS_BETWEEN_CHECKS)
+            except TimeoutError:
+                if future.done():
+                    raise
+                # A call of an actor whose worker has died may never end.
+                self._check_workers()
+
+    def _call(self, method: str, *arguments: Any, parts: Sequence[Any] | None = None) -> list[Any]:
+        """Call a method of parts, by default of all, at the same time, and return the results."""
+        results, errors = [], []
+        try:
+            futures = [getattr(part, method)(*arguments) for part in parts or self._parts]
+        except RuntimeError as error:  # the scheduler knows that the worker has died
+            self._raise([error])
+        for future in futures:
+            try:
+                results.append(self._wait(future))
+            except InterruptionError:
+                raise
+            except Exception as error:  # all parts must have ended before the first error is raised
+                errors.append(error)
+        if errors:
+            self._raise(errors)
+        return results
+
+    def _raise(self, errors: list[Exception]) -> None:
+        """Raise InterruptionError if workers have died, and otherwise the error that made the others fail."""
+        causes = [error for error in errors if not isinstance(error, PartError)] or errors
+        if isinstance(causes[0], FloatingPointError | MemoryError):
+            raise causes[0]
+        end = time.monotonic() + SECONDS_TO_NOTICE
+        while time.monotonic() < end:
+            self._check_workers()
+            if not isinstance(causes[0], OSError | PartError | RuntimeError):
+                break
+            time.sleep(POLL)
+        raise causes[0]
+
+    def _of_shards(self, method: str, *arguments: Any) -> list[Any]:
+        """Call a method of all parts that returns a list with a value for each shard; return all, in their order."""
+        values = [value for part in self._call(method, *arguments) for value in part]
+        return [values[i] for i in self._order]
+
+    # The contract of the optimizer.
+
+    def _planned(self) -> Plan:
+        """Return the plan of the mesh for the points as they are."""
+        plan = plan_of(self._extents, self._similarity)
+        wanted = spacing_of(len(plan.mean), self._similarity)
+        if plan.spacing > max(wanted, self._warned_of):
+            self._warned_of = plan.spacing
+            warn_of_spacing(max(plan.nodes) * plan.spacing, plan.spacing, wanted, COARSE)
+        self._calls += 1
+        return plan
+
+    def evaluate(self, phase: Phase, with_cost: bool) -> tuple[float, float, float]:
+        """Plan the evaluation, and make it ``with_cost``; otherwise the call of `step` makes it."""
+        self._plan, self._evaluated = self._planned(), with_cost
+        if not with_cost:
+            return math.nan, math.nan, 0.0
+        return self._sums(self._of_shards("evaluate", self._calls, self._plan, phase.exaggeration, True), phase)
+
+    def _sums(self, values: list[Values], phase: Phase) -> tuple[float, float, float]:
+        """Return cost, exaggerated cost and norm."""
+        cross = math.fsum(value.cross for value in values)
+        cost = self._problem.negative_entropy + cross + math.fsum(value.logarithms for value in values)
+        norm = math.sqrt(math.fsum(value.squares for value in values)) * self._scale
+        return cost, cost + (phase.exaggeration - 1.0) * cross, norm
+
+    def extent(self) -> float:
+        """Return the root mean square distance of the points from their center."""
+        return math.sqrt(self._plan.spread / self._plan.n_points)
+
+    def step(self, phase: Phase) -> bool:
+        """Take a step."""
+        if self._evaluated:
+            self._extents = self._of_shards("step", self._plan, phase)
+        else:
+            self._extents = self._of_shards("iterate", self._calls, self._plan, phase)
+        return all(math.isfinite(extent.squares) for extent in self._extents)
+
+    def hold(self) -> None:
+        """Keep the state on the client; begin anew if more workers have come than there are parts."""
+        self._fetch()
+        self._kept, self._restarts = replace(self.state), 0
+        if min(len(self._client.nthreads()), self._n_shards) > len(self._parts):
+            raise InterruptionError
+
+    def resume(self) -> None:
+        """Continue after a report, which cannot change the points."""
+
+    def _fetch(self) -> None:
+        """Fetch the points, shard by shard."""
+        arrays = [self._call("state", number, parts=[self._owner[number]])[0] for number in range(self._n_shards)]
+        Y, velocity, gain = (np.concatenate(parts) for parts in zip(*arrays, strict=True))
+        self.state.Y, self.state.velocity, self.state.gain, self.state.shift = Y, velocity, gain, self._plan.mean
+
+    def outcome(self, phases: Sequence[Phase], reason: str) -> Outcome:
+        """Center the map, and return it with its cost."""
+        iteration = self.state.iteration
+        try:
+            self._extents = self._of_shards("move", self._planned().mean)
+            self._plan = self._planned()
+            if not all(max(-e.low.min(), e.high.max()) <= LARGEST for e in self._extents if e.n):
+                raise divergence(iteration, phases[-1])
+            values = self._of_shards("evaluate", self._calls, self._plan, 1.0, True)
+        except FloatingPointError as error:
+            raise divergence(iteration, phases[-1]) from error
+        cost, _, norm = self._sums(values, Phase(0, 1.0, 0.0, 1.0))
+        if not math.isfinite(cost + norm):
+            raise divergence(iteration, phases[-1])
+        self._fetch()
+        repulsion, products = (math.fsum(value[k] for value in values) for k in (3, 4))
+        return Outcome(self.state.Y, cost, norm, iteration, reason, repulsion, products)

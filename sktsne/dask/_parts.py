@@ -1,0 +1,299 @@
+"""The shards of one worker during the optimization: an actor of Dask, which the client calls once an iteration.
+
+In an iteration each part
+
+1. spreads the charges of its shards on a mesh, fetches its slab of the meshes of the other parts, and adds these;
+2. fetches the slabs that the others have added, and convolves the whole mesh;
+3. fetches the positions of the points of all others, and computes the gradient of its own points;
+4. takes a step.
+
+Parts fetch from one another without the scheduler and the client, to whom only a few numbers go. A part waits for
+another only while both run the same call of the client. If a part fails, it tells the others so; if its worker dies,
+the client ends the waiting of the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from .._checks import as_affinities
+from .._native import choose
+from .._process import one_blas_thread
+from .._sparse import freeze
+from ..kernels.attraction import AffinityRows
+from ..kernels.shards import Extent, Plan, ShardedKernel, extent_of_shard
+from ..objectives import ConditionalKL, JointKL, check_normalization
+from ..optimizer import STEP_COST, Phase, descend_reference, step_settings
+from ..parallel import Workers
+from ..similarities import similarity_of
+from ._affinities import ShardAffinities
+
+SECONDS_BETWEEN_CHECKS = 1.0  # how long a part waits for another before it looks whether the client has given up
+POLL = 5e-4  # seconds between two looks for a value that another part waits for
+
+
+class Layout(NamedTuple):
+    """What all parts of an optimization know.
+
+    Parameters
+    ----------
+    offsets : ndarray of shape (n_shards + 1,), int64
+        The number of the first point of each shard, and the number of all points.
+    shards_of : tuple of tuples of int
+        The shards of each part, in ascending order.
+    joint : bool
+        Whether the objective is that of t-SNE, and not that of SNE.
+    dof : float
+        The degrees of freedom of the similarity.
+    max_step_norm : float
+        The largest distance by which a point moves in an iteration.
+    """
+
+    offsets: NDArray[np.int64]
+    shards_of: tuple[tuple[int, ...], ...]
+    joint: bool
+    dof: float
+    max_step_norm: float
+
+
+class Values(NamedTuple):
+    """The sums over the points of a shard from which cost, norm and balance of the whole map follow.
+
+    Parameters
+    ----------
+    squares : float
+        The sum of the squares of the gradient.
+    cross : float
+        The sum of −s log w.
+    logarithms : float
+        The sum of log Z_i for SNE, and for t-SNE log Z for the first shard and 0 for all others.
+    repulsion : float
+        The sum of the squares of the repulsion.
+    balance : float
+        The sum of the products of repulsion and attraction.
+    """
+
+    squares: float
+    cross: float
+    logarithms: float
+    repulsion: float
+    balance: float
+
+
+class PartError(RuntimeError):
+    """Another part failed, so that a part cannot go on."""
+
+
+class Part:
+    """The shards of one worker, an `~sktsne.kernels.shards.Exchange` with those of all others.
+
+    Parameters
+    ----------
+    rank : int
+        The number of the part.
+    layout : Layout
+        The layout.
+    affinities : list of ShardAffinities
+        The affinities of the shards of this part.
+    n_threads : int
+        The number of threads to use.
+    """
+
+    def __init__(self, rank: int, layout: Layout, affinities: list[ShardAffinities], n_threads: int) -> None:
+        self._rank, self._layout = rank, layout
+        self._numbers = layout.shards_of[rank]
+        self._workers = Workers(n_threads)
+        similarity = similarity_of(layout.dof)
+        n = int(layout.offsets[-1])
+        self._least_curvature = (JointKL if layout.joint else ConditionalKL).scales(n, layout.dof)[1]
+        self._kernel = ShardedKernel(similarity, self._workers, self)
+        self._rows = []
+        for data, indices, indptr, _ in affinities:
+            matrix = csr_array((data, indices, indptr), shape=(len(indptr) - 1, n))
+            checked = freeze(as_affinities("affinities", matrix, n))
+            self._rows.append(AffinityRows(checked, similarity, self._workers, np.float32))
+        self._similarity, self._n = similarity, n
+        self._descend = choose("descent", "descend", descend_reference)
+        self._states: dict[int, tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]] = {}
+        self._peers: list[Any] = []
+        self._box: dict[tuple[Any, ...], Any] = {}
+        self._failed, self._call, self._round = False, 0, 0
+
+    def meet(self, peers: Sequence[Any]) -> None:
+        """Learn of all parts, in the order of their ranks."""
+        self._peers = list(peers)
+
+    # What other parts call, in the event loop, while this part computes in a thread of its own.
+
+    async def fetch(self, call: int, name: Any, start: int | None = None, stop: int | None = None) -> Any:
+        """Return a value that this part posts in a call, or a slice of it."""
+        while (call, name) not in self._box:
+            if self._failed:
+                raise PartError(f"Part {self._rank} of the optimization failed.")
+            await asyncio.sleep(POLL)
+        value = self._box[call, name]
+        return value if start is None else value[start:stop]
+
+    async def fail(self) -> None:
+        """End the waiting of other parts for this one, and of this one for others."""
+        self._failed = True
+
+    def _post(self, name: Any, value: Any) -> None:
+        self._box[self._call, name] = value
+
+    def _fetched(self, name: Any, own: Any, *bounds: int) -> list[Any]:
+        """Return the values of all parts under a name, in the order of their ranks, where this part has ``own``."""
+        futures = {
+            rank: peer.fetch(self._call, name, *bounds) for rank, peer in enumerate(self._peers) if rank != self._rank
+        }
+        return [own if rank == self._rank else self._wait(futures[rank]) for rank in range(len(self._peers))]
+
+    def _wait(self, future: Any) -> Any:
+        """Return what another part posts; raise PartError if the client ends the waiting."""
+        while True:
+            try:
+                return future.result(SECONDS_BETWEEN_CHECKS)
+            except TimeoutError:
+                if future.done():
+                    raise
+                # The call of an actor whose worker has died may never end.
+                if self._failed:
+                    raise PartError("The optimization has ended.") from None
+
+    def add(self, part: NDArray[np.int64], exponent: int) -> NDArray[np.float32]:
+        """Add the meshes of all parts; see `~sktsne.kernels.shards.Exchange`."""
+        self._round += 1
+        flat, n_parts = part.ravel(), len(self._peers)
+        start, stop = (flat.size * (self._rank + i) // n_parts for i in (0, 1))
+        self._post(("mesh", self._round), flat)
+        slab = sum(self._fetched(("mesh", self._round), flat[start:stop], start, stop))
+        added = np.ldexp(np.asarray(slab, dtype=np.float64), exponent).astype(np.float32)
+        self._post(("slab", self._round), added)
+        whole: NDArray[np.float32] = np.concatenate(self._fetched(("slab", self._round), added))
+        return whole.reshape(part.shape)
+
+    def all(self, values: Sequence[Any]) -> list[Any]:
+        """Return the values of all shards; see `~sktsne.kernels.shards.Exchange`."""
+        self._round += 1
+        self._post(("all", self._round), list(values))
+        fetched = self._fetched(("all", self._round), values)
+        by_number = {
+            number: value
+            for numbers, part in zip(self._layout.shards_of, fetched, strict=True)
+            for number, value in zip(numbers, part, strict=True)
+        }
+        return [by_number[number] for number in sorted(by_number)]
+
+    # What the client calls.
+
+    def restore(self, number: int, *arrays: NDArray[np.float64]) -> None:
+        """Set the points of a shard, their velocity and their gains."""
+        Y, velocity, gain = (np.array(array, dtype=np.float64, order="C") for array in arrays)
+        self._states[number] = Y, velocity, gain
+
+    def state(self, number: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Return the points of a shard, their velocity and their gains."""
+        return self._states[number]
+
+    def extents(self) -> list[Extent]:
+        """Return the extents of the shards."""
+        return [extent_of_shard(self._states[number][0], self._n, self._similarity) for number in self._numbers]
+
+    def move(self, shift: NDArray[np.float64]) -> list[Extent]:
+        """Subtract a vector from all points, and return the extents of the shards."""
+        for number in self._numbers:
+            self._states[number][0][:] -= shift
+        return self.extents()
+
+    def iterate(self, call: int, plan: Plan, phase: Phase) -> list[Extent]:
+        """Evaluate the objective and take a step; return the extents of the shards."""
+        self.evaluate(call, plan, phase.exaggeration, False)
+        return self.step(plan, phase)
+
+    def evaluate(self, call: int, plan: Plan, exaggeration: float, with_cost: bool) -> list[Values]:
+        """Compute the gradient; return the sums of the shards, which are 0 without ``with_cost``."""
+        try:
+            with self._workers, one_blas_thread(), np.errstate(all="ignore"):
+                return self._evaluate(call, plan, exaggeration, with_cost)
+        except BaseException:
+            self._failed = True
+            raise
+
+    def _evaluate(self, call: int, plan: Plan, exaggeration: float, with_cost: bool) -> list[Values]:
+        self._call, self._round = call, 0
+        self._box.clear()  # all parts have fetched what they needed before the client called again
+        shards = [self._states[number][0] for number in self._numbers]
+        own = [Y.astype(np.float32) for Y in shards]
+        positions = np.concatenate(self.all(own))
+        firsts = [int(self._layout.offsets[number]) for number in self._numbers]
+        self._kernel.set_points(plan, shards, positions, firsts)
+        potentials = self._kernel.unit_potentials()
+        normalizations, others = self._normalize(potentials)
+        self._gradients, results = [], []
+        for i, Y in enumerate(shards):
+            force, (stiffness, costs) = np.empty_like(Y), np.empty((2, len(Y)))
+            self._rows[i].attract(positions, firsts[i], with_cost, force, stiffness, costs)
+            attraction = force.copy() if with_cost else force
+            grad_phi, settings = potentials[i][1], (exaggeration, self._least_curvature)
+            if self._layout.joint:
+                JointKL.combine(force, stiffness, grad_phi, normalizations[i], *settings)
+            else:
+                ConditionalKL.combine(force, stiffness, grad_phi, normalizations[i], others[i], *settings)
+            self._gradients.append((force, stiffness))
+            results.append(
+                self._values(i, force, attraction, costs, normalizations[i], exaggeration)
+                if with_cost
+                else Values(0.0, 0.0, 0.0, 0.0, 0.0)
+            )
+        return results
+
+    def _normalize(self, potentials: list[Any]) -> tuple[list[Any], list[NDArray[np.float64]]]:
+        """Return Z for t-SNE, or 1 / Z_i of the points of each shard and the gradients of their potential for SNE."""
+        if self._layout.joint:
+            Z = math.fsum(self.all([float(phi.sum()) for phi, _ in potentials]))
+            check_normalization(Z)
+            return [Z] * len(potentials), []
+        check_normalization(min((float(phi.min(initial=math.inf)) for phi, _ in potentials), default=math.inf))
+        inverse = [1.0 / phi for phi, _ in potentials]
+        return inverse, self._kernel.gradients(inverse)
+
+    def _values(
+        self,
+        i: int,
+        gradient: NDArray[np.float64],
+        attraction: NDArray[np.float64],
+        costs: NDArray[np.float64],
+        normalization: Any,
+        exaggeration: float,
+    ) -> Values:
+        """Return the sums of a shard."""
+        attraction *= 4.0 if self._layout.joint else 2.0
+        repulsion = gradient - exaggeration * attraction
+        if self._layout.joint:
+            logarithms = math.log(normalization) if self._numbers[i] == 0 else 0.0
+        else:
+            logarithms = -float(np.log(normalization).sum())
+        return Values(
+            float(np.einsum("ik,ik->", gradient, gradient)),
+            float(costs.sum()) * (1.0 if self._layout.joint else 0.5),
+            logarithms,
+            float(np.einsum("ik,ik->", repulsion, repulsion)),
+            float(np.einsum("ik,ik->", repulsion, attraction)),
+        )
+
+    def step(self, plan: Plan, phase: Phase) -> list[Extent]:
+        """Take a step along the gradient; return the extents of the shards."""
+        with self._workers, np.errstate(all="ignore"):
+            for number, (gradient, curvature) in zip(self._numbers, self._gradients, strict=True):
+                settings = step_settings(phase, self._layout.max_step_norm)
+                step = partial(self._descend, gradient, curvature, *settings, plan.mean, *self._states[number])
+                self._workers.run(step, len(gradient), STEP_COST * gradient.shape[1])
+            return self.extents()
