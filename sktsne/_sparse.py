@@ -10,6 +10,7 @@ matrix, which would take as much memory as the matrix, is made for a panel of it
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -17,11 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
+from scipy.special import xlogy
 
 from ._checks import constant
 from ._native import c_type, choose
 from .parallel import Workers
 
+PART = 2**18  # the number of affinities whose logarithms are computed at a time, to stay in the cache
 # The number of panels, and the smallest number of rows of a panel.
 PANELS, PANEL_ROWS = 16, 4096
 
@@ -194,3 +197,10 @@ def freeze(affinities: csr_array) -> csr_array:
     """Return affinities that nobody else has, with constant indices, so that compiled loops need no copy of them."""
     affinities.indices, affinities.indptr = constant(affinities.indices), constant(affinities.indptr)
     return affinities
+
+
+def negative_entropy(affinities: csr_array | NDArray[np.float64]) -> float:
+    """Return Σ p log p."""
+    p = (affinities if isinstance(affinities, np.ndarray) else affinities.data).ravel()
+    parts = (p[start : start + PART] for start in range(0, len(p), PART))
+    return math.fsum(float(xlogy(part, part).sum(dtype=np.float64)) for part in parts)

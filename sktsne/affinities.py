@@ -462,7 +462,7 @@ def conditional_affinities(
         return probabilities_of(rule, distances, workers)
     np.fill_diagonal(distances, 0.0)
     weights = as_weights(weights, len(distances))
-    for rows in _blocks(len(distances)):
+    for rows in row_blocks(len(distances)):
         with numbering(rows):
             distances[rows] = probabilities_of(rule, distances[rows], workers, _weights_of_all(weights, rows))
     return distances
@@ -487,7 +487,7 @@ def _of_neighbors(
     index_dtype = np.int32 if 2 * n * k <= np.iinfo(np.int32).max else np.int64
     indptr = np.arange(0, n * k + 1, k, dtype=index_dtype)
     indices, probabilities = np.empty((n, k), dtype=index_dtype), np.empty((n, k), dtype=dtype)
-    for rows in _blocks(n):
+    for rows in row_blocks(n):
         with numbering(rows):
             if weights is None:
                 probabilities[rows] = probabilities_of(rule, distances[rows], workers)
@@ -495,16 +495,23 @@ def _of_neighbors(
                 some, counted = _with_own_copies(distances[rows], columns[rows], weights, count)
                 probabilities[rows] = probabilities_of(rule, some, workers, counted)
 
-    def sort_columns(start: int, stop: int) -> None:
-        order = np.argsort(columns[start:stop], axis=1)
-        indices[start:stop] = np.take_along_axis(columns[start:stop], order, axis=1)
-        probabilities[start:stop] = np.take_along_axis(probabilities[start:stop], order, axis=1)
+    def sort(start: int, stop: int) -> None:
+        rows = slice(start, stop)
+        indices[rows], probabilities[rows] = sorted_columns(columns[rows], probabilities[rows])
 
-    workers.run(sort_columns, n, SORT_COST * k)
+    workers.run(sort, n, SORT_COST * k)
     return csr_array((probabilities.ravel(), indices.ravel(), indptr), shape=(n, n))
 
 
-def _blocks(n: int) -> Iterator[NDArray[np.intp]]:
+def sorted_columns(
+    columns: NDArray[np.integer], probabilities: NDArray[np.floating]
+) -> tuple[NDArray[np.integer], NDArray[np.floating]]:
+    """Return the columns of each row in ascending order, and the probabilities in the same order."""
+    order = np.argsort(columns, axis=1)
+    return np.take_along_axis(columns, order, axis=1), np.take_along_axis(probabilities, order, axis=1)
+
+
+def row_blocks(n: int) -> Iterator[NDArray[np.intp]]:
     """Yield the indices of n rows, at most `ROWS_AT_ONCE` at a time."""
     for start in range(0, n, ROWS_AT_ONCE):
         yield np.arange(start, min(start + ROWS_AT_ONCE, n))
@@ -656,7 +663,7 @@ def mean_bandwidth(
     mean is NaN. With weights, the probabilities are those of single copies, and the mean counts each row by its weight.
     ``weights`` and ``count`` are those of `conditional_affinities`.
     """
-    blocks = list(_blocks(conditional.shape[0]))
+    blocks = list(row_blocks(conditional.shape[0]))
     found = [_bandwidths(*_row_probabilities(graph, conditional, weights, count, rows)) for rows in blocks]
     bandwidths = np.concatenate(found)
     finite = np.isfinite(bandwidths)

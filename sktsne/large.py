@@ -6,7 +6,6 @@ a Dask array or data frame. This module imports Dask only when it gets a Dask co
 
 from __future__ import annotations
 
-import sys
 from copy import copy
 from numbers import Integral
 from typing import Any
@@ -21,6 +20,7 @@ from sklearn.utils.random import sample_without_replacement
 from sklearn.utils.validation import check_is_fitted
 
 from ._checks import are_single, as_csr, as_input, check_counted, check_type
+from ._collections import blocks_of, is_dask, is_frame, whole_rows
 from ._pipeline import fit_earlier_steps, last_step
 from .known_rows import KnownRows
 
@@ -132,7 +132,7 @@ def transform_blocks(estimator: Any, X: Any) -> Any:
     """
     check_is_fitted(estimator)
     names = last_step(estimator).get_feature_names_out()
-    if not _is_dask(X):
+    if not is_dask(X):
         X = _indexable(X)
         rows = (slice(first, first + ROWS_AT_ONCE) for first in range(0, X.shape[0], ROWS_AT_ONCE))
         return np.concatenate([np.asarray(estimator.transform(_take(X, block))) for block in rows])
@@ -140,13 +140,13 @@ def transform_blocks(estimator: Any, X: Any) -> Any:
     import dask
 
     placing = dask.delayed(_without_affinities(estimator), traverse=False)
-    if _is_frame(X):
+    if is_frame(X):
         import pandas as pd
 
         dtype = _dtype(*X.dtypes)
         meta = pd.DataFrame(np.empty((0, len(names)), dtype), index=X._meta.index, columns=names)
         return X.map_partitions(_place_frame, placing, names, dtype, meta=meta)
-    X, dtype, n_components = _whole_rows(X), _dtype(X.dtype), len(names)
+    X, dtype, n_components = whole_rows(X), _dtype(X.dtype), len(names)
     meta = np.empty((0, n_components), dtype)
     chunks = (X.chunks[0], (n_components,))
     return X.map_blocks(_place, placing, n_components, dtype, dtype=dtype, chunks=chunks, meta=meta)
@@ -179,14 +179,14 @@ def sample_rows(X: Any, n_rows: int, random_state: Any = None) -> Any:
     if not isinstance(n_rows, Integral) or isinstance(n_rows, bool) or n_rows < 2:
         raise ValueError(f"The number of landmarks must be an integer of at least 2, got {n_rows!r}.")
     random_state = check_random_state(random_state)
-    if not _is_dask(X):
+    if not is_dask(X):
         X = _indexable(X)
         return _take(X, _choose(X.shape[0], n_rows, random_state))
 
     import dask
 
-    blocks = X.to_delayed() if _is_frame(X) else _whole_rows(X).to_delayed().ravel()
-    lengths = (np.nan,) if _is_frame(X) else X.chunks[0]
+    blocks = blocks_of(X)
+    lengths = (np.nan,) if is_frame(X) else X.chunks[0]
     if np.isnan(lengths).any():
         lengths = dask.compute(*[dask.delayed(len)(block) for block in blocks])
     ends = np.cumsum(lengths)
@@ -200,7 +200,7 @@ def sample_rows(X: Any, n_rows: int, random_state: Any = None) -> Any:
             if len(part)
         ]
     )
-    if _is_frame(X):
+    if is_frame(X):
         import pandas as pd
 
         return pd.concat(taken)
@@ -212,29 +212,6 @@ def _choose(n: int, n_rows: int, random_state: np.random.RandomState) -> NDArray
     if n_rows >= n:
         return np.arange(n)
     return np.sort(sample_without_replacement(n, n_rows, random_state=random_state))
-
-
-def _is_dask(X: Any) -> bool:
-    """Return whether X is a Dask array or data frame; raise a TypeError for other collections of Dask."""
-    dask = sys.modules.get("dask")
-    if dask is None or not dask.is_dask_collection(X):
-        return False
-    if not _is_frame(X) and not hasattr(type(X), "map_blocks"):
-        raise TypeError(f"X must be an array, or a Dask array or data frame, not {type(X).__name__}.")
-    return True
-
-
-def _is_frame(X: Any) -> bool:
-    """Return whether X, a collection of Dask, is a data frame."""
-    # The class is asked because an instance of Dask's Delayed has every attribute.
-    return hasattr(type(X), "columns")
-
-
-def _whole_rows(X: Any) -> Any:
-    """Return a Dask array whose chunks are whole rows; raise a ValueError unless X is a matrix."""
-    if X.ndim != 2:
-        raise ValueError(f"X has {X.ndim} dimensions, must have 2: (n_samples, n_features).")
-    return X if X.numblocks[1] == 1 else X.rechunk({1: -1})
 
 
 def _indexable(X: Any) -> Any:

@@ -51,7 +51,7 @@ from scipy.sparse import csr_array
 from scipy.special import xlogy
 
 from ._checks import as_affinities, as_floats, check_number
-from ._sparse import freeze, symmetrize
+from ._sparse import freeze, negative_entropy, symmetrize
 from .affinities import joint_affinities, normalize_rows, other_copies, weighted_rows
 from .kernels import GradientKernel
 from .kernels.attraction import Attraction
@@ -69,7 +69,6 @@ Matrix: TypeAlias = csr_array | NDArray[np.float64]
 # `least_curvature_light`, because repulsion is stronger relative to the attraction while such a map grows. With the
 # smaller bound, single points of t-SNE left the map and did not return.
 LEAST_CURVATURE = 1.0 / 8.0
-PART = 2**18  # the number of affinities whose logarithms are computed at a time, to stay in the cache
 
 
 def _row_sums(affinities: Matrix) -> NDArray[np.float64]:
@@ -83,13 +82,6 @@ def _times_log(affinities: Matrix) -> Matrix:
         return np.asarray(xlogy(affinities, affinities))
     logarithms = xlogy(affinities.data, affinities.data)
     return csr_array((logarithms, affinities.indices, affinities.indptr), shape=affinities.shape)
-
-
-def _negative_entropy(affinities: Matrix) -> float:
-    """Return Σ p log p."""
-    p = (affinities if isinstance(affinities, np.ndarray) else affinities.data).ravel()
-    parts = (p[start : start + PART] for start in range(0, len(p), PART))
-    return math.fsum(float(xlogy(part, part).sum(dtype=np.float64)) for part in parts)
 
 
 def _check_weights(weights: NDArray[np.float64] | None, affinities: Matrix) -> Frame:
@@ -189,7 +181,7 @@ class JointKL:
         self.gradient_scale, self._least_curvature = self.scales(n, similarity.dof)
         self._attraction = Attraction(self._affinities, similarity, workers, kernel.dtype)
         self._similarity, self._kernel, self._workers = similarity, kernel, workers
-        self._negative_entropy = _negative_entropy(self._affinities)
+        self._negative_entropy = negative_entropy(self._affinities)
         if weights is not None:
             self._negative_entropy -= float(_log_counts(self._affinities, weights, of_rows=False).sum())
 
@@ -343,7 +335,7 @@ class ConditionalKL:
         self._attraction = Attraction(self._springs, similarity, workers, kernel.dtype)
         self._similarity, self._kernel, self._workers = similarity, kernel, workers
         if weights is None:
-            self._negative_entropy = _negative_entropy(self._affinities)
+            self._negative_entropy = negative_entropy(self._affinities)
         else:
             self._negative_entropy = float(np.sum(weights * self._negative_entropies()))
 

@@ -356,7 +356,7 @@ class TestManyLists:
         centers, X = (rng.normal(size=(n, 5)).astype(np.float32) for n in (46, 3000))
         rows = storage(X)
         with Workers(2) as workers:
-            assigned = clustered._assigned(lambda some: rows[some], 3000, centers, workers)
+            assigned = clustered.assigned_lists(lambda some: rows[some], 3000, centers, workers)
         levels = [centers]
         while len(levels[0]) > 3 * near_a_mean and storage is np.asarray:
             parts = np.split(levels[0], range(3, len(levels[0]), 3))
@@ -375,9 +375,9 @@ class TestManyLists:
     def test_a_row_probes_the_nearest_of_the_lists_near_to_its_list(self, n_near, wanted, rng):
         centers, X = (rng.normal(size=(n, 5)).astype(np.float32) for n in (46, 300))
         of_rows = np.sort(rng.integers(0, 40, 300)).astype(np.int32)
-        lists = clustered.Lists(centers, np.arange(46, dtype=np.int32))  # each has one member
-        lists.n_probes, lists.n_near = 3, n_near
-        rows, probed = lists.probes_of_members(X, of_rows, wanted)
+        index = clustered.ListIndex(centers, np.ones(46, dtype=np.intp))
+        index.n_probes, index.n_near = 3, n_near
+        rows, probed = index.probes_of_members(X, of_rows, wanted)
         n_probes = next(number for number in (3, 6, 12, 24, 46) if number >= wanted)
         D = cdist(X, centers)
         if n_probes == 3:
@@ -396,11 +396,11 @@ class TestManyLists:
         X = make(rng)
         X = Conditioning(X, "euclidean")(X)
         search, graph = fitted(X, k, n_threads=2)
-        lists = search._lists
-        assert lists is not None
-        assert lists.n_probes <= lists.n_near
+        assert in_lists(search)
+        index = search._lists.index
+        assert index.n_probes <= index.n_near
         if make is made.blobs:  # the lists of other blobs need not be ranked
-            assert lists.n_near < len(lists.centers)
+            assert index.n_near < len(index.centers)
         assert_is_a_graph(graph, len(X), k)
         assert recall(graph, brute_force_farthest(X, k)) >= RECALL
 
@@ -410,7 +410,7 @@ class TestManyLists:
         X = np.repeat(np.arange(300.0), 10)[:, None] + rng.uniform(-0.01, 0.01, size=(3000, 1))
         search, graph = fitted(np.hstack([X, np.zeros((3000, 7))]), 35)
         assert in_lists(search)
-        assert 5 <= search._lists.n_near < len(search._lists.centers)
+        assert 5 <= search._lists.index.n_near < len(search._lists.index.centers)
         assert recall(graph, brute_force_farthest(X, 35)) >= RECALL
 
     @pytest.mark.usefixtures("many_lists")

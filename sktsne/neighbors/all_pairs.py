@@ -277,10 +277,20 @@ def spread_duplicates(graph: NeighborGraph, points: Any) -> NeighborGraph:
     All duplicates are at distance 0, so any k of them are right neighbors. But if all duplicates had the same k
     neighbors, the other duplicates would be neighbors of no row, and nothing would attract them in the map.
     """
-    indices, k = graph.indices, graph.indices.shape[1]
-    rows = np.flatnonzero(graph.distances[:, -1] == 0.0)
+    rows, following = following_duplicates(graph.distances, points)
+    graph.indices[rows] = following
+    return graph
+
+
+def following_duplicates(distances: NDArray[np.floating], points: Any) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the rows that have more than k duplicates, and for each of them the k duplicates that follow it.
+
+    ``distances`` of shape (n, k) has the sorted distances of the neighbors of each point.
+    """
+    k = distances.shape[1]
+    rows = np.flatnonzero(distances[:, -1] == 0.0)
     if len(rows) <= k:
-        return graph
+        return rows[:0], np.empty((0, k), dtype=np.intp)
     groups = KnownRows(points[rows]).groups
     order = np.argsort(groups, kind="stable")
     sizes = np.bincount(groups)[groups[order]]
@@ -288,8 +298,7 @@ def spread_duplicates(graph: NeighborGraph, points: Any) -> NeighborGraph:
     place = np.arange(len(rows)) - first
     many = sizes > k
     following = first[many, None] + (place[many, None] + np.arange(1, k + 1)) % sizes[many, None]
-    indices[rows[order[many]]] = rows[order[following]]
-    return graph
+    return rows[order[many]], rows[order[following]]
 
 
 def nearest_of_matrix(distances: NDArray[np.floating], n_neighbors: int, workers: Workers) -> NeighborGraph:

@@ -12,15 +12,16 @@ Every row has probes of its own. If all members of a list shared the probes of t
 cost nothing, but on MNIST the recall would be 0.92, where it is 0.99 with probes for each row.
 
 Ranking all centers for every row would take a large part of the time for millions of rows. Therefore the list of a row
-is found by way of means of centers (`_assigned`), and only the lists near to this list are ranked to find the probes of
-the row. The recall is measured with this restriction. For new rows, which have no list, all centers are ranked.
+is found by way of means of centers (`assigned_lists`), and only the lists near to this list are ranked to find the
+probes of the row. The recall is measured with this restriction. For new rows, which have no list, all centers are
+ranked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,8 +75,8 @@ DIRECT_COST_AT_ONCE, MIN_DIRECT_ROWS = 2**28, 32
 ROWS_TO_RERANK = 16  # the number of new rows in a block whose neighbors are searched again by differences
 SCORED_AT_ONCE = 512  # the number of rows whose scores are computed at a time and stay in the cache
 # The number of means or centers with which a row is compared on a level, and the number of members of a mean; see
-# `_assigned`. The probes of 200,000 images of digits in 3,482 lists hold 3 % more rows than if a row were in the list
-# of the nearest of all centers, and 8 % more rows with half of NEAR_A_MEAN or twice PER_MEAN.
+# `assigned_lists`. The probes of 200,000 images of digits in 3,482 lists hold 3 % more rows than if a row were in the
+# list of the nearest of all centers, and 8 % more rows with half of NEAR_A_MEAN or twice PER_MEAN.
 NEAR_A_MEAN, PER_MEAN = 512, 4
 CENTERS_AT_ONCE = 128  # the number of centers whose scores for all centers are computed at a time
 # Rows that are ambiguous in float32 are searched again in float64. If a larger fraction of the sample than this is
@@ -142,7 +143,8 @@ class ClusteredSearch(ExactSearch):
             rows = lists.members[start:stop]
             points = space.points[rows]
             nearest = Nearest(rows, n, k, self._dtype)
-            probes = lists.probes_of_members(as_float32(space.coordinates(points)), lists.of_rows[rows], k + 1)
+            coordinates = as_float32(space.coordinates(points))
+            probes = lists.index.probes_of_members(coordinates, lists.of_rows[rows], k + 1)
             self._search(points, nearest, probes, right, lists.of_rows[rows])
             graph = graph_of_candidates(space, *nearest.found(Workers()), rows, points, Workers())
             indices[rows], distances[rows] = graph
@@ -154,7 +156,7 @@ class ClusteredSearch(ExactSearch):
         """Return the number of rows in a block when ``n_rows`` rows are searched."""
         assert self._lists is not None
         most, least = (DIRECT_COST_AT_ONCE, MIN_DIRECT_ROWS) if self._space.direct else (COST_AT_ONCE, MIN_ROWS)
-        fits = int(most / (self._lists.n_probed * self._space.pair_cost))
+        fits = int(most / (self._lists.index.n_probed * self._space.pair_cost))
         return max(least, min(ROWS_AT_ONCE, fits, -(-n_rows // MIN_BLOCKS)))
 
     def _search(
@@ -174,7 +176,7 @@ class ClusteredSearch(ExactSearch):
         nearest : Nearest
             The selection of candidates, with a row for each point.
         probes : tuple of two ndarrays of shape (n_probes,), int32
-            Pairs of a row of ``points`` and a list, as `Lists.probes` returns them.
+            Pairs of a row of ``points`` and a list, as `ListIndex.probes` returns them.
         right : {ndarray, csr_array}
             The rows of the fit, as `_right_operand` returns them.
         first : ndarray of shape (m,), int32, default=None
@@ -188,19 +190,8 @@ class ClusteredSearch(ExactSearch):
         if first is not None:
             others = probes[1] != first[probes[0]]
             parts = [(np.arange(len(first), dtype=np.int32), first), (probes[0][others], probes[1][others])]
-        for rows, probed in parts:
-            # NumPy sorts 16-bit integers by radix sort, in a fraction of the time.
-            order = np.argsort(probed.astype(np.uint16) if len(lists.centers) < 2**16 else probed, kind="stable")
-            rows, ends = rows[order], np.searchsorted(probed[order], np.arange(len(lists.centers) + 1))
-            if space.products:
-                nearest.offer_lists(left, right, lists.members, lists.bounds, rows, ends)
-                continue
-            for number in np.flatnonzero(np.diff(ends)):
-                some = rows[ends[number] : ends[number + 1]]
-                those = left[some]
-                for start in range(lists.bounds[number], lists.bounds[number + 1], MEMBERS_AT_ONCE):
-                    members = slice(start, min(start + MEMBERS_AT_ONCE, lists.bounds[number + 1]))
-                    nearest.offer(space.values(those, right[members]), lists.members[members], some)
+        for part in parts:
+            offer_members(space, nearest, left, right, lists.members, lists.bounds, part)
 
     @cached_property
     def _right(self) -> Any:
@@ -217,7 +208,7 @@ class ClusteredSearch(ExactSearch):
         space, points = self._space, self._space.points
         if dtype == np.float64:
             return rerank_ambiguous(space, graph, np.arange(space.n, dtype=np.int32), points, workers)
-        rows = np.flatnonzero(_ambiguous(space, graph.distances[:, -1], points)).astype(np.int32)
+        rows = np.flatnonzero(are_ambiguous(space, graph.distances[:, -1], points)).astype(np.int32)
         if len(rows):
             some = points[rows]
             found = brute_force_candidates(space, some, rows, self._n_neighbors, workers)
@@ -238,7 +229,7 @@ class ClusteredSearch(ExactSearch):
         def block(start: int, stop: int) -> None:
             part = points[start:stop]
             nearest = Nearest(no_own_index(stop - start), self._space.n, n_candidates, self._dtype)
-            probes = lists.probes(self._space.coordinates(part), lists.exact_scores, n_candidates)
+            probes = lists.index.probes(self._space.coordinates(part), lists.index.exact_scores, n_candidates)
             self._search(part, nearest, probes, right)
             values[start:stop], indices[start:stop], counts[start:stop] = nearest.found(Workers())
 
@@ -260,7 +251,7 @@ class ClusteredSearch(ExactSearch):
         def block(start: int, stop: int) -> None:
             for row in range(start, stop):
                 point = points[row : row + 1]
-                _, probed = lists.probes(space.coordinates(point), lists.exact_scores, wanted)
+                _, probed = lists.index.probes(space.coordinates(point), lists.index.exact_scores, wanted)
                 members = [lists.members[lists.bounds[i] : lists.bounds[i + 1]] for i in probed]
                 distances[row], indices[row] = nearest_among(space, point, -1, np.concatenate(members), k)
 
@@ -268,12 +259,55 @@ class ClusteredSearch(ExactSearch):
         return distances, indices
 
 
+def offer_members(
+    space: Any,
+    nearest: Nearest,
+    left: Any,
+    right: Any,
+    members: NDArray[np.int32],
+    bounds: NDArray[np.intp],
+    probes: tuple[NDArray[np.int32], NDArray[np.int32]],
+) -> None:
+    """Offer to each row the members of the lists that the row probes.
+
+    Parameters
+    ----------
+    space : Space
+        The space whose operands ``left`` and ``right`` are.
+    nearest : Nearest
+        The selection of candidates, with a row for each row of ``left``.
+    left : ndarray, csr_array or operand of the space
+        The rows, as left operands.
+    right : ndarray, csr_array or operand of the space
+        The members of the lists, list by list, as right operands.
+    members : ndarray of shape (n_members,), int32
+        The numbers of the members among the candidates of ``nearest``.
+    bounds : ndarray of shape (n_lists + 1,)
+        List i has the members ``bounds[i]`` to ``bounds[i + 1]``.
+    probes : tuple of two ndarrays of shape (n_probes,), int32
+        Pairs of a row of ``left`` and a list.
+    """
+    rows, probed = probes
+    # NumPy sorts 16-bit integers by radix sort, in a fraction of the time.
+    order = np.argsort(probed.astype(np.uint16) if len(bounds) <= 2**16 else probed, kind="stable")
+    rows, ends = rows[order], np.searchsorted(probed[order], np.arange(len(bounds)))
+    if space.products:
+        nearest.offer_lists(left, right, members, bounds, rows, ends)
+        return
+    for number in np.flatnonzero(np.diff(ends)):
+        some = rows[ends[number] : ends[number + 1]]
+        those = left[some]
+        for start in range(bounds[number], bounds[number + 1], MEMBERS_AT_ONCE):
+            block = slice(start, min(start + MEMBERS_AT_ONCE, bounds[number + 1]))
+            nearest.offer(space.values(those, right[block]), members[block], some)
+
+
 def as_float32(X: Any) -> Any:
     """Return coordinates in float32."""
     return X.astype(np.float32)
 
 
-def _ambiguous(space: Any, farthest: NDArray[np.float64], points: Any) -> NDArray[np.bool_]:
+def are_ambiguous(space: Any, farthest: NDArray[np.float64], points: Any) -> NDArray[np.bool_]:
     """Return for each point whether its neighbors are ambiguous in float32, from the distance of the last neighbor."""
     bound = AMBIGUOUS_WITHIN * space.rounding(points, np.float32)
     ambiguous: NDArray[np.bool_] = (farthest > 0.0) & (space.to_squared(farthest) <= bound)
@@ -283,7 +317,8 @@ def _ambiguous(space: Any, farthest: NDArray[np.float64], points: Any) -> NDArra
 class Lists:
     """The rows of a fit, divided into one list for each center: rows that are near to the center.
 
-    ``members`` holds the indices of the rows list by list; list i has ``members[bounds[i] : bounds[i + 1]]``.
+    ``members`` holds the indices of the rows list by list; list i has ``members[bounds[i] : bounds[i + 1]]``. ``index``
+    is the `ListIndex` of the lists.
 
     Parameters
     ----------
@@ -294,10 +329,26 @@ class Lists:
     """
 
     def __init__(self, centers: NDArray[np.float32], of_rows: NDArray[np.int32]) -> None:
-        self.centers, self.of_rows = centers, of_rows
+        self.of_rows = of_rows
         self.members = np.argsort(of_rows, kind="stable").astype(np.int32)
-        self.sizes = np.bincount(of_rows, minlength=len(centers))
-        self.bounds = np.concatenate([[0], np.cumsum(self.sizes)])
+        sizes = np.bincount(of_rows, minlength=len(centers))
+        self.bounds = np.concatenate([[0], np.cumsum(sizes)])
+        self.index = ListIndex(centers, sizes)
+
+
+class ListIndex:
+    """The centers and the sizes of lists, which are enough to choose the lists that a row probes.
+
+    Parameters
+    ----------
+    centers : ndarray of shape (n_lists, n_columns), float32
+        The centers.
+    sizes : ndarray of shape (n_lists,)
+        The number of members of each list.
+    """
+
+    def __init__(self, centers: NDArray[np.float32], sizes: NDArray[np.intp]) -> None:
+        self.centers, self.sizes = centers, sizes
         self.n_probes = 1  # the number of lists that a row probes
         self.n_probed = 1.0  # the number of members of these lists, on average over the rows
         # The number of lists that are ranked for the members of a list: those whose centers are nearest to its center.
@@ -391,7 +442,7 @@ def _scores(X: Any, centers: NDArray[np.float32]) -> NDArray[np.floating]:
     return scores
 
 
-def _assigned(coordinates: Any, n: int, centers: NDArray[np.float32], workers: Workers) -> NDArray[np.int32]:
+def assigned_lists(coordinates: Any, n: int, centers: NDArray[np.float32], workers: Workers) -> NDArray[np.int32]:
     """Return a list for each row, whose center is rarely farther from the row than the nearest of all centers.
 
     Above the centers, which must be in spatial order, are levels of ever fewer means of successive centers. Each row is
@@ -456,15 +507,39 @@ def _nearest_among(
     return nearest
 
 
-def _centers(space: Any, n_lists: int, rng: np.random.Generator, workers: Workers) -> NDArray[np.float32]:
-    """Return centers, which k-means computes on a sample of the rows."""
-    n_rows = min(space.n, ROWS_PER_LIST * n_lists)
-    X = as_float32(space.coordinates(space.points[np.sort(rng.choice(space.n, n_rows, replace=False))]))
-    first = X[np.sort(rng.choice(n_rows, n_lists, replace=False))]
-    centers: NDArray[np.float32] = np.ascontiguousarray(first.toarray() if issparse(first) else first)
+class Draws(NamedTuple):
+    """The random choices from which lists are built.
+
+    Parameters
+    ----------
+    sample : ndarray of shape (n_sample,), int32
+        The rows, in ascending order, whose recall is measured.
+    of_centers : ndarray of shape (n_rows,)
+        The rows, in ascending order, of which k-means computes the centers.
+    first : ndarray of shape (n_lists,)
+        The places in ``of_centers`` of the rows at which the centers start.
+    """
+
+    sample: NDArray[np.int32]
+    of_centers: NDArray[np.intp]
+    first: NDArray[np.intp]
+
+
+def draw(n: int, n_lists: int) -> Draws:
+    """Return the random choices from which lists of n rows are built, the same ones each time."""
+    rng = np.random.default_rng(SEED)
+    sample = np.sort(rng.choice(n, min(n, SAMPLE_ROWS), replace=False)).astype(np.int32)
+    of_centers = np.sort(rng.choice(n, min(n, ROWS_PER_LIST * n_lists), replace=False))
+    return Draws(sample, of_centers, np.sort(rng.choice(len(of_centers), n_lists, replace=False)))
+
+
+def k_means(X: Any, first: NDArray[np.intp], workers: Workers) -> NDArray[np.float32]:
+    """Return centers in spatial order, of the coordinates of rows in float32; ``first`` has the rows to start at."""
+    n_rows, n_lists, start = X.shape[0], len(first), X[first]
+    centers: NDArray[np.float32] = np.ascontiguousarray(start.toarray() if issparse(start) else start)
     centers = centers[_spatial_order(centers)]
     for _ in range(ITERATIONS):
-        assigned = _assigned(lambda rows: X[rows], n_rows, centers, workers)
+        assigned = assigned_lists(lambda rows: X[rows], n_rows, centers, workers)
         belongs = csr_array((np.ones(n_rows, np.float32), assigned, np.arange(n_rows + 1)), shape=(n_rows, n_lists))
         sums, counts = belongs.T @ X, np.bincount(assigned, minlength=n_lists)
         sums = sums.toarray() if issparse(sums) else sums
@@ -489,34 +564,49 @@ def _spatial_order(centers: NDArray[np.float32]) -> NDArray[np.intp]:
     return np.concatenate(parts)
 
 
+def count_lists(n: int) -> int:
+    """Return the number of lists of n rows."""
+    return int(max(LISTS_FACTOR * n**LISTS_EXPONENT, MIN_LISTS_FACTOR * n**0.5))
+
+
 def build_lists(space: Any, n_neighbors: int, workers: Workers) -> tuple[Lists | None, Any]:
     """Return the lists of the rows of a space, and the dtype in which values must be computed.
 
     The lists are None where brute force would be faster.
     """
     n, k = space.n, n_neighbors
-    n_lists = int(max(LISTS_FACTOR * n**LISTS_EXPONENT, MIN_LISTS_FACTOR * n**0.5))
-    rng = np.random.default_rng(SEED)
-    sample = np.sort(rng.choice(n, min(n, SAMPLE_ROWS), replace=False)).astype(np.int32)
+    n_lists = count_lists(n)
+    sample, of_centers, first = draw(n, n_lists)
     points = space.points[sample]
     # 2k neighbors are found, because any of several neighbors at the distance of the k-th one is right.
     for dtype in (np.float32, np.float64) if space.faster_in_float32 else (np.float64,):
         values, indices, _ = brute_force_candidates(space, points, sample, min(n - 1, 2 * k), workers, dtype)
         distances = space.distances(values, points, indices, workers)
-        farthest = np.partition(distances, k - 1, axis=1)[:, k - 1]
-        if dtype == np.float64 or np.mean(_ambiguous(space, farthest, points)) <= MAX_AMBIGUOUS:
+        if dtype == np.float64 or suffices_in_float32(space, points, distances, k):
             break
     if n_lists * space.n_columns > MAX_CENTER_VALUES:
         return None, dtype
-    centers = _centers(space, n_lists, rng, workers)
-    of_rows = _assigned(lambda rows: as_float32(space.coordinates(space.points[rows])), n, centers, workers)
+    centers = k_means(as_float32(space.coordinates(space.points[of_centers])), first, workers)
+    of_rows = assigned_lists(lambda rows: as_float32(space.coordinates(space.points[rows])), n, centers, workers)
     lists = Lists(centers, of_rows)
-    near = distances <= farthest[:, None] * (1.0 + TIE_TOLERANCE)
-    _measure(lists, as_float32(space.coordinates(points)), of_rows[sample], np.where(near, of_rows[indices], -1), k)
-    return (lists if lists.n_probed <= MAX_PROBED * n else None), dtype
+    measure(lists.index, as_float32(space.coordinates(points)), of_rows[sample], distances, of_rows[indices], k)
+    return (lists if lists.index.n_probed <= MAX_PROBED * n else None), dtype
 
 
-def _measure(lists: Lists, X: Any, own: NDArray[np.int32], of_neighbors: NDArray[np.int32], k: int) -> None:
+def suffices_in_float32(space: Any, points: Any, distances: NDArray[np.float64], k: int) -> bool:
+    """Return whether float32 resolves the k nearest of the neighbors of a sample, whose distances are given."""
+    farthest = np.partition(distances, k - 1, axis=1)[:, k - 1]
+    return bool(np.mean(are_ambiguous(space, farthest, points)) <= MAX_AMBIGUOUS)
+
+
+def measure(
+    index: ListIndex,
+    X: Any,
+    own: NDArray[np.int32],
+    distances: NDArray[np.float64],
+    of_neighbors: NDArray[np.int32],
+    k: int,
+) -> None:
     """Set the numbers of lists to rank and to search that give the sample enough recall at the least cost.
 
     The cost is the number of centers and of members of lists with which a row is compared. The fewer lists are ranked,
@@ -524,19 +614,24 @@ def _measure(lists: Lists, X: Any, own: NDArray[np.int32], of_neighbors: NDArray
 
     Parameters
     ----------
-    lists : Lists
-        The lists, whose attributes are set.
+    index : ListIndex
+        The index of the lists, whose attributes are set.
     X : {ndarray, csr_array} of shape (n_sample, n_columns), float32
         The coordinates of the sample.
     own : ndarray of shape (n_sample,), int32
         The list of each row of the sample.
+    distances : ndarray of shape (n_sample, n_neighbors), float64
+        The distances of at least k exact neighbors of each row of the sample. Any k neighbors that are no farther than
+        the k-th nearest must be found.
     of_neighbors : ndarray of shape (n_sample, n_neighbors), int32
-        The lists of the exact neighbors of each row of the sample, of which any k must be found, and then -1.
+        The lists of these neighbors.
     k : int
         The number of neighbors.
     """
-    n_lists, between = len(lists.centers), lists.scores(lists.centers[own])
-    order = np.argsort(lists.scores(X), axis=1, kind="stable").astype(np.int32)
+    farthest = np.partition(distances, k - 1, axis=1)[:, k - 1]
+    of_neighbors = np.where(distances <= farthest[:, None] * (1.0 + TIE_TOLERANCE), of_neighbors, -1)
+    n_lists, between = len(index.centers), index.scores(index.centers[own])
+    order = np.argsort(index.scores(X), axis=1, kind="stable").astype(np.int32)
     places = np.empty_like(order)
     np.put_along_axis(places, order, np.arange(n_lists, dtype=np.int32)[None], axis=1)
     places, n_near, least = np.take_along_axis(places, of_neighbors, axis=1), n_lists, np.inf
@@ -548,10 +643,10 @@ def _measure(lists: Lists, X: Any, own: NDArray[np.int32], of_neighbors: NDArray
         found = (of_neighbors >= 0) & np.take_along_axis(ranked, places, axis=1)
         of_found = np.where(found, np.take_along_axis(ranks, places, axis=1), n_lists)
         n_probes = _probes_needed(np.sort(of_found, axis=1)[:, :k], n_near)
-        n_probed = float((lists.sizes[order] * (ranked & (ranks < n_probes))).sum(axis=1).mean())
+        n_probed = float((index.sizes[order] * (ranked & (ranks < n_probes))).sum(axis=1).mean())
         if n_near + n_probed >= least or (n_probes == n_near < n_lists):
             break
-        lists.n_near, lists.n_probes, lists.n_probed, least = n_near, n_probes, n_probed, n_near + n_probed
+        index.n_near, index.n_probes, index.n_probed, least = n_near, n_probes, n_probed, n_near + n_probed
         n_near = 0 if issparse(X) else n_near // 2
 
 

@@ -63,6 +63,17 @@ def calling_libraries(metric: Metric, params: dict[str, Any] | None) -> Iterator
         yield
 
 
+def uncertain_rows(space: Any, points: Any, distances: NDArray[np.float64], k: int, dtype: Any) -> NDArray[np.intp]:
+    """Return the points whose k nearest candidates may not be their neighbors, because values in ``dtype`` are rounded.
+
+    ``distances`` of shape (m, n_candidates) has the sorted distances of the candidates.
+    """
+    farthest = distances[:, -1]
+    gap = space.to_squared(farthest) - space.to_squared(distances[:, k - 1])
+    # A row that is no candidate may be nearer than the k-th neighbor, if rounding is as large as this gap.
+    return np.flatnonzero(gap <= 2.0 * space.rounding(points, dtype, within=farthest))
+
+
 class RowSearch(Caching):
     """The base class of searches in rows: checks the arguments, keeps the rows of a fit, and searches for new rows.
 
@@ -163,10 +174,7 @@ class RowSearch(Caching):
         distances = space.exact_distances(points, indices, workers) if space.rounds else np.ascontiguousarray(values)
         sort_neighbors(distances, indices, no_own_index(len(indices)), space.n, workers)
         if space.rounds and indices.shape[1] < space.n:
-            farthest = distances[:, -1]
-            gap = space.to_squared(farthest) - space.to_squared(distances[:, k - 1])
-            # A row that is no candidate may be nearer than the k-th neighbor, if rounding is as large as this gap.
-            rows = np.flatnonzero(gap <= 2.0 * space.rounding(points, self._dtype, within=farthest))
+            rows = uncertain_rows(space, points, distances, k, self._dtype)
             distances[rows, :k], indices[rows, :k] = self._reranked(points[rows], distances[rows, k - 1], workers)
         return NeighborGraph(np.ascontiguousarray(indices[:, :k]), np.ascontiguousarray(distances[:, :k]))
 

@@ -230,11 +230,18 @@ class _SquaredSpace(_RowSpace):
             distances /= 2.0
         elif self._metric != "sqeuclidean":
             np.sqrt(distances, out=distances)
-        own, place = np.nonzero(near)
-        step = max(1, NUMBERS_AT_ONCE // self.pair_cost)
+        distances[near] = self.exact_distances_where(near, points, indices, workers)
+        return distances
+
+    def exact_distances_where(
+        self, chosen: NDArray[np.bool_], points: Any, indices: NDArray[np.int32], workers: Workers
+    ) -> NDArray[np.float64]:
+        """Return a flat array of the `exact_distances` of those pairs that ``chosen`` of shape (m, k) marks."""
+        own, place = np.nonzero(chosen)
+        distances, step = np.empty(len(own)), max(1, NUMBERS_AT_ONCE // self.pair_cost)
         for first in range(0, len(own), step):
             i, j = own[first : first + step], place[first : first + step]
-            distances[i, j] = self.exact_distances(points[i], indices[i, j][:, None], workers)[:, 0]
+            distances[first : first + step] = self.exact_distances(points[i], indices[i, j][:, None], workers)[:, 0]
         return distances
 
     @cached_property
@@ -242,6 +249,18 @@ class _SquaredSpace(_RowSpace):
         """A power of two by which coordinates are divided, because squares of large ones would overflow in float32."""
         scaled = not self._angular and self._longest > 0.0
         return float(np.ldexp(1.0, np.frexp(self._longest)[1])) if scaled else 1.0
+
+    @property
+    def distance_unit(self) -> float:
+        """The power of two by which distances are divided, so that they fit into float32."""
+        return self._unit**2 if self._metric == "sqeuclidean" else self._unit
+
+    def values_of(self, distances: NDArray[np.floating], dtype: Any) -> NDArray[np.floating]:
+        """Return the values of pairs, in ``dtype``, from their distances divided by `distance_unit`."""
+        squared = self.to_squared(distances.astype(np.float64))
+        factor = 2.0 if self._angular else self._unit**2 if dtype == np.float64 else 1.0
+        values: NDArray[np.floating] = (squared * factor - self._shift).astype(dtype)
+        return values
 
     @cached_property
     def _longest(self) -> float:
@@ -263,6 +282,21 @@ class _SquaredSpace(_RowSpace):
         return squared / 2.0 if self._angular else squared
 
 
+class Scale(NamedTuple):
+    """The origin and the scale of the points of a `EuclideanSpace`.
+
+    Parameters
+    ----------
+    origin : ndarray of shape (n_columns,), float64
+        The point that is subtracted from all points before products.
+    longest : float
+        The length of the longest point, relative to the origin.
+    """
+
+    origin: NDArray[np.float64]
+    longest: float
+
+
 class EuclideanSpace(_SquaredSpace):
     """Dense rows under a metric that is Euclidean for points f(x), or a function of that Euclidean distance.
 
@@ -274,13 +308,22 @@ class EuclideanSpace(_SquaredSpace):
         A metric whose `Traits.euclidean` is True.
     root : ndarray of shape (n_features,) or (n_features, n_features), default=None
         The factor for "seuclidean" and "mahalanobis": f(x) is ``(x - center) * root`` or ``(x - center) @ root``.
+    scale : Scale, default=None
+        The scale of a larger set of rows that X is a part of, so that operands and values fit those of other parts. By
+        default the scale of X.
     """
 
-    def __init__(self, X: NDArray[np.floating], metric: str, root: NDArray[np.float64] | None = None) -> None:
+    def __init__(
+        self,
+        X: NDArray[np.floating],
+        metric: str,
+        root: NDArray[np.float64] | None = None,
+        scale: Scale | None = None,
+    ) -> None:
         super().__init__(X, metric)
         self.products = True
-        self._root = root
-        self._middle = _center(X) if root is not None else None
+        self._root, self._scale = root, scale
+        self._middle = center_of(X) if root is not None else None
 
     def points_of(self, rows: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return points; see `Space`."""
@@ -321,8 +364,14 @@ class EuclideanSpace(_SquaredSpace):
     @cached_property
     def _origin(self) -> NDArray[np.float64]:
         """The point subtracted from all points before products, because a large common offset would cost digits."""
-        # Directions are not shifted, because the products for angular metrics rely on their length 1.
-        return np.zeros(self.points.shape[1]) if self._angular else _center(self.points)
+        if self._angular:  # the products for angular metrics rely on the length 1 of directions
+            return np.zeros(self.points.shape[1])
+        return center_of(self.points) if self._scale is None else self._scale.origin
+
+    @cached_property
+    def _longest(self) -> float:
+        """The length of the longest point of the fit, or of the larger set that the scale is of."""
+        return super()._longest if self._scale is None else self._scale.longest
 
     def _squares_of(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
         if self._angular:
@@ -360,9 +409,19 @@ class EuclideanSpace(_SquaredSpace):
         return a @ b.T
 
 
-def _center(X: NDArray[np.floating]) -> NDArray[np.float64]:
+def center_of(X: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return the median of about `MEDIAN_ROWS` rows, which a single outlier does not shift as it would shift a mean."""
-    median: NDArray[np.float64] = np.median(X[:: max(1, len(X) // MEDIAN_ROWS)].astype(np.float64), axis=0)
+    return median_of(X[:: median_stride(len(X))])
+
+
+def median_stride(n: int) -> int:
+    """Return the stride at which n rows are taken for their center."""
+    return max(1, n // MEDIAN_ROWS)
+
+
+def median_of(X: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the median of each column, in float64."""
+    median: NDArray[np.float64] = np.median(X.astype(np.float64), axis=0)
     return median
 
 
@@ -575,7 +634,7 @@ class DirectSpace(_RowSpace):
     @cached_property
     def _center_and_unit(self) -> tuple[NDArray[np.float64] | None, float]:
         """The center of the points, None for sparse points, and a power of two above the largest coordinate."""
-        center = None if issparse(self.points) else _center(self.points)
+        center = None if issparse(self.points) else center_of(self.points)
         largest = max(float(abs(self._centered(self.points, center)).max()), np.finfo(np.float64).tiny)
         return center, float(np.ldexp(1.0, np.frexp(largest)[1]))
 

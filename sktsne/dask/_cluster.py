@@ -1,0 +1,74 @@
+"""The tasks of a fit on a cluster of Dask: their names, their results, and their end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+from uuid import uuid4
+
+import dask
+import distributed
+
+from .._process import one_blas_thread
+
+
+def alone(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function with one thread of BLAS, because threaded products round differently."""
+    with one_blas_thread():
+        return function(*arguments)
+
+
+class Cluster:
+    """The tasks that a fit runs on a cluster.
+
+    Tasks are pure functions of their arguments, so that Dask can compute a result again if its worker dies. Their names
+    tell the dashboard what they do.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        The client of the cluster.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+        self._token = uuid4().hex[:8]
+        self._count = 0
+        self._futures: list[Any] = []
+
+    def run(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Run a function on a worker, and return the future of its result; futures among the arguments are awaited."""
+        future = self.client.submit(alone, function, *arguments, key=self._key(name), pure=False)
+        self._futures.append(future)
+        return future
+
+    def compute(self, name: str, function: Callable[..., Any], delayed: Sequence[Any], *arguments: Any) -> list[Any]:
+        """Call a function with each of some Delayed objects on the workers, and return the futures of the results."""
+        call = dask.delayed(function)
+        calls = [call(one, *arguments, dask_key_name=self._key(name)) for one in delayed]
+        futures: list[Any] = self.client.compute(calls)
+        self._futures += futures
+        return futures
+
+    def _key(self, name: str) -> str:
+        """Return a new key of a task."""
+        self._count += 1
+        return f"{name}-{self._token}-{self._count}"
+
+    def results(self, futures: Sequence[Any]) -> list[Any]:
+        """Return the results of futures in this process."""
+        return list(self.client.gather(list(futures)))
+
+    def wait(self, futures: Sequence[Any]) -> None:
+        """Wait until tasks have ended, with a result or with an error."""
+        distributed.wait(list(futures))
+
+    def release(self, futures: Sequence[Any]) -> None:
+        """Forget futures, whose results the workers free as soon as no other task needs them."""
+        gone = {future.key for future in futures}
+        self._futures = [future for future in self._futures if future.key not in gone]
+
+    def cancel(self) -> None:
+        """Cancel all tasks and free their results."""
+        futures, self._futures = self._futures, []
+        self.client.cancel(futures)

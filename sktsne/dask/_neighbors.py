@@ -1,0 +1,620 @@
+"""The clustered search on a cluster: rows in shards, and the nearest neighbors of all rows and of new rows.
+
+k-means on a sample of the rows gives centers, and each row belongs to the list of a center, as in
+`neighbors.clustered`. Successive lists, which are near to each other, form a *shard*, so that most neighbors of a row
+are in its own shard. In its shard a row has a new number: the number of rows in earlier shards plus its place.
+
+The search goes in waves: in wave j, shard s is searched among the members of shard s + j that its rows probe. A task of
+a wave takes the k nearest neighbors that are known of each row, and returns the k nearest after its members. All tasks
+are the same for any number of workers, and so is the result.
+
+The neighbors of rows whose distances float32 does not resolve are not searched again in float64, as the search on one
+machine does, unless a large part of the sample is such rows: it would need one more search of all shards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain, pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._row_errors import numbering
+from ..neighbors import Metric, canonical
+from ..neighbors.all_pairs import brute_force_candidates, following_duplicates, nearest_among
+from ..neighbors.clustered import (
+    MAX_CENTER_VALUES,
+    MAX_PROBED,
+    ROWS_AT_ONCE,
+    ListIndex,
+    as_float32,
+    assigned_lists,
+    count_lists,
+    draw,
+    k_means,
+    measure,
+    offer_members,
+    suffices_in_float32,
+)
+from ..neighbors.exact import EXTRA_CANDIDATES, uncertain_rows
+from ..neighbors.metrics import errors_that_name
+from ..neighbors.selection import Nearest, no_own_index, sort_neighbors
+from ..neighbors.spaces import EuclideanSpace, Scale, median_of, median_stride
+from ..parallel import Workers
+from ._cluster import Cluster
+from ._rows import Rows, concatenated, take
+
+
+class Shard(NamedTuple):
+    """The rows of successive lists.
+
+    Parameters
+    ----------
+    points : ndarray of shape (m, n_columns)
+        The conditioned rows, list by list.
+    rows : ndarray of shape (m,), int64
+        Their numbers in the order of the user.
+    of_rows : ndarray of shape (m,), int32
+        Their lists, in ascending order.
+    """
+
+    points: NDArray[np.floating]
+    rows: NDArray[np.int64]
+    of_rows: NDArray[np.int32]
+
+
+class Index(NamedTuple):
+    """What all searches need to know.
+
+    Parameters
+    ----------
+    lists : ListIndex
+        The index of the lists.
+    metric : str
+        The canonical name of the metric.
+    scale : Scale
+        The scale of all rows.
+    dtype : type
+        The dtype in which values are computed, numpy.float32 or numpy.float64.
+    exhaustive : bool
+        Whether all lists are searched for each row, because the lists that a row probes would have most of the rows.
+    """
+
+    lists: ListIndex
+    metric: str
+    scale: Scale
+    dtype: Any
+    exhaustive: bool
+
+    def space(self, rows: NDArray[np.floating]) -> EuclideanSpace:
+        """Return the space of conditioned rows, which are a part of the rows of the fit."""
+        return EuclideanSpace(rows, self.metric, scale=self.scale)
+
+
+class Probes(NamedTuple):
+    """The lists to search for each row: row i probes ``lists[starts[i] : starts[i + 1]]``.
+
+    Parameters
+    ----------
+    starts : ndarray of shape (m + 1,), int64
+        The bounds of the rows.
+    lists : ndarray of shape (n_probes,), uint16 or int32
+        The lists.
+    """
+
+    starts: NDArray[np.int64]
+    lists: NDArray[np.integer]
+
+
+class Piece(NamedTuple):
+    """Members of some lists of a shard.
+
+    Parameters
+    ----------
+    points : ndarray of shape (m, n_columns)
+        The conditioned rows, list by list.
+    numbers : ndarray of shape (m,), int32
+        The new numbers of the members.
+    first_list : int
+        The first list of the shard.
+    bounds : ndarray of shape (n_lists_of_shard + 1,), int64
+        List ``first_list + i`` has the members ``bounds[i]`` to ``bounds[i + 1]``.
+    """
+
+    points: NDArray[np.floating]
+    numbers: NDArray[np.int32]
+    first_list: int
+    bounds: NDArray[np.int64]
+
+
+class State(NamedTuple):
+    """The nearest neighbors of each row that are known, sorted by distance.
+
+    Parameters
+    ----------
+    ids : ndarray of shape (m, k), int32
+        The new numbers of the neighbors, -1 for a neighbor that is not yet known.
+    distances : ndarray of shape (m, k), float32
+        Their distances in units of `EuclideanSpace.distance_unit`, which keeps distances of rows of any size within the
+        range of float32; infinity for a neighbor that is not yet known.
+    """
+
+    ids: NDArray[np.int32]
+    distances: NDArray[np.float32]
+
+
+class Neighbors(NamedTuple):
+    """The rows of a fit in shards, and their nearest neighbors.
+
+    Parameters
+    ----------
+    shards : list of Future of Shard
+        The shards, some of which may be empty.
+    sizes : list of int
+        The number of rows of each shard.
+    offsets : ndarray of shape (n_shards + 1,), int64
+        Shard s has the rows with the new numbers ``offsets[s]`` to ``offsets[s + 1]``.
+    list_bounds : ndarray of shape (n_shards + 1,), int64
+        Shard s has the lists ``list_bounds[s]`` to ``list_bounds[s + 1]``.
+    index : Future of Index
+        The index of the search.
+    n_neighbors : int
+        The number of neighbors.
+    metric : str
+        The canonical name of the metric.
+    graphs : list of Future of State
+        The neighbors of the rows of each shard. The list is empty as soon as `affinities_of` no longer needs them.
+    """
+
+    shards: list[Any]
+    sizes: list[int]
+    offsets: NDArray[np.int64]
+    list_bounds: NDArray[np.int64]
+    index: Any
+    n_neighbors: int
+    metric: str
+    graphs: list[Any]
+
+
+def find_neighbors(cluster: Cluster, rows: Rows, metric: Metric, n_neighbors: int) -> Neighbors:
+    """Divide rows into shards and find the nearest neighbors of every row.
+
+    Parameters
+    ----------
+    cluster : Cluster
+        The cluster.
+    rows : Rows
+        The rows, whose ranges are released.
+    metric : str
+        "euclidean", "sqeuclidean", "cosine" or "correlation", or another name of one of these metrics.
+    n_neighbors : int
+        The number of neighbors, at most n - 1.
+    """
+    metric = str(canonical(metric))
+    index, of_rows, sizes_of_lists = _indexed(cluster, rows, metric, n_neighbors)
+    n, n_shards = rows.n, len(rows.ranges)
+    # A list belongs to the shard in whose part of the n rows its middle member is.
+    middles = 2 * np.cumsum(sizes_of_lists) - sizes_of_lists
+    list_bounds = np.searchsorted(np.minimum(middles * n_shards // (2 * n), n_shards - 1), np.arange(n_shards + 1))
+    sizes = [int(sizes_of_lists[first:end].sum()) for first, end in pairwise(list_bounds)]
+    shards = _exchanged(cluster, rows, of_rows, list_bounds)
+    found = Neighbors(shards, sizes, np.cumsum([0, *sizes]), list_bounds, index, n_neighbors, metric, [])
+    found.graphs.extend(_searched(cluster, found))
+    return found
+
+
+def _indexed(cluster: Cluster, rows: Rows, metric: str, k: int) -> tuple[Any, list[Any], NDArray[np.int64]]:
+    """Return the future of the index, the futures of the list of each row, and the sizes of the lists."""
+    n, ranges, lengths = rows.n, rows.ranges, rows.lengths
+    firsts = np.cumsum([0, *lengths[:-1]]).tolist()
+    origin = take(cluster, ranges, lengths, np.arange(0, n, median_stride(n)), _origin)
+    squares = [
+        cluster.run("length", _largest_square, part, first, metric, origin)
+        for part, first in zip(ranges, firsts, strict=True)
+    ]
+    scale = cluster.run("scale", _scale, origin, *squares)
+    # The bound on the number of centers is one on memory.
+    draws = draw(n, min(count_lists(n), max(1, MAX_CENTER_VALUES // rows.n_columns)))
+    n_lists = len(draws.first)
+    centers = take(cluster, ranges, lengths, draws.of_centers, _centers, metric, scale, draws.first)
+    of_rows = [cluster.run("lists", _lists_of, part, metric, scale, centers) for part in ranges]
+    counts = [cluster.run("sizes", _count, lists, n_lists) for lists in of_rows]
+    sizes: NDArray[np.int64] = np.sum(cluster.results(counts), axis=0)
+    if k >= n // 4:
+        index = cluster.run("index", _exhaustive_index, centers, sizes, metric, scale)
+    else:
+        sample = take(cluster, ranges, lengths, draws.sample)
+        own = take(cluster, of_rows, lengths, draws.sample)
+        for dtype in np.float32, np.float64:
+            parts = [
+                cluster.run("sample", _sample_in_range, *part, metric, scale, sample, draws.sample, 2 * k, dtype)
+                for part in zip(ranges, of_rows, firsts, strict=True)
+            ]
+            nearest = cluster.run("sample", _nearest_of_parts, min(n - 1, 2 * k), *parts)
+            fits = cluster.run("precision", _suffices_in_float32, metric, scale, sample, nearest, k)
+            if dtype == np.float64 or cluster.results([fits])[0]:
+                break
+        index = cluster.run("index", _measured, centers, sizes, metric, scale, dtype, sample, own, nearest, k)
+        cluster.release([sample, own, *parts, nearest, fits])
+    cluster.release([origin, *squares, scale, centers, *counts])
+    return index, of_rows, sizes
+
+
+def _origin(*parts: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the median of rows."""
+    return median_of(concatenated(*parts))
+
+
+def _largest_square(rows: NDArray[np.floating], first: int, metric: str, origin: NDArray[np.float64]) -> float:
+    """Return the largest squared length of a range's points; raise an error for a row for which there are no angles."""
+    with numbering(np.arange(first, first + len(rows))), errors_that_name(metric, None):
+        return float(EuclideanSpace(rows, metric, scale=Scale(origin, 0.0)).squares.max())
+
+
+def _scale(origin: NDArray[np.float64], *squares: float) -> Scale:
+    """Return the scale of all rows, from the largest squared length in each range."""
+    return Scale(origin, float(np.sqrt(max(squares))))
+
+
+def _coordinates(space: EuclideanSpace, rows: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Return the coordinates of rows in float32."""
+    coordinates: NDArray[np.float32] = as_float32(space.coordinates(space.points_of(rows)))
+    return coordinates
+
+
+def _centers(metric: str, scale: Scale, first: NDArray[np.intp], *parts: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Return the centers that k-means computes of some rows."""
+    space = EuclideanSpace(parts[0], metric, scale=scale)
+    return k_means(np.concatenate([_coordinates(space, rows) for rows in parts]), first, Workers())
+
+
+def _lists_of(rows: NDArray[np.floating], metric: str, scale: Scale, centers: NDArray[np.float32]) -> NDArray[np.int32]:
+    """Return the list of each row of a range."""
+    space = EuclideanSpace(rows, metric, scale=scale)
+    return assigned_lists(lambda some: _coordinates(space, rows[some]), len(rows), centers, Workers())
+
+
+def _count(of_rows: NDArray[np.int32], n_lists: int) -> NDArray[np.int64]:
+    """Return the number of rows in each list."""
+    return np.bincount(of_rows, minlength=n_lists)
+
+
+def _exhaustive_index(centers: NDArray[np.float32], sizes: NDArray[np.int64], metric: str, scale: Scale) -> Index:
+    """Return the index of a search of all lists."""
+    return Index(ListIndex(centers, sizes), metric, scale, np.float64, True)
+
+
+def _sample_in_range(
+    rows: NDArray[np.floating],
+    of_rows: NDArray[np.int32],
+    first: int,
+    metric: str,
+    scale: Scale,
+    sample: NDArray[np.floating],
+    numbers: NDArray[np.int32],
+    n_neighbors: int,
+    dtype: Any,
+) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    """Return the distances and the lists of the rows of a range that are nearest to each row of the sample."""
+    space = EuclideanSpace(rows, metric, scale=scale)
+    points = space.points_of(sample)
+    # One neighbor more, because a row of the sample may find itself.
+    wanted, own = min(len(rows), n_neighbors + 1), no_own_index(len(points))
+    values, indices, _ = brute_force_candidates(space, points, own, wanted, Workers(), dtype)
+    distances = space.distances(values, points, indices, Workers())
+    distances[first + indices == numbers[:, None]] = np.inf
+    return distances, of_rows[indices]
+
+
+def _nearest_of_parts(
+    n_neighbors: int, *parts: tuple[NDArray[np.float64], NDArray[np.int32]]
+) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    """Return the distances and the lists of the nearest rows of all ranges."""
+    distances, lists = (np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True))
+    order = np.argsort(distances, axis=1, kind="stable")[:, :n_neighbors]
+    return np.take_along_axis(distances, order, axis=1), np.take_along_axis(lists, order, axis=1)
+
+
+def _suffices_in_float32(metric: str, scale: Scale, sample: NDArray[np.floating], nearest: Any, k: int) -> bool:
+    """Return whether float32 resolves the neighbors of the sample."""
+    space = EuclideanSpace(sample, metric, scale=scale)
+    return suffices_in_float32(space, space.points, nearest[0], k)
+
+
+def _measured(
+    centers: NDArray[np.float32],
+    sizes: NDArray[np.int64],
+    metric: str,
+    scale: Scale,
+    dtype: Any,
+    sample: NDArray[np.floating],
+    own: NDArray[np.int32],
+    nearest: Any,
+    k: int,
+) -> Index:
+    """Return the index with the numbers of lists that the recall of the sample needs."""
+    lists, space = ListIndex(centers, sizes), EuclideanSpace(sample, metric, scale=scale)
+    measure(lists, _coordinates(space, sample), own, nearest[0], nearest[1], k)
+    return Index(lists, metric, scale, dtype, lists.n_probed > MAX_PROBED * sizes.sum())
+
+
+def _exchanged(cluster: Cluster, rows: Rows, of_rows: list[Any], list_bounds: NDArray[np.int64]) -> list[Any]:
+    """Return the futures of the shards, and release the ranges.
+
+    Plain tasks exchange the rows and not Dask's shuffle, because they keep the order of the rows, and because a part
+    that is lost is computed again alone.
+    """
+    firsts = np.cumsum([0, *rows.lengths[:-1]]).tolist()
+    splits = [
+        cluster.run("split", _split, *part, list_bounds) for part in zip(rows.ranges, of_rows, firsts, strict=True)
+    ]
+    parts = [[cluster.run("part", _part, split, s) for split in splits] for s in range(len(splits))]
+    shards = [cluster.run("shard", _shard, *of_shard) for of_shard in parts]
+    cluster.release([*rows.ranges, *of_rows, *splits, *chain(*parts)])
+    rows.ranges.clear()
+    of_rows.clear()
+    return shards
+
+
+def _split(
+    rows: NDArray[np.floating], of_rows: NDArray[np.int32], first: int, list_bounds: NDArray[np.int64]
+) -> list[Shard]:
+    """Return the parts of a range that belong to each shard."""
+    parts = []
+    for start, stop in pairwise(list_bounds):
+        places = np.flatnonzero((of_rows >= start) & (of_rows < stop))
+        parts.append(Shard(rows[places], first + places, of_rows[places]))
+    return parts
+
+
+def _part(parts: list[Any], number: int) -> Any:
+    """Return one of several parts."""
+    return parts[number]
+
+
+def _shard(*parts: Shard) -> Shard:
+    """Return a shard, from its parts in the order of the ranges."""
+    points, rows, of_rows = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    order = np.argsort(of_rows, kind="stable")
+    return Shard(points[order], rows[order], of_rows[order])
+
+
+def _searched(cluster: Cluster, neighbors: Neighbors) -> list[Any]:
+    """Return the futures of the neighbors of the rows of each shard."""
+    shards, offsets, lists = neighbors.shards, neighbors.offsets, list(pairwise(neighbors.list_bounds))
+    index, k, n_shards = neighbors.index, neighbors.n_neighbors, len(neighbors.shards)
+    probes = [cluster.run("probes", _probes, index, shard, k + 1) for shard in shards]
+    marks = [cluster.run("needed", _needed, index, some) for some in probes]
+    needed = cluster.results(marks)
+    states = [cluster.run("state", _no_neighbors, shard, k) for shard in shards]
+    for step in range(n_shards):
+        before = states.copy()
+        for s in range(n_shards):
+            t = (s + step) % n_shards
+            wanted = needed[s][slice(*lists[t])]
+            if neighbors.sizes[s] and wanted.any():
+                piece = cluster.run("members", _members, shards[t], int(offsets[t]), int(lists[t][0]), wanted)
+                states[s] = cluster.run(
+                    "search", _search, index, shards[s], int(offsets[s]), probes[s], piece, before[s]
+                )
+                cluster.release([piece])
+                del piece
+        # At most two waves are under way, because all pieces together may hold the rows many times.
+        cluster.wait(before)
+        cluster.release([old for old, new in zip(before, states, strict=True) if old is not new])
+    graphs = [
+        cluster.run("neighbors", _spread, index, state, shard, int(offset))
+        for state, shard, offset in zip(states, shards, offsets, strict=False)
+    ]
+    cluster.release([*probes, *marks, *states])
+    return graphs
+
+
+def _probes(index: Index, shard: Shard, wanted: int) -> Probes | None:
+    """Return the lists that the rows of a shard probe, or None if they probe all lists."""
+    if index.exhaustive:
+        return None
+    space = index.space(shard.points)
+
+    def probes_of(start: int, stop: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        coordinates, of_rows = _coordinates(space, shard.points[start:stop]), shard.of_rows[start:stop]
+        rows, lists = index.lists.probes_of_members(coordinates, of_rows, wanted)
+        # Each row probes its own list, even if the centers of others are nearer.
+        others = lists != of_rows[rows]
+        own = np.arange(len(of_rows), dtype=np.int32)
+        return np.concatenate([own, rows[others]]), np.concatenate([of_rows, lists[others]])
+
+    return _compressed([probes_of(*block) for block in _blocks(len(shard.points))], index)
+
+
+def _blocks(n: int) -> Iterator[tuple[int, int]]:
+    """Yield the bounds of blocks of n rows."""
+    for start in range(0, n, ROWS_AT_ONCE):
+        yield start, min(start + ROWS_AT_ONCE, n)
+
+
+def _compressed(blocks: list[tuple[NDArray[np.int32], NDArray[np.int32]]], index: Index) -> Probes:
+    """Return the probes of successive blocks of rows, given as pairs of a row and a list."""
+    # The probes of all rows may take more memory than the rows, so they have the smallest dtype.
+    dtype = np.uint16 if len(index.lists.centers) < 2**16 else np.int32
+    counts, lists = [np.zeros(1, dtype=np.int64)], [np.zeros(0, dtype=dtype)]
+    for rows, probed in blocks:
+        counts.append(np.bincount(rows))
+        lists.append(probed[np.argsort(rows, kind="stable")].astype(dtype))
+    return Probes(np.cumsum(np.concatenate(counts)), np.concatenate(lists))
+
+
+def _needed(index: Index, probes: Probes | None) -> NDArray[np.bool_]:
+    """Return whether each list has members and is probed by any row."""
+    needed = np.full(len(index.lists.centers), probes is None)
+    if probes is not None:
+        needed[probes.lists] = True
+    return needed & (index.lists.sizes > 0)
+
+
+def _members(shard: Shard, offset: int, first_list: int, needed: NDArray[np.bool_]) -> Piece:
+    """Return the members of the lists of a shard that are needed."""
+    own = shard.of_rows - first_list
+    places = np.flatnonzero(needed[own])
+    sizes = np.where(needed, np.bincount(own, minlength=len(needed)), 0)
+    return Piece(shard.points[places], (offset + places).astype(np.int32), first_list, np.cumsum([0, *sizes]))
+
+
+def _no_neighbors(shard: Shard, k: int) -> State:
+    """Return the state of a shard before the search."""
+    shape = len(shard.points), k
+    return State(np.full(shape, -1, dtype=np.int32), np.full(shape, np.inf, dtype=np.float32))
+
+
+def _probes_in(
+    probes: Probes | None, piece: Piece, start: int, stop: int
+) -> tuple[NDArray[np.intp], tuple[NDArray[np.int32], NDArray[np.int32]], NDArray[np.int64]]:
+    """Return which rows of a block probe lists of a piece, their probes for `offer_members`, and the lists' bounds."""
+    if probes is None:  # all members form one list
+        rows = np.arange(start, stop)
+        pairs = np.arange(len(rows), dtype=np.int32), np.zeros(len(rows), dtype=np.int32)
+        return rows, pairs, np.array([0, len(piece.points)])
+    starts = probes.starts[start : stop + 1]
+    lists = probes.lists[starts[0] : starts[-1]].astype(np.int32) - piece.first_list
+    here = (lists >= 0) & (lists < len(piece.bounds) - 1)
+    rows, places = np.unique(np.repeat(np.arange(start, stop), np.diff(starts))[here], return_inverse=True)
+    return rows, (places.astype(np.int32), lists[here]), piece.bounds
+
+
+def _search(index: Index, shard: Shard, offset: int, probes: Probes | None, piece: Piece, state: State) -> State:
+    """Return the state of a shard after its rows were compared with the members of a piece."""
+    k, n_members = state.ids.shape[1], len(piece.points)
+    space, own_space = index.space(piece.points), index.space(shard.points)
+    right = space.operand(space.points, False, index.dtype)
+    ids, distances = state.ids.copy(), state.distances.copy()
+    # The candidates 0 to k - 1 are the neighbors that are known, and candidate k + i is member i.
+    known, members = np.arange(k, dtype=np.int32), np.arange(k, k + n_members, dtype=np.int32)
+    for start, stop in _blocks(len(shard.points)):
+        rows, pairs, bounds = _probes_in(probes, piece, start, stop)
+        if len(rows) == 0:
+            continue
+        points = own_space.points_of(shard.points[rows])
+        place = np.searchsorted(piece.numbers, offset + rows)
+        is_member = piece.numbers[np.minimum(place, n_members - 1)] == offset + rows
+        own = np.where(is_member, k + place, -1).astype(np.int32)
+        nearest = Nearest(own, k + n_members, k, index.dtype)
+        nearest.offer(space.values_of(distances[rows], index.dtype), known)
+        offer_members(space, nearest, space.operand(points, True, index.dtype), right, members, bounds, pairs)
+        found = np.ascontiguousarray(nearest.found(Workers())[1])
+        new = found >= k
+        lengths = np.take_along_axis(distances[rows], np.where(new, 0, found), axis=1).astype(np.float64)
+        exact = space.exact_distances_where(new, points, found - k, Workers()) / space.distance_unit
+        lengths[new] = exact.astype(np.float32)
+        sort_neighbors(lengths, found, own, k + n_members, Workers())
+        new = found >= k
+        old = np.take_along_axis(ids[rows], np.where(new, 0, found), axis=1)
+        ids[rows] = np.where(new, piece.numbers[np.where(new, found - k, 0)], old)
+        distances[rows] = lengths
+    return State(ids, distances)
+
+
+def _spread(index: Index, state: State, shard: Shard, offset: int) -> State:
+    """Return the neighbors of a shard, where rows with many duplicates have the duplicates that follow them."""
+    rows, following = following_duplicates(state.distances, index.space(shard.points).points)
+    if len(rows) == 0:
+        return state
+    ids = state.ids.copy()
+    ids[rows] = offset + following
+    return State(ids, state.distances)
+
+
+def neighbors_of_block(neighbors: Neighbors, block: Any) -> Any:
+    """Return the nearest rows of the fit to new rows, lazily.
+
+    Parameters
+    ----------
+    neighbors : Neighbors
+        The rows of the fit.
+    block : Delayed or Future
+        The new rows, checked and conditioned, an ndarray of shape (m, n_columns).
+
+    Returns
+    -------
+    found : Delayed
+        The new numbers of the neighbors of each row, int32 of shape (m, k), and their distances, float64, sorted by
+        distance. They do not depend on the other rows of the block.
+    """
+    import dask
+
+    k = neighbors.n_neighbors
+    probes = dask.delayed(_probes_of_new)(neighbors.index, block, k + EXTRA_CANDIDATES)
+    parts = [
+        dask.delayed(_nearest_in_shard)(neighbors.index, shard, int(offset), bounds, block, probes, k)
+        for shard, offset, bounds, size in zip(
+            neighbors.shards, neighbors.offsets, pairwise(neighbors.list_bounds.tolist()), neighbors.sizes, strict=False
+        )
+        if size
+    ]
+    return dask.delayed(_nearest_of_shards)(k, *parts)
+
+
+def _probes_of_new(index: Index, rows: NDArray[np.floating], wanted: int) -> Probes | None:
+    """Return the lists that new rows probe, or None if they probe all lists."""
+    if index.exhaustive:
+        return None
+    space, wanted = index.space(rows), min(wanted, int(index.lists.sizes.sum()))
+    coordinates = space.coordinates(space.points)
+    blocks = [
+        index.lists.probes(coordinates[start:stop], index.lists.exact_scores, wanted)
+        for start, stop in _blocks(len(rows))
+    ]
+    return _compressed(blocks, index)
+
+
+def _nearest_in_shard(
+    index: Index,
+    shard: Shard,
+    offset: int,
+    lists: tuple[int, int],
+    new: NDArray[np.floating],
+    probes: Probes | None,
+    k: int,
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """Return the new numbers and the distances of the members of a shard that are nearest to new rows.
+
+    As in `neighbors.exact`, more candidates than neighbors are found by their values, differences of coordinates decide
+    among the candidates, and rows for which rounding may have kept a neighbor from being a candidate are searched
+    again.
+    A neighbor that a row does not find in the shard has the number -1 and an infinite distance.
+    """
+    piece = _members(shard, offset, lists[0], _needed(index, probes)[slice(*lists)])
+    n_members, n_candidates = len(piece.points), k + EXTRA_CANDIDATES
+    ids, distances = np.full((len(new), k), -1, dtype=np.int32), np.full((len(new), k), np.inf)
+    space, new_points = index.space(piece.points), index.space(new).points
+    right, members = space.operand(space.points, False, index.dtype), np.arange(n_members, dtype=np.int32)
+    for start, stop in _blocks(len(new)):
+        rows, pairs, bounds = _probes_in(probes, piece, start, stop)
+        if len(rows) == 0 or n_members == 0:
+            continue
+        points, own = new_points[rows], no_own_index(len(rows))
+        nearest = Nearest(own, n_members, n_candidates, index.dtype)
+        offer_members(space, nearest, space.operand(points, True, index.dtype), right, members, bounds, pairs)
+        _, places, counts = nearest.found(Workers())
+        there = np.arange(n_candidates) < counts[:, None]
+        found, exact = np.where(there, places, 0), np.full(places.shape, np.inf)
+        exact[there] = space.exact_distances_where(there, points, found, Workers())
+        sort_neighbors(exact, found, own, n_members, Workers())
+        full = np.flatnonzero(there[:, -1])
+        for row in full[uncertain_rows(space, points[full], exact[full], k, index.dtype)]:
+            columns = [members[bounds[i] : bounds[i + 1]] for i in pairs[1][pairs[0] == row]]
+            nearer = nearest_among(space, points[row : row + 1], -1, np.concatenate(columns), k)
+            exact[row, :k], found[row, :k] = nearer
+        exact, found = exact[:, :k], found[:, :k]
+        ids[rows], distances[rows] = np.where(np.isfinite(exact), piece.numbers[found], -1), exact
+    return ids, distances
+
+
+def _nearest_of_shards(
+    k: int, *parts: tuple[NDArray[np.int32], NDArray[np.float64]]
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """Return the nearest rows of all shards."""
+    ids, distances = (np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True))
+    order = np.lexsort((ids, distances), axis=1)[:, :k]
+    return np.take_along_axis(ids, order, axis=1), np.take_along_axis(distances, order, axis=1)
