@@ -89,7 +89,7 @@ class InputKind:
     sparse: bool
 
 
-def _differ_by_rounding(graph: NeighborGraph, dtype: Any) -> NDArray[np.bool_]:
+def differ_by_rounding(graph: NeighborGraph, dtype: Any) -> NDArray[np.bool_]:
     """Return which new rows differ from their nearest neighbors only by rounding."""
     nearest, farthest = graph.distances[:, 0], graph.distances[:, -1]
     return np.asarray(nearest <= ROUNDINGS * np.finfo(dtype).eps * farthest)
@@ -318,7 +318,7 @@ class BaseEmbedding(
 
         def find(some: NDArray[np.intp]) -> None:
             graph = self._neighbors_of(rows[some], self._map.workers)
-            same = _differ_by_rounding(graph, rows.dtype)
+            same = differ_by_rounding(graph, rows.dtype)
             equal = graph.indices[same, 0]
             places[some[same]] = equal if self._counted is None else self._counted[equal]
 
@@ -367,7 +367,7 @@ class BaseEmbedding(
             count = self._count_of_weight(weights)
             probabilities = probabilities_of_new_rows(rule, graph.distances, graph.indices, weights, count, workers)
         positions = frozen.place(probabilities, graph.indices)
-        same = _differ_by_rounding(graph, X.dtype)
+        same = differ_by_rounding(graph, X.dtype)
         positions[same] = frozen.points[graph.indices[same, 0]]
         return positions
 

@@ -109,15 +109,23 @@ def pca_start(
     X, random_state, weights = _for_components(X, random_state, weights)
     start = random_start(X.shape[0], n_components, random_state)
     available = min(n_components, *X.shape)
-    if not _varies(X):
-        return start
-    components = principal_components(X, available, random_state, weights)
+    if _varies(X):
+        place_components(start, principal_components(X, available, random_state, weights), weights)
+    return start
+
+
+def place_components(
+    start: NDArray[np.float64], components: NDArray[np.floating], weights: NDArray[np.float64] | None = None
+) -> None:
+    """Replace the first columns of a random start by principal components, the first with standard deviation 1e-4.
+
+    Components that vary by no more than rounding stay random. ``start`` is changed.
+    """
     deviations = _deviations(components, weights)
     if not deviations[0] > 0.0:  # the rows differ by less than rounding
-        return start
+        return
     real = deviations > 1e-7 * deviations[0]
-    start[:, :available][:, real] = components[:, real] * (START_SCALE / deviations[0])
-    return start
+    start[:, : components.shape[1]][:, real] = components[:, real] * (START_SCALE / deviations[0])
 
 
 def pca_arrangement(
@@ -188,12 +196,10 @@ def principal_components(
     else:
         weights = weights / weights.mean()  # so that a sum of squares has the size that it has without weights
         mean = _weighted_mean(X, weights)
-    # A power of two, because LAPACK and ARPACK compare with absolute thresholds: the axes must not depend on the unit.
-    scale = float(np.ldexp(1.0, -int(np.frexp(max(X.max(), -X.min()))[1])))
-    scatter = (_scatter_of_sparse if issparse(X) else _scatter_of_dense)(X, mean, scale, weights)
+    scale = scatter_scale(max(X.max(), -X.min()))
+    scatter = (_scatter_of_sparse if issparse(X) else scatter_of_dense)(X, mean, scale, weights)
     if n_columns <= max(n_components, DENSE_SPECTRUM if issparse(X) else SCATTER_COLUMNS):
-        first = n_columns - n_components
-        axes = eigh(scatter(None), subset_by_index=[first, n_columns - 1], check_finite=False)[1][:, ::-1]
+        axes = axes_of_scatter(scatter(None), n_components)
     else:
         operator = LinearOperator((n_columns, n_columns), scatter, dtype=np.float64)
         # The products of float32 are not exact enough for the default tolerance, which is the rounding of float64.
@@ -202,7 +208,32 @@ def principal_components(
             axes = _largest_eigenvectors(operator, n_components, random_state, tolerance)
         except ArpackError:  # a product vanishes if all columns but one are tiny
             return np.zeros((X.shape[0], n_components))
-    axes *= np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(n_components)])
+    return components_along(X, _with_signs(axes), mean)
+
+
+def scatter_scale(largest: float) -> float:
+    """Return the number by which rows are multiplied before their scatter matrix, for their largest absolute value.
+
+    It is a power of two. LAPACK and ARPACK compare with absolute thresholds, and the axes must not depend on the unit.
+    """
+    return float(np.ldexp(1.0, -int(np.frexp(largest)[1])))
+
+
+def axes_of_scatter(scatter: NDArray[np.float64], n_components: int) -> NDArray[np.float64]:
+    """Return the first principal axes from a scatter matrix, shape (n_columns, n_components)."""
+    last = len(scatter) - 1
+    found = eigh(scatter, subset_by_index=[last + 1 - n_components, last], check_finite=False)[1][:, ::-1]
+    return _with_signs(found)
+
+
+def _with_signs(axes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return axes whose largest entries are positive."""
+    signed: NDArray[np.float64] = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
+    return signed
+
+
+def components_along(X: Any, axes: NDArray[np.float64], mean: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the components along principal axes of rows."""
     components: NDArray[np.float64] = X @ axes.astype(X.dtype, copy=False) - mean @ axes
     return components
 
@@ -238,7 +269,7 @@ def _scatter_of_sparse(X: Any, mean: NDArray[np.float64], scale: float, weights:
     return scatter
 
 
-def _scatter_of_dense(
+def scatter_of_dense(
     X: NDArray[np.floating], mean: NDArray[np.float64], scale: float, weights: NDArray[np.float64] | None
 ) -> Scatter:
     """Return what `_scatter_of_sparse` does; blocks of rows are centered, which keeps the digits of small variances."""

@@ -50,10 +50,22 @@ class Cluster:
         self._futures += futures
         return futures
 
+    def actor(self, name: str, address: str, kind: type, *arguments: Any) -> Any:
+        """Make an actor on a worker, and return the future of it."""
+        future = self.client.submit(kind, *arguments, key=self._key(name), pure=False, actor=True, workers=[address])
+        self._futures.append(future)
+        return future
+
     def _key(self, name: str) -> str:
         """Return a new key of a task."""
         self._count += 1
         return f"{name}-{self._token}-{self._count}"
+
+    def scatter(self, values: list[Any]) -> list[Any]:
+        """Put values into the memory of the workers, and return their futures."""
+        futures: list[Any] = self.client.scatter(values, hash=False)
+        self._futures += futures
+        return futures
 
     def results(self, futures: Sequence[Any]) -> list[Any]:
         """Return the results of futures in this process."""

@@ -89,7 +89,7 @@ class Outcome(NamedTuple):
 def optimize(
     cluster: Cluster,
     problem: Problem,
-    start: NDArray[np.float64],
+    start: State,
     phases: Sequence[Phase],
     *,
     report: Callable[[Progress], bool | None],
@@ -104,7 +104,7 @@ def optimize(
         The cluster.
     problem : Problem
         What is optimized.
-    start : ndarray of shape (n, d), float64
+    start : State
         The start, in the order of the shards.
     phases : sequence of Phase
         The phases.
@@ -113,7 +113,7 @@ def optimize(
     **settings : dict
         Further arguments of `~sktsne.optimizer.descend_in_phases`.
     """
-    descent = _ClusterDescent(cluster, problem, State.at(start))
+    descent = _ClusterDescent(cluster, problem, start)
     reported, ticked = _Once(report), _Once(tick)
     try:
         while True:

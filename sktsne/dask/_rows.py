@@ -88,19 +88,19 @@ def as_rows_of(cluster: Cluster, X: Any, metric: Metric, rescale: bool) -> Rows:
     """
     if not is_dask(X):
         raise TypeError(f"X has the type {type(X).__name__}, must be a Dask array or a Dask data frame.")
-    blocks, dtype = blocks_of(X), np.float32 if are_single(X.dtypes if is_frame(X) else [X.dtype]) else np.float64
-    checked = cluster.compute("checked", _checked, blocks, dtype)
+    blocks, dtype = blocks_of(X), dtype_of(X)
+    checked_blocks = cluster.compute("checked", checked, blocks, dtype)
     lengths = (np.nan,) if is_frame(X) else X.chunks[0]
     if np.isnan(lengths).any():
-        lengths = cluster.results([cluster.run("length", len, block) for block in checked])
+        lengths = cluster.results([cluster.run("length", len, block) for block in checked_blocks])
     chunks, n_columns = tuple(map(int, lengths)), len(X.columns) if is_frame(X) else X.shape[1]
     n = sum(chunks)
     if n < 2 or n_columns < 1:
         raise ValueError(f"X has shape {(n, n_columns)}, must have at least two rows and one column.")
     bounds = [n * number // count_shards(n) for number in range(count_shards(n) + 1)]
-    ranges = _joined(cluster, checked, np.cumsum([0, *chunks]), bounds)
-    cluster.release(checked)
-    del checked
+    ranges = _joined(cluster, checked_blocks, np.cumsum([0, *chunks]), bounds)
+    cluster.release(checked_blocks)
+    del checked_blocks
     extremes = cluster.results([cluster.run("extremes", _extremes, rows) for rows in ranges])
     low, high = np.min([low for low, _ in extremes], axis=0), np.max([high for _, high in extremes], axis=0)
     # All that Conditioning takes from the rows are the extremes of their columns.
@@ -112,7 +112,12 @@ def as_rows_of(cluster: Cluster, X: Any, metric: Metric, rescale: bool) -> Rows:
     return Rows(conditioned, np.diff(bounds).tolist(), n, n_columns, dtype, chunks, conditioning, low, high)
 
 
-def _checked(block: Any, dtype: Any) -> NDArray[np.floating]:
+def dtype_of(X: Any) -> Any:
+    """Return float32 if all columns of a collection are float32, otherwise float64."""
+    return np.float32 if are_single(X.dtypes if is_frame(X) else [X.dtype]) else np.float64
+
+
+def checked(block: Any, dtype: Any) -> NDArray[np.floating]:
     """Return the rows of a block after the checks of the estimators."""
     if issparse(block):
         raise TypeError(
@@ -123,8 +128,7 @@ def _checked(block: Any, dtype: Any) -> NDArray[np.floating]:
     quietly = np.errstate(over="ignore", invalid="ignore")
     with config_context(assume_finite=False), quietly, errors_that_name_columns("X", block):
         rows = check_array(as_input("X", block), dtype=dtype, order="C", ensure_min_samples=0, input_name="X")
-    checked: NDArray[np.floating] = rows
-    return checked
+    return np.asarray(rows)
 
 
 def _joined(cluster: Cluster, blocks: list[Any], ends: NDArray[np.int64], bounds: list[int]) -> list[Any]:

@@ -295,7 +295,7 @@ class ShardedKernel:
         grad_phi /= self._mesh.spacing
         if near.all():
             return phi, grad_phi
-        all_phi, all_grad = np.zeros(len(near)), np.zeros((len(near), grad_phi.shape[1]))
+        all_phi, all_grad = np.zeros(len(near)), np.zeros(self._shards[i].shape)
         all_phi[near], all_grad[near] = phi, grad_phi
         return all_phi, all_grad
 
