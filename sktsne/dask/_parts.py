@@ -182,12 +182,19 @@ class Part:
 
     def all(self, values: Sequence[Any]) -> list[Any]:
         """Return the values of all shards; see `~sktsne.kernels.shards.Exchange`."""
+        return self._collected(self._offered(values), values)
+
+    def _offered(self, values: Sequence[Any]) -> tuple[str, int]:
+        """Post a value for each shard of this part, and return the name under which all parts post theirs."""
         self._round += 1
         self._post(("all", self._round), list(values))
-        fetched = self._fetched(("all", self._round), values)
+        return "all", self._round
+
+    def _collected(self, name: tuple[str, int], values: Sequence[Any]) -> list[Any]:
+        """Return the values of all shards that parts post under a name, in the order of the shards."""
         by_number = {
             number: value
-            for numbers, part in zip(self._layout.shards_of, fetched, strict=True)
+            for numbers, part in zip(self._layout.shards_of, self._fetched(name, values), strict=True)
             for number, value in zip(numbers, part, strict=True)
         }
         return [by_number[number] for number in sorted(by_number)]
@@ -219,7 +226,7 @@ class Part:
         return self.step(plan, phase)
 
     def evaluate(self, call: int, plan: Plan, exaggeration: float, with_cost: bool) -> list[Values]:
-        """Compute the gradient; return the sums of the shards, which are 0 without ``with_cost``."""
+        """Compute the gradient; return the sums of the shards if they are wanted ``with_cost``."""
         try:
             with self._workers, one_blas_thread(), np.errstate(all="ignore"):
                 return self._evaluate(call, plan, exaggeration, with_cost)
@@ -236,11 +243,20 @@ class Part:
         firsts = [int(self._layout.offsets[number]) for number in self._numbers]
         self._kernel.set_points(plan, shards, positions, firsts)
         potentials = self._kernel.unit_potentials()
-        normalizations, others = self._normalize(potentials)
+        sums = [float(phi.sum()) for phi, _ in potentials]
+        name = self._offered(sums)
+        attractions = [self._attraction(i, positions, firsts[i], with_cost) for i in range(len(shards))]
+        if self._layout.joint:
+            Z = math.fsum(self._collected(name, sums))
+            check_normalization(Z)
+            normalizations: list[Any] = [Z] * len(shards)
+        else:
+            for phi, _ in potentials:
+                check_normalization(phi.min(initial=math.inf))
+            normalizations = [1.0 / phi for phi, _ in potentials]
+            others = self._kernel.gradients(normalizations)
         self._gradients, results = [], []
-        for i, Y in enumerate(shards):
-            force, (stiffness, costs) = np.empty_like(Y), np.empty((2, len(Y)))
-            self._rows[i].attract(positions, firsts[i], with_cost, force, stiffness, costs)
+        for i, (force, stiffness, costs) in enumerate(attractions):
             attraction = force.copy() if with_cost else force
             grad_phi, settings = potentials[i][1], (exaggeration, self._least_curvature)
             if self._layout.joint:
@@ -248,22 +264,18 @@ class Part:
             else:
                 ConditionalKL.combine(force, stiffness, grad_phi, normalizations[i], others[i], *settings)
             self._gradients.append((force, stiffness))
-            results.append(
-                self._values(i, force, attraction, costs, normalizations[i], exaggeration)
-                if with_cost
-                else Values(0.0, 0.0, 0.0, 0.0, 0.0)
-            )
+            if with_cost:
+                results.append(self._values(i, force, attraction, costs, normalizations[i], exaggeration))
         return results
 
-    def _normalize(self, potentials: list[Any]) -> tuple[list[Any], list[NDArray[np.float64]]]:
-        """Return Z for t-SNE, or 1 / Z_i of the points of each shard and the gradients of their potential for SNE."""
-        if self._layout.joint:
-            Z = math.fsum(self.all([float(phi.sum()) for phi, _ in potentials]))
-            check_normalization(Z)
-            return [Z] * len(potentials), []
-        check_normalization(min((float(phi.min(initial=math.inf)) for phi, _ in potentials), default=math.inf))
-        inverse = [1.0 / phi for phi, _ in potentials]
-        return inverse, self._kernel.gradients(inverse)
+    def _attraction(
+        self, i: int, positions: NDArray[np.float32], first: int, with_cost: bool
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Return A, k and the costs of the points of a shard."""
+        n = self._rows[i].n_points
+        force, (stiffness, costs) = np.empty((n, positions.shape[1])), np.empty((2, n))
+        self._rows[i].attract(positions, first, with_cost, force, stiffness, costs)
+        return force, stiffness, costs
 
     def _values(
         self,

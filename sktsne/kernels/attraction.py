@@ -102,14 +102,14 @@ class AffinityRows:
     def __init__(
         self, affinities: csr_array, similarity: Similarity, workers: Workers, dtype: type[np.floating]
     ) -> None:
-        self._n, self._n_columns = affinities.shape
+        self.n_points, self._n_columns = affinities.shape
         self._dof, self._workers = similarity.dof, workers
         types = c_type(dtype), f"{affinities.indices.dtype}_t"
         routine = choose("attraction", "sparse_attraction", sparse_attraction_reference, *types)
         # Indices that somebody could change after they were checked are copied.
         indices, indptr = (a if is_constant(a) else a.copy() for a in (affinities.indices, affinities.indptr))
         self._run = partial(routine, affinities.data.astype(dtype, copy=False), indices, indptr)
-        self._row_cost = 4 * max(1, affinities.nnz // max(1, self._n))
+        self._row_cost = 4 * max(1, affinities.nnz // max(1, self.n_points))
 
     def attract(
         self,
@@ -125,13 +125,13 @@ class AffinityRows:
         Point i of these is ``points[first + i]``, and column j of the affinities belongs to ``points[j]``. The points
         have the precision of the arithmetic.
         """
-        if not 0 <= first <= len(points) - self._n or len(points) < self._n_columns:
+        if not 0 <= first <= len(points) - self.n_points or len(points) < self._n_columns:
             raise ValueError(
                 f"first == {first}, and there are {len(points)} points for affinities of shape "
-                f"{(self._n, self._n_columns)}."
+                f"{(self.n_points, self._n_columns)}."
             )
         run = partial(self._run, points, first, self._dof, with_cost, force, stiffness, costs)
-        self._workers.run(run, self._n, self._row_cost)
+        self._workers.run(run, self.n_points, self._row_cost)
 
 
 class Attraction:

@@ -207,12 +207,12 @@ class ShardedKernel:
         if not plan.small:
             self._mesh = self._meshes.of(plan.nodes, plan.spacing)
             pairs = zip(shards, self._near, strict=True)
-            self._coordinates = [Y[near] / plan.spacing - plan.first for Y, near in pairs]
+            self._coordinates = [_some(Y, near) / plan.spacing - plan.first for Y, near in pairs]
 
-    def _is_near(self, Y: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Return which points the mesh covers."""
+    def _is_near(self, Y: NDArray[np.float64]) -> NDArray[np.bool_] | None:
+        """Return which points the mesh covers, or None if it covers all points."""
         if len(self._plan.outliers) == 0:
-            return np.ones(len(Y), dtype=bool)
+            return None
         reach = reach_of(Y.shape[1], spacing_of(Y.shape[1], self._similarity))
         near: NDArray[np.bool_] = np.all(np.abs(Y) <= reach, axis=1)
         return near
@@ -220,7 +220,9 @@ class ShardedKernel:
     def unit_potentials(self) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
         """Return φ and ∇φ of charges of 1 at the points of each shard, each without its own charge."""
         plan, shards = self._plan, self._shards
-        self._alone = [~near for near in self._near]
+        self._alone = [
+            np.zeros(len(Y), dtype=bool) if near is None else ~near for Y, near in zip(shards, self._near, strict=True)
+        ]
         if plan.small:
             results = []
             for Y in shards:
@@ -267,8 +269,9 @@ class ShardedKernel:
         for i, Y in enumerate(shards):
             grad_phi = self._read(nodes, light[i], i)[1]
             grad_phi += self._sum(points, heavy_charges, Y)[1]  # the term of a point itself is 0
-            if every is not None and not self._near[i].all():
-                grad_phi[~self._near[i]] = self._sum_over_all(i, ~self._near[i], every)[1]
+            near = self._near[i]
+            if near is not None and every is not None and not near.all():
+                grad_phi[~near] = self._sum_over_all(i, ~near, every)[1]
             results.append(grad_phi)
         return results
 
@@ -278,7 +281,7 @@ class ShardedKernel:
         total = np.zeros(self._mesh.shape, dtype=np.int64)
         for coordinates, c, near in zip(self._coordinates, charges, self._near, strict=True):
             mesh = np.zeros(self._mesh.shape, dtype=np.float32)
-            run, rows = partial(self._spread_routine, coordinates, c[near], mesh), mesh.shape[0] * mesh.shape[1]
+            run, rows = partial(self._spread_routine, coordinates, _some(c, near), mesh), mesh.shape[0] * mesh.shape[1]
             self._workers.divide(run, rows, 15 * len(coordinates))
             total += np.rint(np.ldexp(mesh, scale)).astype(np.int64)
         return self._mesh.convolve(self._exchange.add(total, -scale))
@@ -290,10 +293,11 @@ class ShardedKernel:
         near, coordinates = self._near[i], self._coordinates[i]
         phi, grad_phi = np.empty(len(coordinates)), np.empty(coordinates.shape)
         terms = self._mesh.self_terms
-        read = partial(self._read_routine, coordinates, nodes, charges[near], terms, True, phi, grad_phi)
+        own = _some(charges, near)
+        read = partial(self._read_routine, coordinates, nodes, own, terms, True, phi, grad_phi)
         self._workers.run(read, len(coordinates), 50)
         grad_phi /= self._mesh.spacing
-        if near.all():
+        if near is None:
             return phi, grad_phi
         all_phi, all_grad = np.zeros(len(near)), np.zeros(self._shards[i].shape)
         all_phi[near], all_grad[near] = phi, grad_phi
@@ -320,3 +324,8 @@ class ShardedKernel:
         others = np.delete(self._positions, own, axis=0).astype(np.float64)
         phi_of_others, grad_of_others = self._sum(others, np.delete(c, own), some)
         return phi + phi_of_others, grad_phi + grad_of_others
+
+
+def _some(array: NDArray[np.float64], which: NDArray[np.bool_] | None) -> NDArray[np.float64]:
+    """Return some rows of an array, or the array itself if ``which`` is None."""
+    return array if which is None else array[which]
