@@ -16,7 +16,7 @@ import dask.array as da
 import numpy as np
 from distributed import get_client
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -345,8 +345,9 @@ class ClusterEmbedding(LinksToDocumentation, ClassNamePrefixFeaturesOutMixin, Tr
 
     def __sklearn_clone__(self) -> ClusterEmbedding:
         """Return an estimator with the same parameters, and with the same client, which cannot be copied."""
-        parameters = {name: deepcopy(value) for name, value in self._on_one_machine().get_params(deep=False).items()}
-        return type(self)(**parameters, client=self.client)
+        parameters = self.get_params(deep=False)
+        client = parameters.pop("client")
+        return type(self)(**{name: clone(value, safe=False) for name, value in parameters.items()}, client=client)
 
 
 def _refusal(name: str, value: Any, accepted: str) -> str:

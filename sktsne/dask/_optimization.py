@@ -179,9 +179,12 @@ class _ClusterDescent:
             raise RuntimeError(f"Workers were lost {MAX_RESTARTS} times after iteration {self._kept.iteration}.")
         self.state = replace(self._kept)
         self._client.wait_for_workers(1, timeout=SECONDS_FOR_WORKERS)
-        # Affinities that were lost are computed again by now.
-        self._client.gather([self._cluster.run("affinities-there", len, each) for each in self._problem.affinities])
+        # Affinities that were lost are computed again before the parts that need them are made.
+        there = [self._cluster.run("affinities-there", len, each) for each in self._problem.affinities]
+        self._cluster.results(there)
+        self._cluster.release(there)
         threads = dict(self._client.nthreads())
+        self._seen = set(threads)
         shards_of = self._assign(list(threads))
         self._addresses = list(shards_of)
         problem = self._problem
@@ -201,7 +204,10 @@ class _ClusterDescent:
         while any(actor.status == "pending" for actor in self._actors):
             self._check_workers()
             time.sleep(POLL)
-        self._parts = [actor.result() for actor in self._actors]
+        try:
+            self._parts = [actor.result() for actor in self._actors]
+        except Exception as error:
+            self._raise([error])
         self._owner = {
             number: part for part, some in zip(self._parts, layout.shards_of, strict=True) for number in some
         }
@@ -214,15 +220,17 @@ class _ClusterDescent:
         self._extents: list[Extent] = self._of_shards("extents")
 
     def _assign(self, addresses: list[str]) -> dict[str, list[int]]:
-        """Return the shards of each worker, as many for all, where possible those whose affinities it has."""
+        """Return the shards of each worker, as many for all, where possible those whose affinities the worker has."""
         addresses = sorted(addresses)[: self._n_shards]
-        most = -(-self._n_shards // len(addresses))
+        least, n_with_more = divmod(self._n_shards, len(addresses))
         holders = self._client.who_has(self._problem.affinities)
         shards_of: dict[str, list[int]] = {address: [] for address in addresses}
         for number, future in enumerate(self._problem.affinities):
-            there = [a for a in holders[future.key] if a in shards_of and len(shards_of[a]) < most]
-            shards_of[min(there or addresses, key=lambda address: len(shards_of[address]))].append(number)
-        return {address: numbers for address, numbers in shards_of.items() if numbers}
+            n_full = sum(len(numbers) > least for numbers in shards_of.values())
+            open_to = [a for a in addresses if len(shards_of[a]) < least + (n_full < n_with_more)]
+            there = [address for address in holders[future.key] if address in open_to]
+            shards_of[min(there or open_to, key=lambda address: len(shards_of[address]))].append(number)
+        return shards_of
 
     def disconnect(self) -> None:
         """Free the parts."""
@@ -327,7 +335,7 @@ class _ClusterDescent:
         """Keep the state on the client; begin anew if more workers have come than there are parts."""
         self._fetch()
         self._kept, self._restarts = replace(self.state), 0
-        if min(len(self._client.nthreads()), self._n_shards) > len(self._parts):
+        if len(self._parts) < self._n_shards and not set(self._client.nthreads()) <= self._seen:
             raise InterruptionError
 
     def resume(self) -> None:
