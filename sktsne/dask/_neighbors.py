@@ -44,7 +44,7 @@ from ..neighbors.selection import Nearest, no_own_index, sort_neighbors
 from ..neighbors.spaces import EuclideanSpace, Scale, median_of, median_stride
 from ..parallel import Workers
 from ._cluster import Cluster
-from ._rows import Rows, concatenated, take
+from ._rows import Rows, asked, concatenated, take
 
 
 class Shard(NamedTuple):
@@ -220,8 +220,7 @@ def _indexed(cluster: Cluster, rows: Rows, metric: str, k: int) -> tuple[Any, li
     n_lists = len(draws.first)
     centers = take(cluster, ranges, lengths, draws.of_centers, _centers, metric, scale, draws.first)
     of_rows = [cluster.run("lists", _lists_of, part, metric, scale, centers) for part in ranges]
-    counts = [cluster.run("sizes", _count, lists, n_lists) for lists in of_rows]
-    sizes: NDArray[np.int64] = np.sum(cluster.results(counts), axis=0)
+    sizes: NDArray[np.int64] = np.sum(asked(cluster, "sizes", _count, of_rows, n_lists), axis=0)
     if k >= n // 4:
         index = cluster.run("index", _exhaustive_index, centers, sizes, metric, scale)
     else:
@@ -238,7 +237,7 @@ def _indexed(cluster: Cluster, rows: Rows, metric: str, k: int) -> tuple[Any, li
                 break
         index = cluster.run("index", _measured, centers, sizes, metric, scale, dtype, sample, own, nearest, k)
         cluster.release([sample, own, *parts, nearest, fits])
-    cluster.release([origin, *squares, scale, centers, *counts])
+    cluster.release([origin, *squares, scale, centers])
     return index, of_rows, sizes
 
 
@@ -386,8 +385,7 @@ def _searched(cluster: Cluster, neighbors: Neighbors) -> list[Any]:
     shards, offsets, lists = neighbors.shards, neighbors.offsets, list(pairwise(neighbors.list_bounds))
     index, k, n_shards = neighbors.index, neighbors.n_neighbors, len(neighbors.shards)
     probes = [cluster.run("probes", _probes, index, shard, k + 1) for shard in shards]
-    marks = [cluster.run("needed", _needed, index, some) for some in probes]
-    needed = cluster.results(marks)
+    needed = asked(cluster, "needed", _needed, probes, index)
     states = [cluster.run("state", _no_neighbors, shard, k) for shard in shards]
     for step in range(n_shards):
         before = states.copy()
@@ -408,7 +406,7 @@ def _searched(cluster: Cluster, neighbors: Neighbors) -> list[Any]:
         cluster.run("neighbors", _spread, index, state, shard, int(offset))
         for state, shard, offset in zip(states, shards, offsets, strict=False)
     ]
-    cluster.release([*probes, *marks, *states])
+    cluster.release([*probes, *states])
     return graphs
 
 
@@ -446,7 +444,7 @@ def _compressed(blocks: list[tuple[NDArray[np.int32], NDArray[np.int32]]], index
     return Probes(np.cumsum(np.concatenate(counts)), np.concatenate(lists))
 
 
-def _needed(index: Index, probes: Probes | None) -> NDArray[np.bool_]:
+def _needed(probes: Probes | None, index: Index) -> NDArray[np.bool_]:
     """Return whether each list has members and is probed by any row."""
     needed = np.full(len(index.lists.centers), probes is None)
     if probes is not None:
@@ -584,7 +582,7 @@ def _nearest_in_shard(
     again.
     A neighbor that a row does not find in the shard has the number -1 and an infinite distance.
     """
-    piece = _members(shard, offset, lists[0], _needed(index, probes)[slice(*lists)])
+    piece = _members(shard, offset, lists[0], _needed(probes, index)[slice(*lists)])
     n_members, n_candidates = len(piece.points), k + EXTRA_CANDIDATES
     ids, distances = np.full((len(new), k), -1, dtype=np.int32), np.full((len(new), k), np.inf)
     space, new_points = index.space(piece.points), index.space(new).points

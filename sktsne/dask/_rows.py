@@ -92,16 +92,15 @@ def as_rows_of(cluster: Cluster, X: Any, metric: Metric, rescale: bool) -> Rows:
     checked_blocks = cluster.compute("checked", checked, blocks, dtype)
     lengths = (np.nan,) if is_frame(X) else X.chunks[0]
     if np.isnan(lengths).any():
-        lengths = cluster.results([cluster.run("length", len, block) for block in checked_blocks])
+        lengths = asked(cluster, "length", len, checked_blocks)
     chunks, n_columns = tuple(map(int, lengths)), len(X.columns) if is_frame(X) else X.shape[1]
     n = sum(chunks)
     if n < 2 or n_columns < 1:
         raise ValueError(f"X has shape {(n, n_columns)}, must have at least two rows and one column.")
     bounds = [n * number // count_shards(n) for number in range(count_shards(n) + 1)]
     ranges = _joined(cluster, checked_blocks, np.cumsum([0, *chunks]), bounds)
-    cluster.release(checked_blocks)
     del checked_blocks
-    extremes = cluster.results([cluster.run("extremes", _extremes, rows) for rows in ranges])
+    extremes = asked(cluster, "extremes", _extremes, ranges)
     low, high = np.min([low for low, _ in extremes], axis=0), np.max([high for _, high in extremes], axis=0)
     # All that Conditioning takes from the rows are the extremes of their columns.
     ends = np.stack([low, high])
@@ -132,7 +131,10 @@ def checked(block: Any, dtype: Any) -> NDArray[np.floating]:
 
 
 def _joined(cluster: Cluster, blocks: list[Any], ends: NDArray[np.int64], bounds: list[int]) -> list[Any]:
-    """Return the rows ``bounds[i]`` to ``bounds[i + 1]`` for each i, where block j ends before row ``ends[j + 1]``."""
+    """Return the rows ``bounds[i]`` to ``bounds[i + 1]`` for each i, and release the blocks.
+
+    Block j has the rows ``ends[j]`` to ``ends[j + 1]``.
+    """
     ranges = []
     for start, stop in pairwise(bounds):
         parts = []
@@ -142,7 +144,17 @@ def _joined(cluster: Cluster, blocks: list[Any], ends: NDArray[np.int64], bounds
                 whole = high - low == end - first
                 parts.append(block if whole else cluster.run("cut", _cut, block, low, high))
         ranges.append(cluster.run("range", concatenated, *parts))
+        cluster.release(parts)
+    cluster.release(blocks)
     return ranges
+
+
+def asked(cluster: Cluster, name: str, function: Callable[..., Any], futures: list[Any], *arguments: Any) -> list[Any]:
+    """Return in this process what ``function(result, *arguments)`` returns for the result of each future."""
+    answers = [cluster.run(name, function, future, *arguments) for future in futures]
+    results = cluster.results(answers)
+    cluster.release(answers)
+    return results
 
 
 def _cut(block: NDArray[np.floating], start: int, stop: int) -> NDArray[np.floating]:
