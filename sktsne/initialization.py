@@ -199,7 +199,7 @@ def principal_components(
     scale = scatter_scale(max(X.max(), -X.min()))
     scatter = (_scatter_of_sparse if issparse(X) else scatter_of_dense)(X, mean, scale, weights)
     if n_columns <= max(n_components, DENSE_SPECTRUM if issparse(X) else SCATTER_COLUMNS):
-        axes = axes_of_scatter(scatter(None), n_components)
+        axes = _unsigned_axes(scatter(None), n_components)
     else:
         operator = LinearOperator((n_columns, n_columns), scatter, dtype=np.float64)
         # The products of float32 are not exact enough for the default tolerance, which is the rounding of float64.
@@ -208,7 +208,8 @@ def principal_components(
             axes = _largest_eigenvectors(operator, n_components, random_state, tolerance)
         except ArpackError:  # a product vanishes if all columns but one are tiny
             return np.zeros((X.shape[0], n_components))
-    return components_along(X, _with_signs(axes), mean)
+    _fix_signs(axes)
+    return components_along(X, axes, mean)
 
 
 def scatter_scale(largest: float) -> float:
@@ -221,15 +222,21 @@ def scatter_scale(largest: float) -> float:
 
 def axes_of_scatter(scatter: NDArray[np.float64], n_components: int) -> NDArray[np.float64]:
     """Return the first principal axes from a scatter matrix, shape (n_columns, n_components)."""
+    axes = _unsigned_axes(scatter, n_components)
+    _fix_signs(axes)
+    return axes
+
+
+def _unsigned_axes(scatter: NDArray[np.float64], n_components: int) -> NDArray[np.float64]:
+    """Return what `axes_of_scatter` does, with any signs."""
     last = len(scatter) - 1
-    found = eigh(scatter, subset_by_index=[last + 1 - n_components, last], check_finite=False)[1][:, ::-1]
-    return _with_signs(found)
+    vectors: NDArray[np.float64] = eigh(scatter, subset_by_index=[last + 1 - n_components, last], check_finite=False)[1]
+    return vectors[:, ::-1]
 
 
-def _with_signs(axes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return axes whose largest entries are positive."""
-    signed: NDArray[np.float64] = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
-    return signed
+def _fix_signs(axes: NDArray[np.float64]) -> None:
+    """Make the largest entry of each axis positive, in place."""
+    axes *= np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
 
 
 def components_along(X: Any, axes: NDArray[np.float64], mean: NDArray[np.float64]) -> NDArray[np.float64]:
