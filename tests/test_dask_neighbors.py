@@ -71,11 +71,10 @@ class Found:
 
     def graph(self):
         """Return the neighbors as the searches on one machine do."""
-        unit = self.index.space(np.zeros((1, self.rows.n_columns))).distance_unit
         ids = np.concatenate([graph.ids for graph in self.graphs])
-        distances = np.concatenate([graph.distances for graph in self.graphs]).astype(np.float64) * unit
+        distances = np.concatenate([graph.distances for graph in self.graphs]).astype(np.float64)
         places = np.argsort(self.order)
-        return NeighborGraph(self.order[ids[places]].astype(np.int32), distances[places])
+        return NeighborGraph(self.order[ids[places]].astype(np.int32), distances[places] * self.index.distance_unit)
 
     def affinities(self, rule, joint):
         """Return the affinities as a matrix in the new order, and the negative entropy."""
@@ -302,6 +301,14 @@ class TestNeighbors:
         assert_array_equal(graph.distances, 0.0)
         assert_array_equal(X[graph.indices], np.repeat(X[:, None], 30, axis=1))
         assert (np.bincount(graph.indices.ravel(), minlength=3000) > 0).all()
+
+    def test_equal_rows_share_a_list(self, client, rng):
+        """Also where ranges of different lengths round the scores of equal centers differently."""
+        X = rng.permutation(np.repeat(rng.normal(size=(60, 50)), 35, axis=0))[:2067]
+        found = Found(client, da.from_array(X, chunks=700), 10)
+        of_rows = np.concatenate([shard.of_rows for shard in found.shards])
+        _, groups = np.unique(X[found.order], axis=0, return_inverse=True)
+        assert len(np.unique(np.stack([groups.ravel(), of_rows]), axis=1).T) == 60
 
 
 class TestSameForEverything:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from itertools import chain, pairwise
+from operator import getitem
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -66,7 +67,7 @@ def affinities_of(cluster: Cluster, neighbors: Neighbors, rule: Affinities, join
     ]
     cluster.release(neighbors.graphs)
     neighbors.graphs.clear()
-    blocks = [[cluster.run("block", _block, row, t) for t in range(n_shards)] for row in rows]
+    blocks = [[cluster.run("block", getitem, row, t) for t in range(n_shards)] for row in rows]
     divisor = 2 * int(offsets[-1]) if joint else None
     affinities = [
         cluster.run("affinities", _symmetric, offsets, divisor, *blocks[t], *(of_rows[t] for of_rows in blocks))
@@ -79,10 +80,9 @@ def affinities_of(cluster: Cluster, neighbors: Neighbors, rule: Affinities, join
 def _conditional(index: Index, rule: Affinities, graph: State, offsets: NDArray[np.int64]) -> list[csr_array]:
     """Return the blocks of the conditional probabilities of a shard, one for the columns of each shard."""
     m, k = graph.ids.shape
-    unit = index.space(index.scale.origin[None]).distance_unit
     ids, p = np.empty((m, k), dtype=np.int32), np.empty((m, k), dtype=np.float32)
     for rows in row_blocks(m):
-        distances = unit * graph.distances[rows].astype(np.float64)
+        distances = index.distance_unit * graph.distances[rows].astype(np.float64)
         p[rows] = probabilities_of(rule, distances, Workers())
         ids[rows], p[rows] = sorted_columns(graph.ids[rows], p[rows])
     blocks = []
@@ -91,11 +91,6 @@ def _conditional(index: Index, rule: Affinities, graph: State, offsets: NDArray[
         indptr = np.concatenate([[0], np.cumsum(here.sum(axis=1))]).astype(np.int32)
         blocks.append(csr_array((p[here], ids[here] - np.int32(first), indptr), shape=(m, end - first)))
     return blocks
-
-
-def _block(blocks: list[csr_array], number: int) -> csr_array:
-    """Return one of the blocks of a shard."""
-    return blocks[number]
 
 
 def _symmetric(offsets: NDArray[np.int64], divisor: int | None, *blocks: csr_array) -> ShardAffinities:

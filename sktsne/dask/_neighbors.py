@@ -16,11 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain, pairwise
+from operator import getitem
 from typing import Any, NamedTuple
 
+import dask
 import numpy as np
 from numpy.typing import NDArray
 
+from .._process import one_blas_thread
 from .._row_errors import numbering
 from ..neighbors import Metric, canonical
 from ..neighbors.all_pairs import brute_force_candidates, following_duplicates, nearest_among
@@ -41,7 +44,7 @@ from ..neighbors.clustered import (
 from ..neighbors.exact import EXTRA_CANDIDATES, uncertain_rows
 from ..neighbors.metrics import errors_that_name
 from ..neighbors.selection import Nearest, no_own_index, sort_neighbors
-from ..neighbors.spaces import EuclideanSpace, Scale, median_of, median_stride
+from ..neighbors.spaces import EuclideanSpace, Scale, median_of, median_stride, product_rounding
 from ..parallel import Workers
 from ._cluster import Cluster
 from ._rows import Rows, asked, concatenated, take
@@ -92,6 +95,11 @@ class Index(NamedTuple):
         """Return the space of conditioned rows, which are a part of the rows of the fit."""
         return EuclideanSpace(rows, self.metric, scale=self.scale)
 
+    @property
+    def distance_unit(self) -> float:
+        """The power of two by which distances are divided, so that those of rows of any size fit into float32."""
+        return self.space(self.scale.origin[None]).distance_unit
+
 
 class Probes(NamedTuple):
     """The lists to search for each row: row i probes ``lists[starts[i] : starts[i + 1]]``.
@@ -137,8 +145,7 @@ class State(NamedTuple):
     ids : ndarray of shape (m, k), int32
         The new numbers of the neighbors, -1 for a neighbor that is not yet known.
     distances : ndarray of shape (m, k), float32
-        Their distances in units of `EuclideanSpace.distance_unit`, which keeps distances of rows of any size within the
-        range of float32; infinity for a neighbor that is not yet known.
+        Their distances divided by `Index.distance_unit`; infinity for a neighbor that is not yet known.
     """
 
     ids: NDArray[np.int32]
@@ -232,11 +239,12 @@ def _indexed(cluster: Cluster, rows: Rows, metric: str, k: int) -> tuple[Any, li
                 for part in zip(ranges, of_rows, firsts, strict=True)
             ]
             nearest = cluster.run("sample", _nearest_of_parts, min(n - 1, 2 * k), *parts)
-            fits = cluster.run("precision", _suffices_in_float32, metric, scale, sample, nearest, k)
-            if dtype == np.float64 or cluster.results([fits])[0]:
+            suffices = asked(cluster, "precision", _suffices_in_float32, [nearest], metric, scale, sample, k)[0]
+            cluster.release([*parts, nearest])
+            if suffices:
                 break
         index = cluster.run("index", _measured, centers, sizes, metric, scale, dtype, sample, own, nearest, k)
-        cluster.release([sample, own, *parts, nearest, fits])
+        cluster.release([sample, own])
     cluster.release([origin, *squares, scale, centers])
     return index, of_rows, sizes
 
@@ -270,9 +278,9 @@ def _centers(metric: str, scale: Scale, first: NDArray[np.intp], *parts: NDArray
 
 
 def _lists_of(rows: NDArray[np.floating], metric: str, scale: Scale, centers: NDArray[np.float32]) -> NDArray[np.int32]:
-    """Return the list of each row of a range."""
-    space = EuclideanSpace(rows, metric, scale=scale)
-    return assigned_lists(lambda some: _coordinates(space, rows[some]), len(rows), centers, Workers())
+    """Return the list of each row of a range. Equal rows of all ranges are in the same list."""
+    space, rounding = EuclideanSpace(rows, metric, scale=scale), product_rounding(rows.shape[1], np.float32)
+    return assigned_lists(lambda some: _coordinates(space, rows[some]), len(rows), centers, Workers(), rounding)
 
 
 def _count(of_rows: NDArray[np.int32], n_lists: int) -> NDArray[np.int64]:
@@ -316,7 +324,7 @@ def _nearest_of_parts(
     return np.take_along_axis(distances, order, axis=1), np.take_along_axis(lists, order, axis=1)
 
 
-def _suffices_in_float32(metric: str, scale: Scale, sample: NDArray[np.floating], nearest: Any, k: int) -> bool:
+def _suffices_in_float32(nearest: Any, metric: str, scale: Scale, sample: NDArray[np.floating], k: int) -> bool:
     """Return whether float32 resolves the neighbors of the sample."""
     space = EuclideanSpace(sample, metric, scale=scale)
     return suffices_in_float32(space, space.points, nearest[0], k)
@@ -336,7 +344,7 @@ def _measured(
     """Return the index with the numbers of lists that the recall of the sample needs."""
     lists, space = ListIndex(centers, sizes), EuclideanSpace(sample, metric, scale=scale)
     measure(lists, _coordinates(space, sample), own, nearest[0], nearest[1], k)
-    return Index(lists, metric, scale, dtype, lists.n_probed > MAX_PROBED * sizes.sum())
+    return Index(lists, metric, scale, dtype, bool(lists.n_probed > MAX_PROBED * sizes.sum()))
 
 
 def _exchanged(cluster: Cluster, rows: Rows, of_rows: list[Any], list_bounds: NDArray[np.int64]) -> list[Any]:
@@ -349,7 +357,7 @@ def _exchanged(cluster: Cluster, rows: Rows, of_rows: list[Any], list_bounds: ND
     splits = [
         cluster.run("split", _split, *part, list_bounds) for part in zip(rows.ranges, of_rows, firsts, strict=True)
     ]
-    parts = [[cluster.run("part", _part, split, s) for split in splits] for s in range(len(splits))]
+    parts = [[cluster.run("part", getitem, split, s) for split in splits] for s in range(len(splits))]
     shards = [cluster.run("shard", _shard, *of_shard) for of_shard in parts]
     cluster.release([*rows.ranges, *of_rows, *splits, *chain(*parts)])
     rows.ranges.clear()
@@ -366,11 +374,6 @@ def _split(
         places = np.flatnonzero((of_rows >= start) & (of_rows < stop))
         parts.append(Shard(rows[places], first + places, of_rows[places]))
     return parts
-
-
-def _part(parts: list[Any], number: int) -> Any:
-    """Return one of several parts."""
-    return parts[number]
 
 
 def _shard(*parts: Shard) -> Shard:
@@ -484,7 +487,7 @@ def _probes_in(
 def _search(index: Index, shard: Shard, offset: int, probes: Probes | None, piece: Piece, state: State) -> State:
     """Return the state of a shard after its rows were compared with the members of a piece."""
     k, n_members = state.ids.shape[1], len(piece.points)
-    space, own_space = index.space(piece.points), index.space(shard.points)
+    space = index.space(piece.points)
     right = space.operand(space.points, False, index.dtype)
     ids, distances = state.ids.copy(), state.distances.copy()
     # The candidates 0 to k - 1 are the neighbors that are known, and candidate k + i is member i.
@@ -493,7 +496,7 @@ def _search(index: Index, shard: Shard, offset: int, probes: Probes | None, piec
         rows, pairs, bounds = _probes_in(probes, piece, start, stop)
         if len(rows) == 0:
             continue
-        points = own_space.points_of(shard.points[rows])
+        points = space.points_of(shard.points[rows])
         place = np.searchsorted(piece.numbers, offset + rows)
         is_member = piece.numbers[np.minimum(place, n_members - 1)] == offset + rows
         own = np.where(is_member, k + place, -1).astype(np.int32)
@@ -509,7 +512,7 @@ def _search(index: Index, shard: Shard, offset: int, probes: Probes | None, piec
         new = found >= k
         old = np.take_along_axis(ids[rows], np.where(new, 0, found), axis=1)
         ids[rows] = np.where(new, piece.numbers[np.where(new, found - k, 0)], old)
-        distances[rows] = lengths
+        distances[rows] = lengths  # which float32 holds exactly
     return State(ids, distances)
 
 
@@ -539,8 +542,6 @@ def neighbors_of_block(neighbors: Neighbors, block: Any) -> Any:
         The new numbers of the neighbors of each row, int32 of shape (m, k), and their distances, float64, sorted by
         distance. They do not depend on the other rows of the block.
     """
-    import dask
-
     k = neighbors.n_neighbors
     probes = dask.delayed(_probes_of_new)(neighbors.index, block, k + EXTRA_CANDIDATES)
     parts = [
@@ -566,6 +567,7 @@ def _probes_of_new(index: Index, rows: NDArray[np.floating], wanted: int) -> Pro
     return _compressed(blocks, index)
 
 
+@one_blas_thread()
 def _nearest_in_shard(
     index: Index,
     shard: Shard,

@@ -442,7 +442,9 @@ def _scores(X: Any, centers: NDArray[np.float32]) -> NDArray[np.floating]:
     return scores
 
 
-def assigned_lists(coordinates: Any, n: int, centers: NDArray[np.float32], workers: Workers) -> NDArray[np.int32]:
+def assigned_lists(
+    coordinates: Any, n: int, centers: NDArray[np.float32], workers: Workers, rounding: float = 0.0
+) -> NDArray[np.int32]:
     """Return a list for each row, whose center is rarely farther from the row than the nearest of all centers.
 
     Above the centers, which must be in spatial order, are levels of ever fewer means of successive centers. Each row is
@@ -459,6 +461,9 @@ def assigned_lists(coordinates: Any, n: int, centers: NDArray[np.float32], worke
         The centers.
     workers : Workers
         The threads to use.
+    rounding : float, default=0.0
+        The relative rounding error of scores within which the first of several centers counts as the nearest. With a
+        bound on the error of products, equal rows are in the same list, also if different calls assign them.
     """
     levels, assigned = [centers], np.zeros(n, dtype=np.int32)
     # With fewer centers, a level would save no time. For sparse rows, copies of centers, which are dense, would take
@@ -471,7 +476,7 @@ def assigned_lists(coordinates: Any, n: int, centers: NDArray[np.float32], worke
     for number, level in enumerate(levels):
         if number:
             near = _nearest_centers(levels[number - 1], level, NEAR_A_MEAN, workers)
-        assigned = _nearest_among(coordinates, assigned, near, level, workers)
+        assigned = _nearest_among(coordinates, assigned, near, level, workers, rounding)
     return assigned
 
 
@@ -490,7 +495,12 @@ def _nearest_centers(
 
 
 def _nearest_among(
-    coordinates: Any, groups: NDArray[np.int32], near: NDArray[np.int32], centers: NDArray[np.float32], workers: Workers
+    coordinates: Any,
+    groups: NDArray[np.int32],
+    near: NDArray[np.int32],
+    centers: NDArray[np.float32],
+    workers: Workers,
+    rounding: float,
 ) -> NDArray[np.int32]:
     """Return for each row the nearest of the centers ``near[group]``, where ``groups`` has the group of each row."""
     order, nearest = np.argsort(groups, kind="stable"), np.empty_like(groups)
@@ -501,7 +511,7 @@ def _nearest_among(
         for first, end in zip([0, *ends], [*ends, len(rows)], strict=True):
             some = near[groups[rows[first]]]
             part = centers if len(some) == len(centers) else centers[some]  # no copy of all centers
-            nearest[rows[first:end]] = some[np.argmin(_scores(X[first:end], part), axis=1)]
+            nearest[rows[first:end]] = some[_first_of_nearest(X[first:end], part, rounding)]
 
     workers.run_blocks(block, len(groups), SCORED_AT_ONCE)
     return nearest
@@ -531,6 +541,17 @@ def draw(n: int, n_lists: int) -> Draws:
     sample = np.sort(rng.choice(n, min(n, SAMPLE_ROWS), replace=False)).astype(np.int32)
     of_centers = np.sort(rng.choice(n, min(n, ROWS_PER_LIST * n_lists), replace=False))
     return Draws(sample, of_centers, np.sort(rng.choice(len(of_centers), n_lists, replace=False)))
+
+
+def _first_of_nearest(X: Any, centers: NDArray[np.float32], rounding: float) -> NDArray[np.intp]:
+    """Return for each row the first of the centers that are nearest to it, up to a relative rounding error."""
+    scores = _scores(X, centers)
+    best: NDArray[np.intp] = np.argmin(scores, axis=1)
+    if rounding > 0.0:
+        lengths = np.linalg.norm(X, axis=1) + np.linalg.norm(centers[best], axis=1)
+        highest = scores[np.arange(len(best)), best] + rounding * lengths**2
+        best = np.argmax(scores <= highest[:, None], axis=1)
+    return best
 
 
 def k_means(X: Any, first: NDArray[np.intp], workers: Workers) -> NDArray[np.float32]:

@@ -133,6 +133,14 @@ def _squared_lengths(X: Any) -> NDArray[np.float64]:
     return squares
 
 
+def product_rounding(n_columns: int, dtype: Any) -> float:
+    """Return a bound on the rounding error of a product of two rows, relative to the product of their lengths.
+
+    The bound on the sum of n_columns products assumes that libraries sum the products in several partial sums.
+    """
+    return float(np.finfo(dtype).eps) * (8.0 + n_columns / 8.0)
+
+
 class _RowSpace(Caching):
     """The base class of all spaces, with the defaults for spaces whose values are distances and do not round."""
 
@@ -270,11 +278,8 @@ class _SquaredSpace(_RowSpace):
     def rounding(
         self, points: Any, dtype: Any = np.float64, within: NDArray[np.float64] | None = None
     ) -> NDArray[np.float64]:
-        """Return a bound on the rounding error of squared distances; see `Space`.
-
-        The bound on the sum of n_columns products assumes that libraries sum the products in several partial sums.
-        """
-        bound, lengths = float(np.finfo(dtype).eps) * (8.0 + self.n_columns / 8.0), np.sqrt(self._known_squares(points))
+        """Return a bound on the rounding error of squared distances; see `Space`."""
+        bound, lengths = product_rounding(self.n_columns, dtype), np.sqrt(self._known_squares(points))
         others = (
             self._longest if within is None else np.minimum(self._longest, lengths + np.sqrt(self.to_squared(within)))
         )
