@@ -54,7 +54,7 @@ class Parts:
         ]
         peers = [Peer(part, threads) for part in self.parts]
         for part in self.parts:
-            part.meet(peers)
+            part._peers = peers
 
     def call(self, method, *arguments):
         """Call a method of all parts at the same time, and return the values of the shards in their order."""
