@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sktsne.optimizer import Evaluation, Phase, State, minimize
+from sktsne.optimizer import Evaluation, Phase, State, descend_in_phases, minimize
 
 
 class Quadratic:
@@ -243,3 +243,68 @@ def test_the_cost_reported_is_the_true_one_while_exaggerated(quadratic, rng):
     expected = 0.5 * np.sum((start - start.mean(axis=0) - quadratic.target) ** 2)
     assert seen[0].cost == pytest.approx(expected, rel=1e-4)
     assert result.cost == pytest.approx(expected, rel=1e-4)
+
+
+class Falling:
+    """A descent without points, which records the calls of the loop."""
+
+    def __init__(self, last_finite=100):
+        self.state = State.at(np.ones((2, 1)))
+        self.calls, self.last_finite = [], last_finite
+
+    def evaluate(self, phase, with_cost):
+        self.calls.append(f"evaluate {phase.exaggeration:g}" + " with cost" * with_cost)
+        return (1.0 / (1 + self.state.iteration), 1.0, 1.0) if with_cost else (np.nan, np.nan, 0.0)
+
+    def extent(self):
+        return 1.0
+
+    def step(self, phase):
+        self.calls.append("step")
+        return self.state.iteration < self.last_finite
+
+    def hold(self):
+        self.calls.append("hold")
+
+    def resume(self):
+        self.calls.append("resume")
+
+
+def descend(descent, phases, report=lambda progress: None, ticks=None):
+    settings = {"n_iter_without_progress": 300, "tol": 0.0, "min_grad_norm": 1e-7, "report_every": 2}
+    return descend_in_phases(descent, phases, report=report, tick=ticks and ticks.append, **settings)
+
+
+def test_the_loop_moves_points_that_it_does_not_have():
+    descent, ticks = Falling(), [0]
+
+    def report(progress):
+        descent.calls.append(f"report {progress.iteration}: {progress.cost:g}")
+
+    assert descend(descent, [Phase(1, 4.0, 0.5, 0.1), Phase(3, 1.0, 0.5, 0.1)], report, ticks) == "max_iter"
+    assert descent.calls == [
+        *("evaluate 4", "step", "evaluate 1", "step"),
+        *("evaluate 1 with cost", "hold", f"report 2: {1 / 3:g}", "resume", "step", "evaluate 1", "step"),
+    ]
+    assert ticks == [0, 1, 2, 3, 4]
+
+
+def test_the_loop_goes_on_from_the_state_after_an_error_of_the_points():
+    class Interrupted(Falling):
+        def hold(self):
+            super().hold()
+            if self.calls.count("hold") == 1:
+                raise ConnectionError
+
+    descent, seen, phases = Interrupted(), [], [Phase(5, 1.0, 0.5, 0.1)]
+    with pytest.raises(ConnectionError):
+        descend(descent, phases, lambda progress: seen.append(progress.iteration))
+    assert descent.state.iteration == 2
+    assert descend(descent, phases, lambda progress: seen.append(progress.iteration)) == "max_iter"
+    assert seen == [2, 4]
+    assert descent.calls.count("step") == 5
+
+
+def test_the_loop_reports_a_divergence_of_points_that_are_no_longer_finite():
+    with pytest.raises(FloatingPointError, match=r"diverged at iteration 3 with learning_rate=0.1"):
+        descend(Falling(last_finite=3), [Phase(10, 1.0, 0.5, 0.1)])

@@ -7,7 +7,6 @@ from typing import Any
 from uuid import uuid4
 
 import dask
-import distributed
 
 from .._process import one_blas_thread
 
@@ -73,14 +72,18 @@ class Cluster:
 
     def wait(self, futures: Sequence[Any]) -> None:
         """Wait until tasks have ended, with a result or with an error."""
-        distributed.wait(list(futures))
+        for future in futures:  # distributed.wait asks the default client, which may be another one
+            future.exception()
 
     def release(self, futures: Sequence[Any]) -> None:
         """Forget futures, whose results the workers free as soon as no other task needs them."""
+        for future in futures:  # the traceback of an error may hold futures
+            future.release()
         gone = {future.key for future in futures}
         self._futures = [future for future in self._futures if future.key not in gone]
 
     def cancel(self) -> None:
-        """Cancel all tasks and free their results."""
-        futures, self._futures = self._futures, []
-        self.client.cancel(futures)
+        """End all tasks and free their results."""
+        # Client.cancel would fail in the scheduler, which expects that the client has not released any task that needs
+        # one of the futures.
+        self.release(self._futures)

@@ -154,7 +154,8 @@ class ClusterEmbedding(LinksToDocumentation, ClassNamePrefixFeaturesOutMixin, Tr
         warn_if_not_compiled()
         cluster = Cluster(client)
         try:
-            self._fit(X, single, cluster)
+            with client.as_current():  # the actors of the optimization belong to the current client
+                self._fit(X, single, cluster)
         except BaseException:
             self.__dict__.clear()
             self.__dict__.update(before)  # a fit that fails or is interrupted leaves the estimator as it was

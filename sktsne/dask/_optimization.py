@@ -212,7 +212,7 @@ class _ClusterDescent:
             number: part for part, some in zip(self._parts, layout.shards_of, strict=True) for number in some
         }
         self._order = np.argsort(np.concatenate([*layout.shards_of]).astype(np.intp))
-        self._call("meet", self._parts)
+        self._call("meet", [(address, part.key) for address, part in zip(self._addresses, self._parts, strict=True)])
         kept, offsets = self._kept, problem.offsets
         for number, part in self._owner.items():
             rows = slice(offsets[number], offsets[number + 1])

@@ -21,6 +21,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+from distributed import Actor, get_worker
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
@@ -127,9 +128,10 @@ class Part:
         self._box: dict[tuple[Any, ...], Any] = {}
         self._failed, self._call, self._round = False, 0, 0
 
-    def meet(self, peers: Sequence[Any]) -> None:
-        """Learn of all parts, in the order of their ranks."""
-        self._peers = list(peers)
+    def meet(self, places: Sequence[tuple[str, str]]) -> None:
+        """Learn of all parts, by the address of the worker and the key of each, in the order of their ranks."""
+        # An Actor that Dask sends may take another worker in this process for its own.
+        self._peers = [Actor(Part, address, key, worker=get_worker()) for address, key in places]
 
     # What other parts call, in the event loop, while this part computes in a thread of its own.
 

@@ -1,0 +1,214 @@
+"""The parts of an optimization on a cluster, without a cluster: against the objectives and steps of one process."""
+
+import asyncio
+import math
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from test_fft import error
+
+from sktsne._sparse import negative_entropy
+from sktsne.affinities import Perplexity, conditional_affinities
+from sktsne.kernels import FFTKernel
+from sktsne.kernels.shards import plan_of
+from sktsne.neighbors import ExactSearch
+from sktsne.objectives import ConditionalKL, JointKL
+from sktsne.optimizer import Phase, State, minimize
+from sktsne.parallel import Workers
+from sktsne.similarities import similarity_of
+
+pytest.importorskip("distributed", reason="Dask is not installed: pip install 'sktsne[dask]'")
+
+from sktsne.dask._affinities import ShardAffinities
+from sktsne.dask._parts import Layout, Part, PartError
+
+OBJECTIVES = [JointKL, ConditionalKL]
+OFFSETS = np.array([0, 150, 150, 400, 600])  # of four shards, one of which is empty
+DIVISIONS = [((0, 1, 2, 3),), ((0, 3), (1, 2)), ((2,), (1,), (3,), (0,))]
+N = int(OFFSETS[-1])
+
+
+class Peer:
+    """What Dask would make of a part for other parts: calls return futures."""
+
+    def __init__(self, part, threads):
+        self._part, self._threads = part, threads
+
+    def fetch(self, *arguments):
+        """Return the future of what the part posts."""
+        return self._threads.submit(asyncio.run, self._part.fetch(*arguments))
+
+
+class Parts:
+    """All parts of an optimization, each in a thread of its own."""
+
+    def __init__(self, matrix, objective, dof, division, threads):
+        layout = Layout(OFFSETS, division, objective is JointKL, dof, math.inf)
+        self._division, self._threads = division, threads
+        self.parts = [
+            Part(rank, layout, [shard_of(matrix, number) for number in numbers], n_threads=1 + rank % 2)
+            for rank, numbers in enumerate(division)
+        ]
+        peers = [Peer(part, threads) for part in self.parts]
+        for part in self.parts:
+            part._peers = peers
+
+    def call(self, method, *arguments):
+        """Call a method of all parts at the same time, and return the values of the shards in their order."""
+        calls = [self._threads.submit(getattr(part, method), *arguments) for part in self.parts]
+        values = [call.result(60) for call in calls]
+        numbered = zip(
+            np.concatenate(self._division).astype(int), [one for some in values for one in some], strict=True
+        )
+        return [value for _, value in sorted(numbered, key=lambda pair: pair[0])]
+
+    def restore(self, Y):
+        """Place the points, at rest."""
+        for part, numbers in zip(self.parts, self._division, strict=True):
+            for number in numbers:
+                rows = Y[OFFSETS[number] : OFFSETS[number + 1]]
+                part.restore(number, rows, np.zeros_like(rows), np.ones_like(rows))
+
+    def state(self):
+        """Return points, velocity and gains of all points."""
+        by_number = {
+            number: part.state(number)
+            for part, numbers in zip(self.parts, self._division, strict=True)
+            for number in numbers
+        }
+        return [np.concatenate(arrays) for arrays in zip(*(by_number[i] for i in sorted(by_number)), strict=True)]
+
+
+@contextmanager
+def parts_of(matrix, objective, dof, division=DIVISIONS[0]):
+    # A fetch takes a thread until the other part has posted.
+    with ThreadPoolExecutor(64) as threads:
+        yield Parts(matrix, objective, dof, division, threads)
+
+
+def shard_of(matrix, number):
+    rows = matrix[OFFSETS[number] : OFFSETS[number + 1]]
+    return ShardAffinities(rows.data, rows.indices, rows.indptr, 0.0)
+
+
+@pytest.fixture(scope="module")
+def conditional(digits):
+    graph = ExactSearch(45).fit(digits[0][:N], Workers())
+    return conditional_affinities(graph, Perplexity([15.0]), Workers(), np.float32)
+
+
+def springs_of(conditional, objective):
+    """Return the symmetric affinities of which the shards hold rows."""
+    return objective.springs(objective.from_conditional(conditional), None, Workers())
+
+
+def on_one_machine(conditional, objective, dof):
+    """Return the objective of one process for the same affinities."""
+    similarity, workers = similarity_of(dof), Workers()
+    affinities = objective.from_conditional(conditional)
+    return objective(affinities, similarity, FFTKernel(similarity, workers), workers)
+
+
+@pytest.mark.parametrize("exaggeration", [1.0, 4.0])
+@pytest.mark.parametrize("dof", [1.0, math.inf])
+@pytest.mark.parametrize("d", [1, 2, 3])
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_costs_norms_and_steps_are_those_of_one_process(objective, d, dof, exaggeration, conditional, rng):
+    Y = 2.0 * rng.normal(size=(N, d))
+    single = on_one_machine(conditional, objective, dof)
+    expected = single(Y, exaggeration, with_cost=True)
+    norm = np.linalg.norm(expected.gradient)  # later calls overwrite the gradient
+    # The bounds of the kernels' differences in tests/test_shards.py, for sums in which attraction and repulsion cancel.
+    bound, of_cost = (1e-3, 1e-5) if dof == math.inf else (1e-2, 1e-3)
+    with parts_of(springs_of(conditional, objective), objective, dof, DIVISIONS[1]) as parts:
+        for relative in False, True:
+            phase = Phase(1, exaggeration, 0.5, 1e-3, relative)
+            parts.restore(Y)
+            plan = plan_of(parts.call("extents"), similarity_of(dof))
+            values = parts.call("evaluate", 1 + relative, plan, exaggeration, True)
+            assert math.sqrt(sum(value.squares for value in values)) == pytest.approx(norm, rel=bound)
+            cross = sum(value.cross for value in values)
+            cost = (
+                negative_entropy(objective.from_conditional(conditional))
+                + cross
+                + sum(value.logarithms for value in values)
+            )
+            assert cost == pytest.approx(expected.cost, rel=of_cost)
+            assert cost + (exaggeration - 1.0) * cross == pytest.approx(expected.exaggerated, rel=of_cost)
+            parts.call("step", plan, phase)
+            state = State.at(Y)
+            minimize(single, state, [phase])
+            assert error(parts.state()[1], state.velocity) < bound
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_the_sums_of_the_balance_are_those_of_attraction_and_repulsion(objective, conditional, rng):
+    Y = 2.0 * rng.normal(size=(N, 2))
+    single = on_one_machine(conditional, objective, 1.0)
+    # The gradient is linear in the exaggeration.
+    repulsion = single(Y, 0.0).gradient.copy()
+    attraction = single(Y, 1.0).gradient - repulsion
+    with parts_of(springs_of(conditional, objective), objective, 1.0) as parts:
+        parts.restore(Y)
+        plan = plan_of(parts.call("extents"), similarity_of(1.0))
+        values = parts.call("evaluate", 1, plan, 1.0, True)
+    assert sum(value.repulsion for value in values) == pytest.approx(np.sum(repulsion**2), rel=1e-2)
+    assert sum(value.balance for value in values) == pytest.approx(np.sum(repulsion * attraction), rel=1e-2)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_the_division_among_parts_changes_no_bit(objective, conditional, rng):
+    Y = rng.normal(size=(N, 2))
+    matrix, phase = springs_of(conditional, objective), Phase(10, 4.0, 0.8, 0.5, relative=True)
+    found = []
+    for division in DIVISIONS:
+        with parts_of(matrix, objective, 1.0, division) as parts:
+            parts.restore(Y)
+            extents = parts.call("extents")
+            for call in range(1, 6):
+                extents = parts.call("iterate", call, plan_of(extents, similarity_of(1.0)), phase)
+            plan = plan_of(extents, similarity_of(1.0))
+            found.append([*parts.state(), np.array(parts.call("evaluate", 6, plan, 1.0, True))])
+    for other in found[1:]:
+        for actual, expected in zip(other, found[0], strict=True):
+            assert_array_equal(actual, expected)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_a_move_shifts_all_points(objective, conditional, rng):
+    Y = rng.normal(size=(N, 2))
+    with parts_of(springs_of(conditional, objective), objective, 1.0, DIVISIONS[1]) as parts:
+        parts.restore(Y)
+        extents = parts.call("move", np.array([1.0, -2.0]))
+        assert_array_equal(parts.state()[0], Y - [1.0, -2.0])
+    assert_allclose(sum(extent.total for extent in extents), Y.sum(axis=0) - N * np.array([1.0, -2.0]), rtol=1e-12)
+
+
+def test_a_part_that_fails_ends_the_waiting_of_the_others(conditional, rng):
+    Y = rng.normal(size=(N, 2))
+    with parts_of(springs_of(conditional, JointKL), JointKL, 1.0, DIVISIONS[2]) as parts:
+        parts.restore(Y)
+        plan = plan_of(parts.call("extents"), similarity_of(1.0))
+        failing, *others = parts.parts
+        failing._states.clear()
+        calls = [parts._threads.submit(part.evaluate, 1, plan, 1.0, True) for part in parts.parts]
+        with pytest.raises(KeyError):
+            calls[0].result(60)
+        for call, _ in zip(calls[1:], others, strict=True):
+            with pytest.raises(PartError, match=r"^Part \d of the optimization failed"):
+                call.result(60)
+
+
+def test_the_client_ends_the_waiting_for_a_part_that_is_gone(conditional, rng):
+    with parts_of(springs_of(conditional, JointKL), JointKL, 1.0, DIVISIONS[1]) as parts:
+        parts.restore(rng.normal(size=(N, 2)))
+        plan = plan_of(parts.call("extents"), similarity_of(1.0))
+        waiting, gone = parts.parts
+        call = parts._threads.submit(waiting.evaluate, 1, plan, 1.0, True)  # and the other part never begins
+        asyncio.run(waiting.fail())
+        with pytest.raises(PartError, match="The optimization has ended"):
+            call.result(60)
+        asyncio.run(gone.fail())  # so that the thread that fetches from it ends
