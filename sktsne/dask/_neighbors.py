@@ -402,9 +402,10 @@ def _searched(cluster: Cluster, neighbors: Neighbors) -> list[Any]:
                 )
                 cluster.release([piece])
                 del piece
-        # At most two waves are under way, because all pieces together may hold the rows many times.
-        cluster.wait(before)
+        # A worker frees a state as soon as the task that needs it has ended.
         cluster.release([old for old, new in zip(before, states, strict=True) if old is not new])
+        # One wave is under way at a time, because all pieces together may hold the rows many times.
+        cluster.wait(states)
     graphs = [
         cluster.run("neighbors", _spread, index, state, shard, int(offset))
         for state, shard, offset in zip(states, shards, offsets, strict=False)
