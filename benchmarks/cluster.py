@@ -101,9 +101,9 @@ def on_one_machine(file: str, model: str, max_iter: int) -> dict[str, Any]:
 def on_cluster(file: str, model: str, max_iter: int, n_workers: int) -> dict[str, Any]:
     """Fit the rows on a cluster of n workers, and return the measurements."""
     with cluster_of(n_workers) as client:
-        X = array_of(file)
+        X, unfitted = array_of(file), estimator(model, max_iter)
         begin = time.perf_counter()
-        fitted = estimator(model, max_iter).fit(X)
+        fitted = unfitted.fit(X)
         seconds = time.perf_counter() - begin
         peaks = dict(enumerate(client.run(peak_memory).values(), start=1))
         peaks_of_all = {FRONT: peak_memory(), **{f"worker {number}": peak for number, peak in peaks.items()}}

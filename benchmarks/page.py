@@ -131,8 +131,8 @@ def _clusters(files: dict[str, dict[str, Any]]) -> Iterator[str]:
     if len(lines) > 1:
         yield (
             _heading("Fits on a cluster")
-            + "``sktsne.dask`` fits deformed digits with local workers, which have one thread each. The fit on one machine "
-            "uses all cores. The memory is that of the process that needs most, with its imports.\n"
+            + "``sktsne.dask`` fits deformed digits with local workers, which have one thread each. The fit on one "
+            "machine uses all cores. The memory is that of the process that needs most, with its imports.\n"
         )
         yield _csv_table(lines)
         yield "\n".join(sentences) + "\n"
