@@ -3,7 +3,6 @@
 import importlib
 import inspect
 import re
-from importlib.util import find_spec
 from pathlib import Path
 
 import array_kernel
@@ -16,7 +15,9 @@ DOCS = Path(__file__).parents[1] / "docs"
 API = "".join((DOCS / name).read_text(encoding="utf-8") for name in ("api.rst", "api_parts.rst"))
 PAGES = re.findall(r"^   ~(sktsne\.[\w.]+)$", API, flags=re.MULTILINE)
 MODULES = ["sktsne", "sktsne.kernels", "sktsne.metrics", "sktsne.plotting", "sktsne.reliability"]
-if find_spec("distributed") is None:
+try:
+    import sktsne.dask
+except ImportError:  # Dask is not installed
     PAGES = [name for name in PAGES if not name.startswith("sktsne.dask.")]
 else:
     MODULES.append("sktsne.dask")
