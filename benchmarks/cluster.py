@@ -193,11 +193,14 @@ def ratios(fits: list[dict[str, Any]], workers: list[int]) -> dict[str, float]:
     def peak(fit: dict[str, Any]) -> float:
         return float(max(fit["peak_memory"].values()))
 
-    return {
+    found = {
         f"seconds, {named(most)} over {SINGLE}": median(most, seconds) / median(0, seconds),
-        f"seconds, {named(fewest)} over {named(most)}": median(fewest, seconds) / median(most, seconds),
         f"largest peak memory of a process, {named(most)} over {SINGLE}": median(most, peak) / median(0, peak),
     }
+    if fewest < most:
+        name = f"seconds, {named(fewest)} over {named(most)}"
+        found[name] = median(fewest, seconds) / median(most, seconds)
+    return found
 
 
 def print_ratios(found: dict[str, float], fits: list[dict[str, Any]]) -> None:
