@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from cluster import named
 from libraries import LIBRARIES
 from report import NOTES, Fit, Table, disturbed, groups, markdown, median, plot, table
 
@@ -70,6 +71,7 @@ def write_page(docs: Path) -> None:
         if fits := fits_of(data, files):
             sections.extend(_comparison(data, fits, docs))
     sections.extend(_placements(files))
+    sections.extend(_clusters(files))
     sections.extend(_circumstances(files))
     (docs / "benchmarks.rst").write_text("\n".join(sections), encoding="utf-8")
 
@@ -112,6 +114,28 @@ def _placements(files: dict[str, dict[str, Any]]) -> Iterator[str]:
             + "Dask workers place the rows of an array in a map. The tasks also make the rows.\n"
         )
         yield _csv_table(lines)
+
+
+def _clusters(files: dict[str, dict[str, Any]]) -> Iterator[str]:
+    stages = ["neighbors", "initialization", "affinities", "optimization"]
+    lines = [["rows", "method", "processes", *stages, "seconds", "iterations", "cost", "largest peak memory, MB"]]
+    sentences = []
+    for content in files.values():
+        for fit in content.get("clusters", ()):
+            cells = [f"{content['n']:,}", content["model"], named(fit["workers"])]
+            cells += [f"{seconds:.1f}" for seconds in (*(fit["stages"][stage] for stage in stages), fit["seconds"])]
+            peak = max(fit["peak_memory"].values()) / 1e6
+            lines.append([*cells, str(fit["iterations"]), f"{fit['cost']:.4f}", f"{peak:.0f}"])
+        for name, ratio in content.get("ratios", {}).items():
+            sentences.append(f"* {content['n']:,} rows, {content['model']}: {name}: {ratio:.2f}")
+    if len(lines) > 1:
+        yield (
+            _heading("Fits on a cluster")
+            + "``sktsne.dask`` fits deformed digits with local workers, which have one thread each. The fit on one "
+            "machine uses all cores. The memory is that of the process that needs most, with its imports.\n"
+        )
+        yield _csv_table(lines)
+        yield "\n".join(sentences) + "\n"
 
 
 def _circumstances(files: dict[str, dict[str, Any]]) -> Iterator[str]:

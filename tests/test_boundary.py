@@ -1007,6 +1007,8 @@ WITHOUT_CASE = {
     "sktsne.affinities.Affinities",
     "sktsne.affinities.counted_weights",
     "sktsne.anchors.Anchors",
+    "sktsne.dask.SNE",
+    "sktsne.dask.TSNE",
     "sktsne.kernels.GradientKernel",
     "sktsne.kernels.fastest_kernel",
     "sktsne.metrics.EmbeddingScorer",

@@ -452,7 +452,7 @@ callback_every
         The seconds that each stage of the fit took.
     n_features_in_ : int
         The number of columns of the rows.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (``n_features_in_``,)
         The names of the columns, if the rows are a data frame whose columns have names.
 
     See Also
@@ -466,7 +466,7 @@ callback_every
     >>> from distributed import Client
     >>> from sklearn.datasets import load_digits
     >>> from sktsne.dask import TSNE
-    >>> client = Client(n_workers=2, processes=False, dashboard_address=None)
+    >>> client = Client(n_workers=2, processes=False, dashboard_address=":0")
     >>> X = da.from_array(load_digits(return_X_y=True)[0], chunks=(500, 64))
     >>> model = TSNE(max_iter=100, random_state=0, client=client).fit(X)
     >>> model.embedding_.chunks[0]
@@ -518,7 +518,7 @@ callback_every
         The seconds that each stage of the fit took.
     n_features_in_ : int
         The number of columns of the rows.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (``n_features_in_``,)
         The names of the columns, if the rows are a data frame whose columns have names.
 
     See Also
@@ -531,7 +531,7 @@ callback_every
     >>> from distributed import Client
     >>> from sklearn.datasets import load_digits
     >>> from sktsne.dask import SNE
-    >>> client = Client(n_workers=2, processes=False, dashboard_address=None)
+    >>> client = Client(n_workers=2, processes=False, dashboard_address=":0")
     >>> X = da.from_array(load_digits(return_X_y=True)[0], chunks=(500, 64))
     >>> model = SNE(max_iter=100, random_state=0, client=client).fit(X)
     >>> model.embedding_.shape
