@@ -218,6 +218,7 @@ class ClusterEmbedding(LinksToDocumentation, ClassNamePrefixFeaturesOutMixin, Tr
                 np.inf if self.max_step_norm is None else float(self.max_step_norm),
             )
             self._optimize(cluster, single, problem, start, order, rows)
+        cluster.release(affinities)
         self._search, self._affinity_rule, self._conditioning = neighbors, rule, rows.conditioning
 
     def _optimize(
