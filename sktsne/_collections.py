@@ -25,7 +25,10 @@ def is_frame(X: Any) -> bool:
 def whole_rows(X: Any) -> Any:
     """Return a Dask array whose chunks are whole rows; raise a ValueError unless X is a matrix."""
     if X.ndim != 2:
-        raise ValueError(f"X has {X.ndim} dimensions, must have 2: (n_samples, n_features).")
+        raise ValueError(
+            f"X has {X.ndim} dimensions, must have 2: (n_samples, n_features). Reshape your data, one row for example "
+            "to X.reshape(1, -1)."
+        )
     return X if X.numblocks[1] == 1 else X.rechunk({1: -1})
 
 

@@ -22,7 +22,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .. import _sne, _tsne
 from .._base import differ_by_rounding
-from .._collections import blocks_of, is_dask, is_frame
+from .._collections import blocks_of, is_dask, is_frame, whole_rows
 from .._documentation import LinksToDocumentation
 from .._memory import estimated_memory
 from .._native import warn_if_not_compiled
@@ -188,9 +188,7 @@ class ClusterEmbedding(LinksToDocumentation, ClassNamePrefixFeaturesOutMixin, Tr
 
     def _fit(self, X: Any, single: Any, cluster: Cluster) -> None:
         random_state = check_random_state(self.random_state)
-        if not is_dask(X):
-            raise TypeError(f"X has the type {type(X).__name__}, must be a Dask array or a Dask data frame.")
-        validate_data(self, X._meta if is_frame(X) else X, skip_check_array=True)
+        self._check_columns(X, reset=True)
         self.timings_: dict[str, float] = {}
         joint = self._single._objective is JointKL
         with self._stage("neighbors"):
@@ -218,7 +216,14 @@ class ClusterEmbedding(LinksToDocumentation, ClassNamePrefixFeaturesOutMixin, Tr
                 np.inf if self.max_step_norm is None else float(self.max_step_norm),
             )
             self._optimize(cluster, single, problem, start, order, rows)
+        cluster.release(affinities)
         self._search, self._affinity_rule, self._conditioning = neighbors, rule, rows.conditioning
+
+    def _check_columns(self, X: Any, reset: bool) -> None:
+        """Raise unless X is a Dask collection of rows, of those columns that the fit had if not ``reset``."""
+        if not is_dask(X):
+            raise TypeError(f"X has the type {type(X).__name__}, must be a Dask array or a Dask data frame.")
+        validate_data(self, X._meta if is_frame(X) else whole_rows(X), reset=reset, skip_check_array=True)
 
     def _optimize(
         self,
@@ -306,10 +311,8 @@ class ClusterEmbedding(LinksToDocumentation, ClassNamePrefixFeaturesOutMixin, Tr
             If ``X`` is not accepted, for example because it does not have the columns of the fit.
         """
         check_is_fitted(self, "embedding_")
-        if not is_dask(X):
-            raise TypeError(f"X has the type {type(X).__name__}, must be a Dask array or a Dask data frame.")
+        self._check_columns(X, reset=False)
         frame = is_frame(X)
-        validate_data(self, X._meta if frame else X, reset=False, skip_check_array=True)
         dtype, blocks = dtype_of(X), blocks_of(X)
         rows = [dask.delayed(_conditioned)(block, dtype, self._conditioning) for block in blocks]
         found = [neighbors_of_block(self._search, block) for block in rows]

@@ -238,6 +238,8 @@ class _ClusterDescent:
             with suppress(Exception):  # its worker may have died
                 part.fail()
         self._parts, self._owner = [], {}
+        # The client has further references to each part, which live until Python finds their cycles.
+        self._client.cancel(self._actors, force=True)
         self._cluster.release(self._actors)
         self._actors = []
 
