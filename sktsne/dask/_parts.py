@@ -177,7 +177,7 @@ class Part:
         start, stop = (flat.size * (self._rank + i) // n_parts for i in (0, 1))
         self._post(("mesh", self._round), flat)
         slab = sum(self._fetched(("mesh", self._round), flat[start:stop], start, stop))
-        added = np.ldexp(np.asarray(slab, dtype=np.float64), exponent).astype(np.float32)
+        added = (np.asarray(slab) * 2.0**exponent).astype(np.float32)
         self._post(("slab", self._round), added)
         whole: NDArray[np.float32] = np.concatenate(self._fetched(("slab", self._round), added))
         return whole.reshape(part.shape)

@@ -283,7 +283,8 @@ class ShardedKernel:
             mesh = np.zeros(self._mesh.shape, dtype=np.float32)
             run, rows = partial(self._spread_routine, coordinates, _some(c, near), mesh), mesh.shape[0] * mesh.shape[1]
             self._workers.divide(run, rows, 15 * len(coordinates))
-            total += np.rint(np.ldexp(mesh, scale)).astype(np.int64)
+            mesh *= np.float32(2.0**scale)
+            total += mesh.astype(np.int64)
         return self._mesh.convolve(self._exchange.add(total, -scale))
 
     def _read(
