@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import uuid4
+from weakref import WeakSet
 
 import dask
 
@@ -34,11 +35,12 @@ class Cluster:
         self._token = uuid4().hex[:8]
         self._count = 0
         self._futures: list[Any] = []
+        self._known: WeakSet[Any] = WeakSet()  # the futures that anything in this process refers to
 
     def run(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
         """Run a function on a worker, and return the future of its result; futures among the arguments are awaited."""
         future = self.client.submit(alone, function, *arguments, key=self._key(name), pure=False)
-        self._futures.append(future)
+        self._keep([future])
         return future
 
     def compute(self, name: str, function: Callable[..., Any], delayed: Sequence[Any], *arguments: Any) -> list[Any]:
@@ -46,14 +48,19 @@ class Cluster:
         call = dask.delayed(function)
         calls = [call(one, *arguments, dask_key_name=self._key(name)) for one in delayed]
         futures: list[Any] = self.client.compute(calls)
-        self._futures += futures
+        self._keep(futures)
         return futures
 
     def actor(self, name: str, address: str, kind: type, *arguments: Any) -> Any:
         """Make an actor on a worker, and return the future of it."""
         future = self.client.submit(kind, *arguments, key=self._key(name), pure=False, actor=True, workers=[address])
-        self._futures.append(future)
+        self._keep([future])
         return future
+
+    def _keep(self, futures: Sequence[Any]) -> None:
+        """Keep futures until they are released."""
+        self._futures += futures
+        self._known.update(futures)
 
     def _key(self, name: str) -> str:
         """Return a new key of a task."""
@@ -63,7 +70,7 @@ class Cluster:
     def scatter(self, values: list[Any]) -> list[Any]:
         """Put values into the memory of the workers, each of two if there are two, and return their futures."""
         futures: list[Any] = self.client.scatter(values, hash=False)
-        self._futures += futures
+        self._keep(futures)
         # Dask cannot compute these values again if the only worker that has them dies.
         self.client.replicate(futures, n=2)
         return futures
@@ -79,13 +86,13 @@ class Cluster:
 
     def release(self, futures: Sequence[Any]) -> None:
         """Forget futures, whose results the workers free as soon as no other task needs them."""
-        for future in futures:  # the traceback of an error may hold futures
-            future.release()
         gone = {future.key for future in futures}
         self._futures = [future for future in self._futures if future.key not in gone]
 
     def cancel(self) -> None:
         """End all tasks and free their results."""
         # Client.cancel would fail in the scheduler, which expects that the client has not released any task that needs
-        # one of the futures.
-        self.release(self._futures)
+        # one of the futures. Futures that the fit has forgotten may still be in the traceback of an error.
+        for future in list(self._known):
+            future.release()
+        self._futures.clear()
