@@ -404,6 +404,7 @@ def _searched(cluster: Cluster, neighbors: Neighbors) -> list[Any]:
                 del piece
         # A worker frees a state as soon as the task that needs it has ended.
         cluster.release([old for old, new in zip(before, states, strict=True) if old is not new])
+        del before
         # One wave is under way at a time, because all pieces together may hold the rows many times.
         cluster.wait(states)
     graphs = [
