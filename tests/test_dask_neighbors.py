@@ -355,7 +355,7 @@ class TestSameForEverything:
         while (left := self.names_of_results(cluster)) - kept:
             assert time.monotonic() < end, left
             time.sleep(0.05)
-        cluster.cancel()
+        cluster.end()
 
 
 class TestAffinities:

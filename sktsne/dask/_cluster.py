@@ -89,10 +89,11 @@ class Cluster:
         gone = {future.key for future in futures}
         self._futures = [future for future in self._futures if future.key not in gone]
 
-    def cancel(self) -> None:
-        """End all tasks and free their results."""
-        # Client.cancel would fail in the scheduler, which expects that the client has not released any task that needs
-        # one of the futures. Futures that the fit has forgotten may still be in the traceback of an error.
-        for future in list(self._known):
-            future.release()
+    def end(self, kept: Sequence[Any] = ()) -> None:
+        """End all tasks and free their results, except those of the futures that are ``kept`` elsewhere."""
         self._futures.clear()
+        # References are no measure here, because errors that were caught, and their tracebacks, are in cycles. And
+        # Client.cancel would fail in the scheduler, which expects that the client has not released any task that needs
+        # one of the futures.
+        for future in set(self._known).difference(kept):
+            future.release()

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import dask
 import dask.array as da
 import numpy as np
-from distributed import get_client
+from distributed import futures_of, get_client
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
 from sklearn.utils import check_random_state
@@ -159,7 +159,7 @@ class ClusterEmbedding(LinksToDocumentation, ClassNamePrefixFeaturesOutMixin, Tr
         except BaseException:
             self.__dict__.clear()
             self.__dict__.update(before)  # a fit that fails or is interrupted leaves the estimator as it was
-            cluster.cancel()
+            cluster.end()
             raise
         return self
 
@@ -216,7 +216,7 @@ class ClusterEmbedding(LinksToDocumentation, ClassNamePrefixFeaturesOutMixin, Tr
                 np.inf if self.max_step_norm is None else float(self.max_step_norm),
             )
             self._optimize(cluster, single, problem, start, order, rows)
-        cluster.release(affinities)
+        cluster.end([*neighbors.shards, neighbors.index, self._map, *futures_of(self.embedding_)])
         self._search, self._affinity_rule, self._conditioning = neighbors, rule, rows.conditioning
 
     def _check_columns(self, X: Any, reset: bool) -> None:
