@@ -212,3 +212,29 @@ def test_the_client_ends_the_waiting_for_a_part_that_is_gone(conditional, rng):
         with pytest.raises(PartError, match="The optimization has ended"):
             call.result(60)
         asyncio.run(gone.fail())  # so that the thread that fetches from it ends
+
+
+def test_states_and_plans_of_other_shapes_are_refused(conditional, rng):
+    Y = rng.normal(size=(N, 2))
+    phase = Phase(1, 1.0, 0.5, 1e-3)
+    with parts_of(springs_of(conditional, JointKL), JointKL, 1.0) as parts:
+        (part,) = parts.parts
+        parts.restore(Y)
+        plan = plan_of(part.extents(), similarity_of(1.0))
+        part.evaluate(1, plan, 1.0, False)
+        with pytest.raises(ValueError, match=r"^plan\.mean has shape \(1,\)"):
+            part.step(plan._replace(mean=plan.mean[:1]), phase)
+        good = Y[:150], np.zeros((150, 2)), np.ones((150, 2))
+        for place, shape in (0, (149, 2)), (1, (150, 1)), (2, (151, 2)), (2, (150,)):
+            with pytest.raises(ValueError, match=r"^state has"):
+                part.restore(0, *good[:place], np.ones(shape), *good[place + 1 :])
+        part.restore(0, *good)
+        with pytest.raises(ValueError, match="shorter"):  # the gradients are those of an earlier state
+            part.step(plan, phase)
+
+
+def test_affinities_of_other_shapes_are_refused(conditional):
+    matrix = springs_of(conditional, JointKL)
+    layout = Layout(OFFSETS, ((2,),), True, 1.0, math.inf)
+    with pytest.raises(ValueError, match="index pointer size"):
+        Part(0, layout, [shard_of(matrix, 3)], 1)

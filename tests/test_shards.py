@@ -7,9 +7,11 @@ from threading import Barrier
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_array
 from test_fft import SPREADS, error
 
 from sktsne.kernels import ExactKernel, FFTKernel
+from sktsne.kernels.attraction import AffinityRows
 from sktsne.kernels.shards import ShardedKernel, extent_of_shard, plan_of
 from sktsne.parallel import Workers
 from sktsne.similarities import similarity_of
@@ -242,3 +244,114 @@ def test_empty_shards_change_no_bit(make, rng):
     expected = sharded(Y, 1.0, [0, 500, 1200])
     for actual, same in zip(sharded(Y, 1.0, [0, 0, 500, 500, 1200, 1200]), expected, strict=True):
         assert_array_equal(actual, same)
+
+
+def kernel_of(Y, plan=None, **changed):
+    """Return a kernel of one process with all points, after a change of some arguments of `set_points`."""
+    similarity = similarity_of(1.0)
+    kernel = ShardedKernel(similarity, Workers(), Together([(0,)]).of(0))
+    plan = plan_of([extent_of_shard(Y, len(Y), similarity)], similarity) if plan is None else plan
+    arguments = {"plan": plan, "shards": [Y], "positions": Y.astype(np.float32), "firsts": [0]}
+    kernel.set_points(**{**arguments, **changed})
+    return kernel
+
+
+def plan_for(Y, **changed):
+    """Return the plan for points, with other entries in place of some."""
+    similarity = similarity_of(1.0)
+    return plan_of([extent_of_shard(Y, len(Y), similarity)], similarity)._replace(**changed)
+
+
+@pytest.mark.parametrize("d", [1, 2, 3])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e3, -1e3, 1e18])
+def test_points_that_the_mesh_of_a_plan_does_not_cover_are_refused(d, value, rng):
+    Y = rng.normal(size=(50, d))
+    others = Y.copy()
+    others[7, -1] = value
+    with pytest.raises(ValueError, match=r"^shards has points that the mesh of plan does not cover"):
+        kernel_of(others, plan_for(Y))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"shards": [np.zeros(50)]}, r"^shards has shape \(50,\)"),
+        ({"shards": [np.zeros((50, 3))]}, r"^shards has shape \(50, 3\)"),
+        ({"shards": [np.zeros((51, 2))]}, "^firsts has 0 for a shard of 51 points"),
+        ({"positions": np.zeros((49, 2), np.float32)}, r"^positions has shape \(49, 2\)"),
+        ({"positions": np.zeros((50, 3), np.float32)}, r"^positions has shape \(50, 3\)"),
+        ({"firsts": [1]}, "^firsts has 1 for a shard of 50 points, must be from 0 to 0"),
+        ({"firsts": [-1]}, "^firsts has -1"),
+        ({"firsts": []}, "shorter"),
+    ],
+)
+def test_arguments_that_do_not_fit_one_another_are_refused(changed, message, rng):
+    with pytest.raises(ValueError, match=message):
+        kernel_of(rng.normal(size=(50, 2)), **changed)
+
+
+def test_plans_with_entries_that_do_not_fit_one_another_are_refused(rng):
+    Y = rng.normal(size=(1, 2))
+    plan = plan_for(rng.normal(size=(50, 2)), n_points=1)
+    kernel_of(Y, plan)
+    for changed in {"first": np.tile(plan.first, (5, 1))}, {"first": plan.first[:1]}:
+        with pytest.raises(ValueError, match=r"^plan\.first has shape"):
+            kernel_of(Y, plan._replace(**changed))
+    for changed in {"first": plan.first + 10}, {"spacing": plan.spacing / 100}, {"nodes": (plan.nodes[0], 8)}:
+        with pytest.raises(ValueError, match=r"^shards has points that the mesh of plan does not cover"):
+            kernel_of(Y, plan._replace(**changed))
+
+
+def test_points_of_any_layout_and_dtype_are_read(rng):
+    Y = rng.normal(size=(50, 2)).astype(np.float32).astype(np.float64)
+    expected = kernel_of(Y).unit_potentials()[0]
+    for same in np.asfortranarray(Y), np.repeat(Y, 2, axis=0)[::2], Y.astype(np.float32), Y.tolist():
+        for actual, wanted in zip(kernel_of(Y, shards=[same]).unit_potentials()[0], expected, strict=True):
+            assert_array_equal(actual, wanted)
+
+
+def test_calls_out_of_order_and_charges_of_other_lengths_are_refused(rng):
+    Y = rng.normal(size=(50, 2))
+    kernel = ShardedKernel(similarity_of(1.0), Workers(), Together([(0,)]).of(0))
+    with pytest.raises(RuntimeError, match="call set_points before unit_potentials"):
+        kernel.unit_potentials()
+    kernel = kernel_of(Y)
+    with pytest.raises(RuntimeError, match="call unit_potentials before gradients"):
+        kernel.gradients([np.ones(50)])
+    kernel.unit_potentials()
+    for length in 0, 1, 49, 51:
+        with pytest.raises(ValueError, match=rf"^charges has shape \({length},\)"):
+            kernel.gradients([np.ones(length)])
+    with pytest.raises(TypeError, match=r"^similarity == 1\.0, must be a Similarity"):
+        ShardedKernel(1.0, Workers(), None)
+    with pytest.raises(TypeError, match=r"^workers == 1, must be an instance of Workers"):
+        ShardedKernel(similarity_of(1.0), 1, None)
+
+
+def test_attraction_of_some_rows_refuses_arrays_that_do_not_fit(rng):
+    affinities = csr_array(rng.uniform(size=(3, 10)))
+    rows = AffinityRows(affinities, similarity_of(1.0), Workers(), np.float32, 10)
+    good = np.zeros((10, 2), np.float32), 7, True, np.zeros((3, 2)), np.zeros(3), np.zeros(3)
+    rows.attract(*good)
+    no_columns = np.zeros((10, 0), np.float32), 0, True, np.zeros((3, 0)), np.zeros(3), np.zeros(3)
+    with pytest.raises(ValueError, match=r"^force, stiffness and costs have shapes"):
+        rows.attract(*no_columns)
+    wrong = {
+        "^first == ": [(1, 8), (1, -1), (0, np.zeros((9, 2), np.float32))],
+        "^force, stiffness and costs have shapes": [
+            (3, np.zeros((2, 2))),
+            (3, np.zeros((3, 1))),
+            (4, np.zeros(2)),
+            (5, np.zeros(2)),
+            (0, np.zeros((10, 3), np.float32)),
+            (0, np.zeros(10, np.float32)),
+        ],
+    }
+    for message, changes in wrong.items():
+        for place, value in changes:
+            with pytest.raises(ValueError, match=message):
+                rows.attract(*good[:place], value, *good[place + 1 :])
+    affinities.indices[0] = 10**8  # which does no harm to rows that were made before
+    rows.attract(*good)
+    with pytest.raises(ValueError, match=r"^affinities must be a valid sparse matrix"):
+        AffinityRows(affinities, similarity_of(1.0), Workers(), np.float32, 10)

@@ -25,7 +25,7 @@ from distributed import Actor, get_worker
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from .._checks import as_affinities
+from .._checks import as_floats
 from .._native import choose
 from .._process import one_blas_thread
 from .._sparse import freeze
@@ -117,13 +117,14 @@ class Part:
         self._least_curvature = (JointKL if layout.joint else ConditionalKL).scales(n, layout.dof)[1]
         self._kernel = ShardedKernel(similarity, self._workers, self)
         self._rows = []
-        for data, indices, indptr, _ in affinities:
-            matrix = csr_array((data, indices, indptr), shape=(len(indptr) - 1, n))
-            checked = freeze(as_affinities("affinities", matrix, n))
-            self._rows.append(AffinityRows(checked, similarity, self._workers, np.float32))
+        self._sizes = dict(zip(self._numbers, np.diff(layout.offsets)[list(self._numbers)].tolist(), strict=True))
+        for number, (data, indices, indptr, _) in zip(self._numbers, affinities, strict=True):
+            matrix = freeze(csr_array((data, indices, indptr), shape=(self._sizes[number], n)))
+            self._rows.append(AffinityRows(matrix, similarity, self._workers, np.float32, n))
         self._similarity, self._n = similarity, n
         self._descend = choose("descent", "descend", descend_reference)
         self._states: dict[int, tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]] = {}
+        self._gradients: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
         self._peers: list[Any] = []
         self._box: dict[tuple[Any, ...], Any] = {}
         self._failed, self._call, self._round = False, 0, 0
@@ -205,8 +206,9 @@ class Part:
 
     def restore(self, number: int, *arrays: NDArray[np.float64]) -> None:
         """Set the points of a shard, their velocity and their gains."""
-        Y, velocity, gain = (np.array(array, dtype=np.float64, order="C") for array in arrays)
-        self._states[number] = Y, velocity, gain
+        shape = self._sizes[number], arrays[0].shape[1]
+        Y, velocity, gain = (as_floats("state", array, shape, finite=False).copy() for array in arrays)
+        self._states[number], self._gradients = (Y, velocity, gain), []
 
     def state(self, number: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Return the points of a shard, their velocity and their gains."""
@@ -308,6 +310,7 @@ class Part:
         with self._workers, np.errstate(all="ignore"):
             for number, (gradient, curvature) in zip(self._numbers, self._gradients, strict=True):
                 settings = step_settings(phase, self._layout.max_step_norm)
-                step = partial(self._descend, gradient, curvature, *settings, plan.mean, *self._states[number])
+                shift = as_floats("plan.mean", plan.mean, gradient.shape[1:], finite=False)
+                step = partial(self._descend, gradient, curvature, *settings, shift, *self._states[number])
                 self._workers.run(step, len(gradient), STEP_COST * gradient.shape[1])
             return self.extents()

@@ -14,7 +14,7 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, issparse
 
 from .._checks import as_affinities, as_floats, is_constant
 from .._native import c_type, choose
@@ -90,18 +90,27 @@ class AffinityRows:
     Parameters
     ----------
     affinities : csr_array of shape (n, n_columns)
-        Affinities that `as_affinities` has checked.
+        Affinities, finite and not negative.
     similarity : Similarity
         The similarity that gives w and a.
     workers : Workers
         The threads to use.
     dtype : type
         The precision of the arithmetic, numpy.float32 or numpy.float64.
+    n_columns : int, default=None
+        The number of columns; by default the number of rows.
     """
 
     def __init__(
-        self, affinities: csr_array, similarity: Similarity, workers: Workers, dtype: type[np.floating]
+        self,
+        affinities: csr_array,
+        similarity: Similarity,
+        workers: Workers,
+        dtype: type[np.floating],
+        n_columns: int | None = None,
     ) -> None:
+        check_parts(similarity, workers)
+        affinities = as_affinities("affinities", affinities, n_columns)
         self.n_points, self._n_columns = affinities.shape
         self._dof, self._workers = similarity.dof, workers
         types = c_type(dtype), f"{affinities.indices.dtype}_t"
@@ -120,11 +129,18 @@ class AffinityRows:
         stiffness: NDArray[np.float64],
         costs: NDArray[np.float64],
     ) -> None:
-        """Fill ``force``, ``stiffness`` and ``costs``, which have a row for each of the n points.
+        """Fill ``force`` of shape (n, d), and ``stiffness`` and ``costs`` of shape (n,).
 
         Point i of these is ``points[first + i]``, and column j of the affinities belongs to ``points[j]``. The points
         have the precision of the arithmetic.
         """
+        # Compiled loops check the dtypes of arrays, the numbers of axes and the order in memory, but no lengths.
+        wanted = (self.n_points, *points.shape[1:]), (self.n_points,), (self.n_points,)
+        if (force.shape, stiffness.shape, costs.shape) != wanted or 0 in points.shape[1:]:
+            raise ValueError(
+                f"force, stiffness and costs have shapes {force.shape}, {stiffness.shape} and {costs.shape}, must have "
+                f"{self.n_points} rows, and force the columns of the points, which have shape {points.shape}."
+            )
         if not 0 <= first <= len(points) - self.n_points or len(points) < self._n_columns:
             raise ValueError(
                 f"first == {first}, and there are {len(points)} points for affinities of shape "
@@ -165,14 +181,15 @@ class Attraction:
             raise TypeError(f"dtype == {dtype!r}, must be numpy.float32 or numpy.float64.")
         if fixed is not None:
             fixed = check_points(fixed, None)
-        affinities = as_affinities("affinities", affinities, None if fixed is None else len(fixed))
-        self._n = affinities.shape[0]
         self._workers, self._dtype = workers, dtype
         self._rows: AffinityRows | None = None
-        if not isinstance(affinities, np.ndarray):
-            self._rows = AffinityRows(affinities, similarity, workers, dtype)
+        if issparse(affinities):
+            self._rows = AffinityRows(affinities, similarity, workers, dtype, None if fixed is None else len(fixed))
+            self._n = self._rows.n_points
         elif fixed is None:
             routine = choose("attraction", "dense_attraction", dense_attraction_reference)
+            affinities = as_affinities("affinities", affinities)
+            self._n = len(affinities)
             self._run = partial(routine, affinities)
         else:
             raise TypeError("affinities must be a csr_array where there are fixed points.")

@@ -27,9 +27,11 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from .._checks import as_floats
 from .._native import choose
 from ..parallel import Workers
 from ..similarities import Similarity
+from .contract import check_parts
 from .fft import (
     ISOLATED,
     LEAST_FROM_OTHERS,
@@ -181,7 +183,9 @@ class ShardedKernel:
     """
 
     def __init__(self, similarity: Similarity, workers: Workers, exchange: Exchange) -> None:
+        check_parts(similarity, workers)
         self._similarity, self._workers, self._exchange = similarity, workers, exchange
+        self._ready, self._evaluated = False, False
         self._meshes = Meshes(similarity, workers)
         self._spread_routine = choose("mesh", "spread", spread_reference)
         self._read_routine = choose("mesh", "read", read_reference)
@@ -201,13 +205,35 @@ class ShardedKernel:
             The points of all shards.
         firsts : sequence of int
             The place of the first point of each of ``shards`` among all points.
+
+        Raises
+        ------
+        ValueError
+            If an array does not have its shape, or the plan is one for other points.
         """
+        self._ready, self._evaluated = False, False  # until everything is checked and prepared
+        d = len(plan.nodes)
+        if np.shape(plan.first) != (d,):
+            raise ValueError(f"plan.first has shape {np.shape(plan.first)}, must have an entry for each of plan.nodes.")
+        shards = [as_floats("shards", Y, ("m", d), finite=False) for Y in shards]
+        if np.shape(positions) != (plan.n_points, d):
+            raise ValueError(f"positions has shape {np.shape(positions)}, must have shape {(plan.n_points, d)}.")
+        for Y, first in zip(shards, firsts, strict=True):
+            if not 0 <= first <= plan.n_points - len(Y):
+                raise ValueError(
+                    f"firsts has {first} for a shard of {len(Y)} points, must be from 0 to {plan.n_points - len(Y)}."
+                )
         self._plan, self._shards, self._positions, self._firsts = plan, shards, positions, firsts
         self._near = [self._is_near(Y) for Y in shards]
         if not plan.small:
             self._mesh = self._meshes.of(plan.nodes, plan.spacing)
             pairs = zip(shards, self._near, strict=True)
             self._coordinates = [_some(Y, near) / plan.spacing - plan.first for Y, near in pairs]
+            # Compiled loops write to the nodes around each point, without a look at the size of the mesh.
+            corners = [np.array(bounds_of(coordinates)) for coordinates in self._coordinates if len(coordinates)]
+            if not all(self._mesh.on_mesh(both).all() for both in corners):
+                raise ValueError("shards has points that the mesh of plan does not cover: plan is for other points.")
+        self._ready = True
 
     def _is_near(self, Y: NDArray[np.float64]) -> NDArray[np.bool_] | None:
         """Return which points the mesh covers, or None if it covers all points."""
@@ -219,10 +245,13 @@ class ShardedKernel:
 
     def unit_potentials(self) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
         """Return φ and ∇φ of charges of 1 at the points of each shard, each without its own charge."""
+        if not self._ready:
+            raise RuntimeError("The kernel has no points: call set_points before unit_potentials.")
         plan, shards = self._plan, self._shards
         self._alone = [
             np.zeros(len(Y), dtype=bool) if near is None else ~near for Y, near in zip(shards, self._near, strict=True)
         ]
+        self._evaluated = True
         if plan.small:
             results = []
             for Y in shards:
@@ -250,7 +279,11 @@ class ShardedKernel:
 
     def gradients(self, charges: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
         """Return ∇φ at the points of each shard, of charges that are the inverses of the φ of `unit_potentials`."""
+        if not self._evaluated:
+            raise RuntimeError("The kernel has no unit potentials: call unit_potentials before gradients.")
         plan, shards = self._plan, self._shards
+        pairs = zip(charges, shards, strict=True)
+        charges = [as_floats("charges", c, (len(Y),), finite=False) for c, Y in pairs]
         if plan.small:
             sums = self._exchange.all([(c.sum(), c @ (Y - plan.mean)) for c, Y in zip(charges, shards, strict=True)])
             total = sum(part[0] for part in sums)
