@@ -29,7 +29,8 @@ from sktsne.dask._estimators import ACCEPTED  # noqa: E402
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # sockets that Dask closes late
 both = pytest.mark.parametrize("estimator", ESTIMATORS)
 
-SHORT = {**FAST, "max_iter": 6, "early_exaggeration_iter": 3, "callback_every": 3}
+SHORT = {**FAST, "max_iter": 4, "early_exaggeration_iter": 2, "callback_every": 2}
+N = 640  # rows, in four shards
 
 
 @pytest.fixture(scope="module")
@@ -40,17 +41,17 @@ def client():
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
-    """Divide 1200 rows or more into four shards. Only the client counts them."""
+    """Divide 640 rows or more into four shards. Only the client counts them."""
     monkeypatch.setattr(_rows, "SHARDS", 4)
-    monkeypatch.setattr(_rows, "LEAST_ROWS", 300)
+    monkeypatch.setattr(_rows, "LEAST_ROWS", 160)
 
 
 @pytest.fixture
 def bits(shared, client):
-    """Return a function of an estimator that returns the digest of its map of 1200 rows on two workers."""
+    """Return a function of an estimator that returns the digest of its map of N rows on two workers."""
 
     def of(estimator):
-        fit = lambda: digest(client, estimator(client=client, **SHORT).fit(blocks(blobs(1200))))  # noqa: E731
+        fit = lambda: digest(client, estimator(client=client, **SHORT).fit(blocks(blobs(N))))  # noqa: E731
         return shared(estimator, fit)
 
     return of
@@ -77,13 +78,13 @@ def rows_with_copies():
 class TestBits:
     @both
     def test_blocks_do_not_matter(self, estimator, bits, client):
-        X = blocks(blobs(1200), 1, 0, 700, 499)
+        X = blocks(blobs(N), 1, 0, 400, 239)
         unknown = X[X[:, 0] > -np.inf]
         assert np.isnan(unknown.chunks[0]).all()
         assert digest(client, estimator(client=client, **SHORT).fit(unknown)) == bits(estimator)
 
     def test_data_frames_do_not_matter(self, bits, client):
-        frame = dd.from_pandas(pd.DataFrame(blobs(1200)).add_prefix("column "), npartitions=3)
+        frame = dd.from_pandas(pd.DataFrame(blobs(N)).add_prefix("column "), npartitions=3)
         model = TSNE(client=client, **SHORT).fit(frame)
         assert digest(client, model) == bits(TSNE)
         assert model.feature_names_in_.tolist() == [f"column {i}" for i in range(8)]
@@ -91,14 +92,14 @@ class TestBits:
     @both
     def test_threads_of_the_same_process_do_not_matter(self, estimator, bits):
         with clusters.connected(3, threads_per_worker=2, processes=False) as others:
-            assert digest(others, estimator(client=others, **SHORT).fit(blocks(blobs(1200)))) == bits(estimator)
+            assert digest(others, estimator(client=others, **SHORT).fit(blocks(blobs(N)))) == bits(estimator)
 
-    @pytest.mark.parametrize("n_workers", [1, 4, 2])
+    @pytest.mark.parametrize("n_workers", [4, 1])
     def test_the_number_of_workers_does_not_matter(self, n_workers, bits, client):
         expected = {estimator: bits(estimator) for estimator in ESTIMATORS}
         clusters.scale(client, n_workers)
-        for estimator in ESTIMATORS if n_workers != 2 else [TSNE]:
-            assert digest(client, estimator(client=client, **SHORT).fit(blocks(blobs(1200)))) == expected[estimator]
+        for estimator in ESTIMATORS:
+            assert digest(client, estimator(client=client, **SHORT).fit(blocks(blobs(N)))) == expected[estimator]
 
     def test_another_random_state_gives_another_start(self, client):
         params = {**SHORT, "init": "random", "client": client}
@@ -108,7 +109,8 @@ class TestBits:
 
 
 @both
-def test_the_first_step_and_the_cost_are_those_of_one_machine(estimator, client):
+def test_the_first_step_and_the_cost_are_those_of_one_machine(estimator, client, monkeypatch):
+    monkeypatch.setattr(_rows, "LEAST_ROWS", 2500)
     X, single = blobs(5000), getattr(sktsne, estimator.__name__)
     init = 3.0 * np.random.default_rng(1).normal(size=(5000, 2))
     # The cost of SNE is a sum over rows, and so is its gradient.
@@ -169,10 +171,10 @@ class TestFits:
             assert model.kl_divergence_ == pytest.approx(expected.kl_divergence_, rel=3e-3)
 
     def test_positions_of_the_start_are_those_of_the_rows(self, client):
-        X, init = blobs(1200), np.random.default_rng(1).normal(size=(1200, 2))
+        X, init = blobs(N), np.random.default_rng(1).normal(size=(N, 2))
         # Steps of 1e-9 leave the points where they start.
-        params = {**SHORT, "learning_rate": 1e-9, "client": client}
-        for start in init, blocks(init, 1000, 200), init.tolist():
+        params = {**SHORT, "max_iter": 1, "learning_rate": 1e-9, "client": client}
+        for start in init, blocks(init, 600, 40), init.tolist():
             Y = result(client, TSNE(init=start, **params).fit(blocks(X)).embedding_)
             assert_allclose(Y, init - init.mean(axis=0), atol=1e-6)
 
@@ -194,13 +196,13 @@ class TestFits:
 
     @both
     def test_rows_that_are_all_equal(self, estimator, client):
-        model = estimator(client=client, **SHORT).fit(blocks(np.ones((1200, 3))))
+        model = estimator(client=client, **SHORT).fit(blocks(np.ones((N, 3))))
         Y = result(client, model.embedding_)
         assert np.isfinite(Y).all()
         assert len(np.unique(Y, axis=0)) > 1
 
     def test_rows_with_many_copies(self, client):
-        X = np.repeat(blobs(40), 30, axis=0)
+        X = np.repeat(blobs(32), 20, axis=0)
         Y = result(client, TSNE(client=client, **SHORT).fit(blocks(X)).embedding_)
         assert np.isfinite(Y).all()
 
@@ -227,7 +229,7 @@ class TestTransform:
         placed, expected = result(client, model.transform(blocks(new, 30, 0, 70))), single.transform(new)
         # Few rows lie between groups, where rounding decides for one of them.
         distances = np.linalg.norm(placed - expected, axis=1) / np.linalg.norm(Y.std(axis=0))
-        print(np.sort(distances))
+        print(np.sort(distances)[-20:])
         assert np.median(distances) < 1e-4
         assert np.quantile(distances, 0.9) < 1e-2
 
@@ -287,11 +289,11 @@ class Watch:
 class TestReports:
     def test_callbacks_run_in_the_process_of_the_client(self, client):
         watch = Watch()
-        model = TSNE(client=client, callback=watch, **FAST).fit(blocks(blobs(600)))
+        model = TSNE(client=client, callback=watch, **FAST).fit(blocks(blobs(300)))
         assert watch.calls == [4, 8]
         assert watch.ticks == list(range(1, 13))
         assert model.n_iter_ == 11
-        assert [map_.shape for map_ in watch.maps] == [(600, 2)] * 2
+        assert [map_.shape for map_ in watch.maps] == [(300, 2)] * 2
 
     def test_a_callback_ends_the_fit(self, client):
         watch, other = Watch(last=4), Watch()
@@ -304,7 +306,7 @@ class TestReports:
         pytest.importorskip("tqdm")
         with redirect_stderr(Terminal()) as terminal:
             model = TSNE(client=client, callback=ProgressBar(), **SHORT).fit(blocks(blobs(300)))
-        assert f"6/6, cost {model.kl_divergence_:.4f}" in terminal.lines()[-2]
+        assert f"4/4, cost {model.kl_divergence_:.4f}" in terminal.lines()[-2]
 
     def test_verbose_fits_tell_their_stages(self, client, capsys):
         model = TSNE(client=client, verbose=2, **{**SHORT, "max_iter": 51}).fit(blocks(blobs(300)))
@@ -379,9 +381,10 @@ class TestArguments:
     def test_too_little_memory_is_refused_before_any_work(self, client, monkeypatch):
         info = {"workers": {"one": {"memory_limit": 10**5}, "other": {"memory_limit": 10**5}}}
         monkeypatch.setattr(client, "scheduler_info", lambda **_: info)
+        held = set(client.who_has())
         with pytest.raises(MemoryError, match=r"^300 samples with 25 neighbors .* the 2 workers .* 0.0002 GB together"):
             TSNE(client=client, **SHORT).fit(blocks(blobs(300)))
-        clusters.wait_until(lambda: not client.who_has())
+        clusters.wait_until(lambda: set(client.who_has()) <= held)
 
     def test_workers_without_a_limit_have_enough_memory(self, client, monkeypatch):
         monkeypatch.setattr(client, "scheduler_info", lambda **_: {"workers": {"one": {"memory_limit": 0}}})
