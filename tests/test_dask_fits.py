@@ -229,9 +229,7 @@ class TestTransform:
         placed, expected = result(client, model.transform(blocks(new, 30, 0, 70))), single.transform(new)
         # Few rows lie between groups, where rounding decides for one of them.
         distances = np.linalg.norm(placed - expected, axis=1) / np.linalg.norm(Y.std(axis=0))
-        print(np.sort(distances)[-20:])
-        assert np.median(distances) < 1e-4
-        assert np.quantile(distances, 0.9) < 1e-2
+        assert np.quantile(distances, 0.9) < 1e-3
 
     @both
     def test_a_row_does_not_depend_on_the_others(self, estimator, fitted, client):

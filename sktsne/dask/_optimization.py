@@ -201,13 +201,7 @@ class _ClusterDescent:
             )
             for rank, (address, numbers) in enumerate(shards_of.items())
         ]
-        while any(actor.status == "pending" for actor in self._actors):
-            self._check_workers()
-            time.sleep(POLL)
-        try:
-            self._parts = [actor.result() for actor in self._actors]
-        except Exception as error:
-            self._raise([error])
+        self._parts = self._results(self._actors)
         self._owner = {
             number: part for part, some in zip(self._parts, layout.shards_of, strict=True) for number in some
         }
@@ -249,7 +243,7 @@ class _ClusterDescent:
             raise InterruptionError
 
     def _wait(self, future: Any) -> Any:
-        """Return the result of a call of a part; raise InterruptionError if a worker has died."""
+        """Return a part or the result of its call; raise InterruptionError if a worker has died."""
         while True:
             try:
                 return future.result(SECONDS_BETWEEN_CHECKS)
@@ -261,11 +255,15 @@ class _ClusterDescent:
 
     def _call(self, method: str, *arguments: Any, parts: Sequence[Any] | None = None) -> list[Any]:
         """Call a method of parts, by default of all, at the same time, and return the results."""
-        results, errors = [], []
         try:
             futures = [getattr(part, method)(*arguments) for part in parts or self._parts]
         except RuntimeError as error:  # the scheduler knows that the worker has died
             self._raise([error])
+        return self._results(futures)
+
+    def _results(self, futures: Sequence[Any]) -> list[Any]:
+        """Return parts, or the results of their calls."""
+        results, errors = [], []
         for future in futures:
             try:
                 results.append(self._wait(future))
