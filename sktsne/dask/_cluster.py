@@ -68,11 +68,12 @@ class Cluster:
         return f"{name}-{self._token}-{self._count}"
 
     def scatter(self, values: list[Any]) -> list[Any]:
-        """Put values into the memory of the workers, each of two if there are two, and return their futures."""
+        """Put values into the memory of the workers, each of one worker, and return their futures.
+
+        Dask cannot compute a value again if its worker dies, and its active memory manager removes second copies.
+        """
         futures: list[Any] = self.client.scatter(values, hash=False)
         self._keep(futures)
-        # Dask cannot compute these values again if the only worker that has them dies.
-        self.client.replicate(futures, n=2)
         return futures
 
     def results(self, futures: Sequence[Any]) -> list[Any]:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import dask
 import dask.array as da
 import numpy as np
-from distributed import futures_of, get_client
+from distributed import Client, futures_of, get_client
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
 from sklearn.utils import check_random_state
@@ -22,6 +22,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .. import _sne, _tsne
 from .._base import differ_by_rounding
+from .._checks import check_type
 from .._collections import blocks_of, is_dask, is_frame, whole_rows
 from .._documentation import LinksToDocumentation
 from .._memory import estimated_memory
@@ -80,7 +81,15 @@ def _with_parameters_of(single: type[BaseEstimator]) -> Callable[[type], type]:
     return decorate
 
 
-class ClusterEmbedding(LinksToDocumentation, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+# With set_output, which auto_wrap_output_keys=None leaves out, scikit-learn would bring the positions into the process
+# of the client.
+class ClusterEmbedding(  # type: ignore[call-arg]
+    LinksToDocumentation,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BaseEstimator,
+    auto_wrap_output_keys=None,
+):
     """Base class of the estimators for a cluster. A subclass names the estimator for one machine: ``_single``."""
 
     _single: ClassVar[Any]
@@ -115,6 +124,7 @@ class ClusterEmbedding(LinksToDocumentation, ClassNamePrefixFeaturesOutMixin, Tr
     def _client(self) -> Any:
         """Return the client of the constructor, or the current one."""
         if self.client is not None:
+            check_type("client", self.client, Client)
             return self.client
         try:
             return get_client()
@@ -347,6 +357,18 @@ class ClusterEmbedding(LinksToDocumentation, ClassNamePrefixFeaturesOutMixin, Tr
     def _n_features_out(self) -> int:
         return int(self.embedding_.shape[1])
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the parameters for a copy or a pickle; raise a TypeError where these would not work.
+
+        Pickles of the futures of a fit would hold their names only.
+        """
+        if self.client is not None or hasattr(self, "embedding_"):
+            raise TypeError(
+                f"{type(self).__name__} cannot be saved or copied with its fit or its client, which belong to a "
+                'cluster. Write the map to files, for example by embedding_.to_zarr("map.zarr").'
+            )
+        return dict(super().__getstate__())
+
     def __sklearn_clone__(self) -> ClusterEmbedding:
         """Return an estimator with the same parameters, and with the same client, which cannot be copied."""
         parameters = self.get_params(deep=False)
@@ -415,7 +437,7 @@ def _as_frame(positions: NDArray[np.floating], block: Any, names: Any) -> Any:
 
 
 @_with_parameters_of(_tsne.TSNE)
-class TSNE(ClusterEmbedding):
+class TSNE(ClusterEmbedding, auto_wrap_output_keys=None):  # type: ignore[call-arg]
     """t-SNE of rows that lie on a cluster of Dask.
 
     The whole fit is distributed: no process holds all rows, all neighbors or all affinities. The map is the same, to
@@ -481,7 +503,7 @@ callback_every
 
 
 @_with_parameters_of(_sne.SNE)
-class SNE(ClusterEmbedding):
+class SNE(ClusterEmbedding, auto_wrap_output_keys=None):  # type: ignore[call-arg]
     """SNE of rows that lie on a cluster of Dask.
 
     The whole fit is distributed: no process holds all rows, all neighbors or all affinities. The map is the same, to
