@@ -26,6 +26,7 @@ DOES_NOT_APPLY = {
     "check_estimator_sparse_array": "Dask arrays, and not SciPy's matrices, are accepted",
     "check_estimator_sparse_matrix": "Dask arrays, and not SciPy's matrices, are accepted",
     "check_transformer_data_not_an_array": "objects that can become NumPy arrays are refused",
+    "check_estimators_pickle": "a fit belongs to its cluster, and cannot be saved",
     "check_fit2d_1sample": "sets a perplexity that is refused before rows are read",
 }
 

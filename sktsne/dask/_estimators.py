@@ -95,6 +95,9 @@ class ClusterEmbedding(  # type: ignore[call-arg]
     _single: ClassVar[Any]
     embedding_: Any
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(auto_wrap_output_keys=None, **kwargs)  # type: ignore[call-arg]
+
     def _on_one_machine(self) -> Any:
         """Return an estimator for one machine with the same parameters, for its checks and its phases."""
         return self._single(**{name: value for name, value in self.get_params(deep=False).items() if name != "client"})
@@ -437,7 +440,7 @@ def _as_frame(positions: NDArray[np.floating], block: Any, names: Any) -> Any:
 
 
 @_with_parameters_of(_tsne.TSNE)
-class TSNE(ClusterEmbedding, auto_wrap_output_keys=None):  # type: ignore[call-arg]
+class TSNE(ClusterEmbedding):
     """t-SNE of rows that lie on a cluster of Dask.
 
     The whole fit is distributed: no process holds all rows, all neighbors or all affinities. The map is the same, to
@@ -503,7 +506,7 @@ callback_every
 
 
 @_with_parameters_of(_sne.SNE)
-class SNE(ClusterEmbedding, auto_wrap_output_keys=None):  # type: ignore[call-arg]
+class SNE(ClusterEmbedding):
     """SNE of rows that lie on a cluster of Dask.
 
     The whole fit is distributed: no process holds all rows, all neighbors or all affinities. The map is the same, to
