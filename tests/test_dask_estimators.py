@@ -1,5 +1,6 @@
 """What users do with the estimators for a cluster apart from fits: copies, outputs of other types, wrong arguments."""
 
+import asyncio
 import copy
 import pickle
 
@@ -51,6 +52,15 @@ def test_there_is_no_set_output(estimator):
 def test_a_client_of_another_type_is_refused(estimator):
     with pytest.raises(TypeError, match=r"^client == 'tcp://scheduler:8786', must be an instance of Client, not str"):
         estimator(client="tcp://scheduler:8786").fit(da.ones((40, 3)))
+
+
+def test_an_asynchronous_client_is_refused(client):
+    async def fit():
+        async with Client(client.scheduler.address, asynchronous=True) as own:
+            TSNE(client=own).fit(da.ones((40, 3)))
+
+    with pytest.raises(ValueError, match=r"^client == .* must not be asynchronous: a fit waits for results"):
+        asyncio.run(fit())
 
 
 @pytest.mark.usefixtures("client")

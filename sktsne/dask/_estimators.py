@@ -128,6 +128,8 @@ class ClusterEmbedding(  # type: ignore[call-arg]
         """Return the client of the constructor, or the current one."""
         if self.client is not None:
             check_type("client", self.client, Client)
+            if self.client.asynchronous:
+                raise ValueError(f"client == {self.client!r}, must not be asynchronous: a fit waits for results.")
             return self.client
         try:
             return get_client()
