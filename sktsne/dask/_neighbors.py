@@ -493,9 +493,9 @@ def _search(index: Index, shard: Shard, offset: int, probes: Probes | None, piec
     right = space.operand(space.points, False, index.dtype)
     ids, distances = state.ids.copy(), state.distances.copy()
     # The candidates 0 to k - 1 are the neighbors that are known, and candidate k + i is member i.
-    known, members = np.arange(k, dtype=np.int32), np.arange(k, k + n_members, dtype=np.int32)
+    members = np.arange(k, k + n_members, dtype=np.int32)
     for start, stop in _blocks(len(shard.points)):
-        rows, pairs, bounds = _probes_in(probes, piece, start, stop)
+        rows, (places, lists), bounds = _probes_in(probes, piece, start, stop)
         if len(rows) == 0:
             continue
         points = space.points_of(shard.points[rows])
@@ -503,29 +503,35 @@ def _search(index: Index, shard: Shard, offset: int, probes: Probes | None, piec
         is_member = piece.numbers[np.minimum(place, n_members - 1)] == offset + rows
         own = np.where(is_member, k + place, -1).astype(np.int32)
         nearest = Nearest(own, k + n_members, k, index.dtype)
-        nearest.offer(space.values_of(distances[rows], index.dtype), known)
-        offer_members(space, nearest, space.operand(points, True, index.dtype), right, members, bounds, pairs)
-        found = np.ascontiguousarray(nearest.found(Workers())[1])
+        nearest.begin(space.values_of(distances[rows], index.dtype))
+        left = space.operand(points, True, index.dtype)
+        # Members of its own list are offered to a row first, because most neighbors are among them.
+        first = lists == shard.of_rows[rows][places] - piece.first_list
+        for part in (first, ~first) if first.any() else (~first,):
+            offer_members(space, nearest, left, right, members, bounds, (places[part], lists[part]))
+        found = nearest.found(Workers())[1]
         new = found >= k
-        lengths = np.take_along_axis(distances[rows], np.where(new, 0, found), axis=1).astype(np.float64)
-        exact = space.exact_distances_where(new, points, found - k, Workers()) / space.distance_unit
-        lengths[new] = exact.astype(np.float32)
-        sort_neighbors(lengths, found, own, k + n_members, Workers())
-        new = found >= k
-        old = np.take_along_axis(ids[rows], np.where(new, 0, found), axis=1)
-        ids[rows] = np.where(new, piece.numbers[np.where(new, found - k, 0)], old)
-        distances[rows] = lengths  # which float32 holds exactly
+        changed = np.flatnonzero(new.any(axis=1))
+        rows, found, new = rows[changed], found[changed], new[changed]
+        known = np.where(new, 0, found)
+        lengths, numbers = (np.take_along_axis(array[rows], known, axis=1) for array in (distances, ids))
+        exact = space.exact_distances_where(new, points[changed], found - k, Workers()) / space.distance_unit
+        lengths[new], numbers[new] = exact, piece.numbers[found[new] - k]
+        ids[rows], distances[rows] = numbers, lengths
     return State(ids, distances)
 
 
 def _spread(index: Index, state: State, shard: Shard, offset: int) -> State:
-    """Return the neighbors of a shard, where rows with many duplicates have the duplicates that follow them."""
-    rows, following = following_duplicates(state.distances, index.space(shard.points).points)
-    if len(rows) == 0:
-        return state
-    ids = state.ids.copy()
+    """Return the sorted neighbors of a shard, where rows with many duplicates have the duplicates that follow them."""
+    ids, distances = state.ids.copy(), state.distances.copy()
+    n = int(index.lists.sizes.sum())
+    for start, stop in _blocks(len(ids)):
+        lengths = distances[start:stop].astype(np.float64)
+        sort_neighbors(lengths, ids[start:stop], np.arange(offset + start, offset + stop, dtype=np.int32), n, Workers())
+        distances[start:stop] = lengths  # which float32 holds exactly
+    rows, following = following_duplicates(distances, index.space(shard.points).points)
     ids[rows] = offset + following
-    return State(ids, state.distances)
+    return State(ids, distances)
 
 
 def neighbors_of_block(neighbors: Neighbors, block: Any) -> Any:

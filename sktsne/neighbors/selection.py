@@ -201,6 +201,17 @@ class Nearest:
             values, columns, rows, self._own, self._n, self._k, self._best, self._indices, self._counts, self._limits
         )
 
+    def begin(self, values: NDArray[np.floating]) -> None:
+        """Give each row its first candidates, with the indices 0 to k - 1.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n_rows, k)
+            Their values. Infinity stands for a candidate that any other replaces.
+        """
+        self._best[:, : self._k], self._indices[:, : self._k] = values, np.arange(self._k)
+        self._counts[:], self._limits[:] = self._k, values.max(axis=1)
+
     def offer_lists(
         self,
         left: NDArray[np.floating],
