@@ -257,7 +257,6 @@ class TestTransform:
     def test_positions_stay_on_the_cluster_whatever_scikit_learn_is_told(self, fitted):
         with config_context(transform_output="pandas"):
             assert isinstance(fitted(TSNE).transform(blocks(blobs(20))), da.Array)
-        assert not hasattr(fitted(TSNE), "set_output")
 
     def test_what_is_no_block_of_rows_is_refused(self, fitted, client):
         model = fitted(TSNE)
