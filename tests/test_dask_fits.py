@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from test_progress import Terminal
@@ -18,6 +19,7 @@ from sktsne.metrics import trustworthiness
 from sktsne.progress import ProgressBar
 
 pytest.importorskip("distributed", reason="Dask is not installed: pip install 'sktsne[dask]'")
+da = pytest.importorskip("dask.array")
 dd = pytest.importorskip("dask.dataframe")
 
 import clusters  # noqa: E402
@@ -251,6 +253,10 @@ class TestTransform:
             model.transform(dd.from_pandas(frame.add_prefix("other "), npartitions=1))
         with pytest.raises(ValueError, match="feature names should match"):
             model.transform(dd.from_pandas(frame[frame.columns[::-1]], npartitions=1))
+
+    def test_positions_stay_on_the_cluster_whatever_scikit_learn_is_told(self, fitted):
+        with config_context(transform_output="pandas"):
+            assert isinstance(fitted(TSNE).transform(blocks(blobs(20))), da.Array)
 
     def test_what_is_no_block_of_rows_is_refused(self, fitted, client):
         model = fitted(TSNE)

@@ -228,9 +228,15 @@ class _ClusterDescent:
 
     def disconnect(self) -> None:
         """Free the parts."""
-        for part in self._parts:
-            with suppress(Exception):  # its worker may have died
-                part.fail()
+        alive, calls = set(self._client.nthreads()), []
+        for address, part in zip(self._addresses, self._parts, strict=False):
+            if address in alive:
+                with suppress(Exception):  # the worker may die now
+                    calls.append(part.fail())
+        # A part that is freed before it hears of the end waits for the others for ever, and no other part can run.
+        for call in calls:
+            with suppress(Exception):
+                call.result(SECONDS_BETWEEN_CHECKS)
         self._parts, self._owner = [], {}
         # The client has further references to each part, which live until Python finds their cycles.
         self._client.cancel(self._actors, force=True)
