@@ -3,7 +3,7 @@
 In an iteration each part
 
 1. spreads the charges of its shards on a mesh, fetches its slab of the meshes of the other parts, and adds these;
-2. fetches the slabs that the others have added, and convolves the whole mesh;
+2. fetches the slabs that the others have added, and convolves the whole mesh (few parts fetch whole meshes at once);
 3. fetches the positions of the points of all others, and computes the gradient of its own points;
 4. takes a step.
 
@@ -38,6 +38,8 @@ from ..similarities import similarity_of
 from ._affinities import ShardAffinities
 
 SECONDS_BETWEEN_CHECKS = 1.0  # how long a part waits for another before it looks whether the client has given up
+# Up to this number of parts, each fetches the whole meshes of the others in place of slabs, which is one wait less.
+WHOLE_MESHES = 3
 POLL = 5e-4  # seconds between two looks for a value that another part waits for
 
 
@@ -175,13 +177,14 @@ class Part:
         """Add the meshes of all parts; see `~sktsne.kernels.shards.Exchange`."""
         self._round += 1
         flat, n_parts = part.ravel(), len(self._peers)
-        start, stop = (flat.size * (self._rank + i) // n_parts for i in (0, 1))
         self._post(("mesh", self._round), flat)
-        slab = sum(self._fetched(("mesh", self._round), flat[start:stop], start, stop))
-        added = (np.asarray(slab) * 2.0**exponent).astype(np.float32)
+        if n_parts <= WHOLE_MESHES:
+            meshes = self._fetched(("mesh", self._round), flat)
+            return _as_floats(meshes, exponent).reshape(part.shape)
+        start, stop = (flat.size * (self._rank + i) // n_parts for i in (0, 1))
+        added = _as_floats(self._fetched(("mesh", self._round), flat[start:stop], start, stop), exponent)
         self._post(("slab", self._round), added)
-        whole: NDArray[np.float32] = np.concatenate(self._fetched(("slab", self._round), added))
-        return whole.reshape(part.shape)
+        return np.concatenate(self._fetched(("slab", self._round), added)).reshape(part.shape)
 
     def all(self, values: Sequence[Any]) -> list[Any]:
         """Return the values of all shards; see `~sktsne.kernels.shards.Exchange`."""
@@ -314,3 +317,9 @@ class Part:
                 step = partial(self._descend, gradient, curvature, *settings, shift, *self._states[number])
                 self._workers.run(step, len(gradient), STEP_COST * gradient.shape[1])
             return self.extents()
+
+
+def _as_floats(meshes: list[NDArray[np.int64]], exponent: int) -> NDArray[np.float32]:
+    """Return 2**exponent times the sum of meshes."""
+    total: NDArray[np.int64] = np.sum(meshes, axis=0)
+    return (total * 2.0**exponent).astype(np.float32)
