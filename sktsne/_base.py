@@ -55,7 +55,7 @@ from .known_rows import KnownRows
 from .neighbors import NeighborGraph
 from .neighbors.exact import RowSearch
 from .objectives import ConditionalKL, JointKL, Matrix
-from .optimizer import Phase, State, minimize
+from .optimizer import Phase, State, minimize, phase_at_end
 from .parallel import Workers, effective_n_threads
 from .placement import FrozenMap, exaggeration_in_balance
 from .similarities import similarity_of
@@ -677,8 +677,7 @@ class BaseEmbedding(
     ) -> dict[str, Any]:
         """Return the attributes of a fit that ends with the map ``Y``."""
         # In a map whose fit ended with exaggeration, new rows feel the same exaggeration, which holds the map together.
-        ends = np.cumsum([phase.n_iter for phase in phases])
-        last = phases[min(int(np.searchsorted(ends, n_iter)), len(phases) - 1)]
+        last = phase_at_end(phases, n_iter)
         objective, order = points.objective, points.order
         exaggeration = exaggeration_in_balance(objective, Y[order], last.exaggeration)
         # scikit-learn's n_iter_ is the number of the last iteration, counted from 0.

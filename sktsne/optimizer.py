@@ -718,6 +718,12 @@ def _evaluate(objective: Objective, Y: NDArray[np.float64], exaggeration: float,
         raise TypeError(f"{name} must return costs that are numbers, got {costs!r}: {error}.") from error
 
 
+def phase_at_end(phases: Sequence[Phase], n_iter: int) -> Phase:
+    """Return the phase of the last iteration of an optimization that ended after ``n_iter`` iterations."""
+    ends = np.cumsum([phase.n_iter for phase in phases])
+    return phases[min(int(np.searchsorted(ends, n_iter)), len(phases) - 1)]
+
+
 def _iterations(phases: Sequence[Phase], first: int, until: int | None = None) -> Iterator[Phase]:
     """Yield the phase of each iteration from number ``first`` on, and before number ``until``."""
     all_phases = chain.from_iterable(repeat(phase, phase.n_iter) for phase in phases)

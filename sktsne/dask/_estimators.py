@@ -35,7 +35,7 @@ from ..conditioning import Conditioning
 from ..kernels import KERNELS
 from ..neighbors import NeighborGraph, canonical
 from ..objectives import JointKL
-from ..optimizer import Frame, Progress, State
+from ..optimizer import Frame, Progress, State, phase_at_end
 from ..parallel import Workers
 from ..placement import FrozenMap, balance
 from ._affinities import ShardAffinities, affinities_of
@@ -284,8 +284,7 @@ class ClusterEmbedding(  # type: ignore[call-arg]
             f"KL divergence after {outcome.n_iter} iterations: {self.kl_divergence_:f} (stopped by {outcome.reason})"
         )
         Y = outcome.Y.astype(rows.dtype)
-        ends = np.cumsum([phase.n_iter for phase in phases])
-        last = phases[min(int(np.searchsorted(ends, outcome.n_iter)), len(phases) - 1)].exaggeration
+        last = phase_at_end(phases, outcome.n_iter).exaggeration
         exaggeration = balance(outcome.repulsion, outcome.products, last, float(np.abs(outcome.Y).max()))
         self._map = cluster.scatter([FrozenMap(Y, self.dof, KERNELS["fft"], exaggeration)])[0]
         embedding = np.empty_like(Y)

@@ -250,7 +250,8 @@ class Part:
         firsts = [int(self._layout.offsets[number]) for number in self._numbers]
         self._kernel.set_points(plan, shards, positions, firsts)
         potentials = self._kernel.unit_potentials()
-        sums = [float(phi.sum()) for phi, _ in potentials]
+        # For t-SNE, the sums travel while the attraction is computed.
+        sums = [float(phi.sum()) for phi, _ in potentials] if self._layout.joint else []
         name = self._offered(sums)
         attractions = [self._attraction(i, positions, firsts[i], with_cost) for i in range(len(shards))]
         if self._layout.joint:
