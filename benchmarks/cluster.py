@@ -34,7 +34,10 @@ from numpy.typing import NDArray
 
 CHUNK = 2**16
 SINGLE, FRONT = "one machine", "client and scheduler"
-EXCHANGE, SPREAD, MESH, CONVOLVE = ("add", "all"), "divide", "_convolve", "convolve"  # methods that are measured
+# The methods that are measured: those that exchange, those of a kernel that work on meshes, and what these call.
+EXCHANGE, MESH, SPREAD, ADD, SUM, CONVOLVE = (
+    ("_begun", "_ended"), ("_spread", "_convolve"), "divide", "added", "_sum", "convolve",
+)  # fmt: skip
 TIMES = ("seconds", "points", "shards", "convolution", "overhead")
 
 
@@ -235,7 +238,7 @@ def iterations(file: str, model: str, max_iter: int, n_workers: int) -> dict[str
         parts = [rows for rows in client.run(measured_parts).values() if rows]
     columns = {name: np.array([[row[name] for row in rows] for rows in parts]) for name in parts[0][0]}
     computing = columns["iterate"] - sum(columns[name] for name in EXCHANGE)
-    for_nodes = columns[MESH] - columns["add"] - columns[SPREAD]
+    for_nodes = sum(columns[name] for name in MESH) - columns[SPREAD] - columns[ADD] + columns[SUM]
     slowest = np.argmax(computing, axis=0), np.arange(computing.shape[1])
     of_client = np.array(seconds_of_client)
     return {
@@ -282,25 +285,26 @@ def measure_parts() -> None:
         setattr(owner, name, call)
         return call
 
-    for owner, *names in (Part, *EXCHANGE), (ShardedKernel, MESH), (Mesh, CONVOLVE), (Workers, SPREAD):
+    measured = (Part, *EXCHANGE, ADD, SUM), (ShardedKernel, *MESH), (Mesh, CONVOLVE), (Workers, SPREAD)
+    for owner, *names in measured:
         for name in names:
             timed(owner, name)
-    fetched, iterate = Part._fetched, timed(Part, "iterate")
+    ended, iterate = Part._ended, timed(Part, "iterate")
 
-    def counted(self: Any, name: Any, own: Any, *bounds: int) -> list[Any]:
-        values = fetched(self, name, own, *bounds)
+    def counted(self: Any, futures: list[Any], own: Any) -> list[Any]:
+        values = ended(self, futures, own)
         others = (value for rank, value in enumerate(values) if rank != self._rank)
         now["bytes"] = now.get("bytes", 0) + sum(map(sizeof, others))
         return values
 
     def kept(self: Any, *arguments: Any) -> Any:
         now.clear()
-        now.update(dict.fromkeys((*EXCHANGE, SPREAD, MESH, CONVOLVE, "bytes"), 0.0))
+        now.update(dict.fromkeys((*EXCHANGE, *MESH, SPREAD, ADD, SUM, CONVOLVE, "bytes"), 0.0))
         result = iterate(self, *arguments)
         Part.measured.append(dict(now))
         return result
 
-    Part._fetched, Part.iterate = counted, kept
+    Part._ended, Part.iterate = counted, kept
 
 
 def measured_parts() -> list[dict[str, float]]:

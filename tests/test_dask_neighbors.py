@@ -23,7 +23,7 @@ da = pytest.importorskip("dask.array")
 dd = pytest.importorskip("dask.dataframe")
 distributed = pytest.importorskip("distributed")
 
-from sktsne.dask import _rows  # noqa: E402
+from sktsne.dask import _neighbors, _rows  # noqa: E402
 from sktsne.dask._affinities import affinities_of  # noqa: E402
 from sktsne.dask._cluster import Cluster  # noqa: E402
 from sktsne.dask._neighbors import find_neighbors, neighbors_of_block  # noqa: E402
@@ -52,9 +52,10 @@ def client():
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
-    """Divide 1600 rows or more into four shards."""
+    """Divide 1600 rows or more into four shards, and search 3000 rows among those of one to three shards at a time."""
     monkeypatch.setattr(_rows, "SHARDS", 4)
     monkeypatch.setattr(_rows, "LEAST_ROWS", 400)
+    monkeypatch.setattr(_neighbors, "MOST_MEMBERS", 1600)
 
 
 class Found:
@@ -269,6 +270,29 @@ class TestNeighbors:
         assert found.index.exhaustive
         assert len(found.shards) == 4
         assert_allclose(found.graph().distances, ExactSearch(700).fit(X, Workers()).distances, rtol=1e-6)
+
+    @pytest.mark.parametrize(
+        ("most", "expected"),
+        [
+            (1, [[[0], [1], [3]], [[1], [3], [0]], [[3], [0], [1]], [[3], [0], [1]]]),
+            (7, [[[0, 1], [3]], [[1, 3], [0]], [[0, 3], [1]], [[0, 3], [1]]]),
+            (9, [[[0, 1, 3]], [[0, 1, 3]], [[0, 1, 3]], [[0, 1, 3]]]),
+        ],
+    )
+    def test_groups_of_shards(self, most, expected, monkeypatch):
+        """Of which none has more members than are wanted, unless a shard alone has them."""
+        monkeypatch.setattr(_neighbors, "MOST_MEMBERS", most)
+        sizes, list_bounds = np.array([1, 2, 0, 3, 0, 0, 3]), np.array([0, 2, 5, 6, 7])
+        assert [_neighbors._groups(s, sizes, list_bounds) for s in range(4)] == expected
+
+    @pytest.mark.parametrize("most", [1, 2**18])
+    def test_the_number_of_members_at_once_changes_rounding_only(self, most, client, rng, monkeypatch):
+        X = made.blobs(rng)
+        expected = Found(client, da.from_array(X, chunks=700), 30).graph()
+        monkeypatch.setattr(_neighbors, "MOST_MEMBERS", most)
+        graph = Found(client, da.from_array(X, chunks=700), 30).graph()
+        assert np.mean(graph.indices == expected.indices) > 0.999
+        assert_allclose(graph.distances, expected.distances, rtol=1e-6)
 
     @pytest.mark.parametrize("n", [2, 3, 5, 13])
     def test_few_rows(self, n, client, rng):

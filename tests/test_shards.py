@@ -57,9 +57,11 @@ class _Member:
     def __init__(self, together, rank):
         self._together, self._rank = together, rank
 
-    def add(self, part, exponent):
-        total = sum(self._together.exchanged(self._rank, part))
-        return np.ldexp(total.astype(np.float64), exponent).astype(np.float32)
+    def offer(self, part):
+        return sum(self._together.exchanged(self._rank, part))
+
+    def added(self, offer, exponent):
+        return np.ldexp(offer.astype(np.float64), exponent).astype(np.float32)
 
     def all(self, values):
         return self._together.in_order(self._together.exchanged(self._rank, list(values)))
@@ -79,8 +81,8 @@ def sharded(Y, dof=1.0, bounds=(0,), division=None, n_threads=1):
             with Workers(n_threads) as workers:
                 kernel = ShardedKernel(similarity, workers, together.of(rank))
                 own = [shards[number] for number in numbers]
-                kernel.set_points(plan, own, Y.astype(np.float32), [int(firsts[number]) for number in numbers])
-                potentials = kernel.unit_potentials()
+                kernel.set_points(plan, own, [int(firsts[number]) for number in numbers])
+                potentials = kernel.unit_potentials(Y.astype(np.float32))
                 gradients = kernel.gradients([1.0 / phi for phi, _ in potentials])
         except BaseException:
             together.abort()
@@ -251,7 +253,7 @@ def kernel_of(Y, plan=None, **changed):
     similarity = similarity_of(1.0)
     kernel = ShardedKernel(similarity, Workers(), Together([(0,)]).of(0))
     plan = plan_of([extent_of_shard(Y, len(Y), similarity)], similarity) if plan is None else plan
-    arguments = {"plan": plan, "shards": [Y], "positions": Y.astype(np.float32), "firsts": [0]}
+    arguments = {"plan": plan, "shards": [Y], "firsts": [0]}
     kernel.set_points(**{**arguments, **changed})
     return kernel
 
@@ -278,8 +280,6 @@ def test_points_that_the_mesh_of_a_plan_does_not_cover_are_refused(d, value, rng
         ({"shards": [np.zeros(50)]}, r"^shards has shape \(50,\)"),
         ({"shards": [np.zeros((50, 3))]}, r"^shards has shape \(50, 3\)"),
         ({"shards": [np.zeros((51, 2))]}, "^firsts has 0 for a shard of 51 points"),
-        ({"positions": np.zeros((49, 2), np.float32)}, r"^positions has shape \(49, 2\)"),
-        ({"positions": np.zeros((50, 3), np.float32)}, r"^positions has shape \(50, 3\)"),
         ({"firsts": [1]}, "^firsts has 1 for a shard of 50 points, must be from 0 to 0"),
         ({"firsts": [-1]}, "^firsts has -1"),
         ({"firsts": []}, "shorter"),
@@ -288,6 +288,13 @@ def test_points_that_the_mesh_of_a_plan_does_not_cover_are_refused(d, value, rng
 def test_arguments_that_do_not_fit_one_another_are_refused(changed, message, rng):
     with pytest.raises(ValueError, match=message):
         kernel_of(rng.normal(size=(50, 2)), **changed)
+
+
+@pytest.mark.parametrize("shape", [(49, 2), (50, 3)])
+def test_positions_of_other_points_are_refused(shape, rng):
+    kernel = kernel_of(rng.normal(size=(50, 2)))
+    with pytest.raises(ValueError, match=rf"^positions has shape \({shape[0]}, {shape[1]}\), must have shape"):
+        kernel.unit_potentials(np.zeros(shape, np.float32))
 
 
 def test_plans_with_entries_that_do_not_fit_one_another_are_refused(rng):
@@ -304,21 +311,25 @@ def test_plans_with_entries_that_do_not_fit_one_another_are_refused(rng):
 
 def test_points_of_any_layout_and_dtype_are_read(rng):
     Y = rng.normal(size=(50, 2)).astype(np.float32).astype(np.float64)
-    expected = kernel_of(Y).unit_potentials()[0]
+    positions = Y.astype(np.float32)
+    expected = kernel_of(Y).unit_potentials(positions)[0]
     for same in np.asfortranarray(Y), np.repeat(Y, 2, axis=0)[::2], Y.astype(np.float32), Y.tolist():
-        for actual, wanted in zip(kernel_of(Y, shards=[same]).unit_potentials()[0], expected, strict=True):
+        for actual, wanted in zip(kernel_of(Y, shards=[same]).unit_potentials(positions)[0], expected, strict=True):
             assert_array_equal(actual, wanted)
 
 
 def test_calls_out_of_order_and_charges_of_other_lengths_are_refused(rng):
     Y = rng.normal(size=(50, 2))
+    positions = Y.astype(np.float32)
     kernel = ShardedKernel(similarity_of(1.0), Workers(), Together([(0,)]).of(0))
     with pytest.raises(RuntimeError, match="call set_points before unit_potentials"):
-        kernel.unit_potentials()
+        kernel.unit_potentials(positions)
     kernel = kernel_of(Y)
     with pytest.raises(RuntimeError, match="call unit_potentials before gradients"):
         kernel.gradients([np.ones(50)])
-    kernel.unit_potentials()
+    kernel.unit_potentials(positions)
+    with pytest.raises(RuntimeError, match="call set_points before unit_potentials"):
+        kernel.unit_potentials(positions)
     for length in 0, 1, 49, 51:
         with pytest.raises(ValueError, match=rf"^charges has shape \({length},\)"):
             kernel.gradients([np.ones(length)])

@@ -37,6 +37,11 @@ class Cluster:
         self._futures: list[Any] = []
         self._known: WeakSet[Any] = WeakSet()  # the futures that anything in this process refers to
 
+    @property
+    def n_threads(self) -> int:
+        """The number of threads of all workers."""
+        return sum(self.client.nthreads().values())
+
     def run(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
         """Run a function on a worker, and return the future of its result; futures among the arguments are awaited."""
         future = self.client.submit(alone, function, *arguments, key=self._key(name), pure=False)

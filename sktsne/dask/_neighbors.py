@@ -4,9 +4,9 @@ k-means on a sample of the rows gives centers, and each row belongs to the list 
 `neighbors.clustered`. Successive lists, which are near to each other, form a *shard*, so that most neighbors of a row
 are in its own shard. In its shard a row has a new number: the number of rows in earlier shards plus its place.
 
-The search goes in waves: in wave j, shard s is searched among the members of shard s + j that its rows probe. A task of
-a wave takes the k nearest neighbors that are known of each row, and returns the k nearest after its members. All tasks
-are the same for any number of workers, and so is the result.
+The rows of a shard are searched among the members of the lists that they probe, which come from all shards: first
+from their own, and at most `MOST_MEMBERS` at a time. A task takes the k nearest neighbors that are known of each row,
+and returns the k nearest after its members. All tasks are the same for any number of workers, and so is the result.
 
 The neighbors of rows whose distances float32 does not resolve are not searched again in float64, as the search on one
 machine does, unless a large part of the sample is such rows: it would need one more search of all shards.
@@ -14,6 +14,7 @@ machine does, unless a large part of the sample is such rows: it would need one 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from itertools import chain, pairwise
 from operator import getitem
@@ -48,6 +49,13 @@ from ..neighbors.spaces import EuclideanSpace, Scale, median_of, median_stride, 
 from ..parallel import Workers
 from ._cluster import Cluster
 from ._rows import Rows, asked, concatenated, take
+
+# The number of members among which a task searches, unless those of one shard are more. Their points are in the memory
+# of its worker three times.
+MOST_MEMBERS = 2**18
+# The number of searches that are under way for each thread. With one, workers would wait for members and for the
+# client; with more, more members are in memory.
+SEARCHES_PER_THREAD = 2
 
 
 class Shard(NamedTuple):
@@ -117,24 +125,30 @@ class Probes(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Members of some lists of a shard.
+    """Members of some lists of a shard, or of several shards.
 
     Parameters
     ----------
     points : ndarray of shape (m, n_columns)
         The conditioned rows, list by list.
     numbers : ndarray of shape (m,), int32
-        The new numbers of the members.
-    first_list : int
-        The first list of the shard.
-    bounds : ndarray of shape (n_lists_of_shard + 1,), int64
-        List ``first_list + i`` has the members ``bounds[i]`` to ``bounds[i + 1]``.
+        The new numbers of the members, in ascending order.
+    of_rows : ndarray of shape (m,), int32
+        Their lists, in ascending order.
     """
 
     points: NDArray[np.floating]
     numbers: NDArray[np.int32]
-    first_list: int
-    bounds: NDArray[np.int64]
+    of_rows: NDArray[np.int32]
+
+    def bounds(self, index: Index) -> NDArray[np.intp]:
+        """Return the bounds of all lists: list i has the members ``bounds[i]`` to ``bounds[i + 1]``.
+
+        If all lists are searched, all members form one list.
+        """
+        if index.exhaustive:
+            return np.array([0, len(self.points)])
+        return np.searchsorted(self.of_rows, np.arange(len(index.lists.centers) + 1))
 
 
 class State(NamedTuple):
@@ -208,7 +222,7 @@ def find_neighbors(cluster: Cluster, rows: Rows, metric: Metric, n_neighbors: in
     sizes = [int(sizes_of_lists[first:end].sum()) for first, end in pairwise(list_bounds)]
     shards = _exchanged(cluster, rows, of_rows, list_bounds)
     found = Neighbors(shards, sizes, np.cumsum([0, *sizes]), list_bounds, index, n_neighbors, metric, [])
-    found.graphs.extend(_searched(cluster, found))
+    found.graphs.extend(_searched(cluster, found, sizes_of_lists))
     return found
 
 
@@ -383,36 +397,52 @@ def _shard(*parts: Shard) -> Shard:
     return Shard(points[order], rows[order], of_rows[order])
 
 
-def _searched(cluster: Cluster, neighbors: Neighbors) -> list[Any]:
+def _searched(cluster: Cluster, neighbors: Neighbors, sizes_of_lists: NDArray[np.int64]) -> list[Any]:
     """Return the futures of the neighbors of the rows of each shard."""
-    shards, offsets, lists = neighbors.shards, neighbors.offsets, list(pairwise(neighbors.list_bounds))
-    index, k, n_shards = neighbors.index, neighbors.n_neighbors, len(neighbors.shards)
+    shards, offsets, index, k = neighbors.shards, neighbors.offsets, neighbors.index, neighbors.n_neighbors
     probes = [cluster.run("probes", _probes, index, shard, k + 1) for shard in shards]
     needed = asked(cluster, "needed", _needed, probes, index)
+    groups = [_groups(s, np.where(lists, sizes_of_lists, 0), neighbors.list_bounds) for s, lists in enumerate(needed)]
     states = [cluster.run("state", _no_neighbors, shard, k) for shard in shards]
-    for step in range(n_shards):
-        before = states.copy()
-        for s in range(n_shards):
-            t = (s + step) % n_shards
-            wanted = needed[s][slice(*lists[t])]
-            if neighbors.sizes[s] and wanted.any():
-                piece = cluster.run("members", _members, shards[t], int(offsets[t]), int(lists[t][0]), wanted)
-                states[s] = cluster.run(
-                    "search", _search, index, shards[s], int(offsets[s]), probes[s], piece, before[s]
-                )
-                cluster.release([piece])
-                del piece
-        # A worker frees a state as soon as the task that needs it has ended.
-        cluster.release([old for old, new in zip(before, states, strict=True) if old is not new])
-        del before
-        # One wave is under way at a time, because all pieces together may hold the rows many times.
-        cluster.wait(states)
+    # All members that all shards need may be more than the workers can hold.
+    most, under_way = SEARCHES_PER_THREAD * max(1, cluster.n_threads), deque[Any]()
+    for step in range(max(map(len, groups))):
+        for s in np.flatnonzero([step < len(of_shard) for of_shard in groups]).tolist():
+            if len(under_way) == most:
+                cluster.wait([under_way.popleft()])
+            pieces = [
+                cluster.run("members", _members, shards[t], int(offsets[t]), needed[s][first:end], first)
+                for t in groups[s][step]
+                for first, end in [neighbors.list_bounds[t : t + 2].tolist()]
+            ]
+            old = states[s]
+            states[s] = cluster.run("search", _search, index, shards[s], int(offsets[s]), probes[s], old, *pieces)
+            under_way.append(states[s])
+            # A worker frees them as soon as the search has ended.
+            cluster.release([old, *pieces])
+            del old, pieces
     graphs = [
         cluster.run("neighbors", _spread, index, state, shard, int(offset))
         for state, shard, offset in zip(states, shards, offsets, strict=False)
     ]
     cluster.release([*probes, *states])
     return graphs
+
+
+def _groups(s: int, sizes: NDArray[np.int64], list_bounds: NDArray[np.int64]) -> list[list[int]]:
+    """Return the groups of shards among whose members shard s is searched, from the members it needs of each list."""
+    groups: list[list[int]] = []
+    n_shards, total = len(list_bounds) - 1, 0
+    for t in np.roll(np.arange(n_shards), -s).tolist():
+        size = int(sizes[slice(*list_bounds[t : t + 2])].sum())
+        if size == 0:
+            continue
+        if not groups or total + size > MOST_MEMBERS:
+            groups.append([])
+            total = 0
+        groups[-1].append(t)
+        total += size
+    return [sorted(group) for group in groups]
 
 
 def _probes(index: Index, shard: Shard, wanted: int) -> Probes | None:
@@ -457,12 +487,15 @@ def _needed(probes: Probes | None, index: Index) -> NDArray[np.bool_]:
     return needed & (index.lists.sizes > 0)
 
 
-def _members(shard: Shard, offset: int, first_list: int, needed: NDArray[np.bool_]) -> Piece:
-    """Return the members of the lists of a shard that are needed."""
-    own = shard.of_rows - first_list
-    places = np.flatnonzero(needed[own])
-    sizes = np.where(needed, np.bincount(own, minlength=len(needed)), 0)
-    return Piece(shard.points[places], (offset + places).astype(np.int32), first_list, np.cumsum([0, *sizes]))
+def _members(shard: Shard, offset: int, needed: NDArray[np.bool_], first_list: int) -> Piece:
+    """Return the members of the lists of a shard that are needed, the first of which is ``first_list``."""
+    places = np.flatnonzero(needed[shard.of_rows - first_list])
+    return Piece(shard.points[places], (offset + places).astype(np.int32), shard.of_rows[places])
+
+
+def _joined(*pieces: Piece) -> Piece:
+    """Return members of several shards, which are given in the order of the shards."""
+    return pieces[0] if len(pieces) == 1 else Piece(*(np.concatenate(arrays) for arrays in zip(*pieces, strict=True)))
 
 
 def _no_neighbors(shard: Shard, k: int) -> State:
@@ -472,30 +505,31 @@ def _no_neighbors(shard: Shard, k: int) -> State:
 
 
 def _probes_in(
-    probes: Probes | None, piece: Piece, start: int, stop: int
-) -> tuple[NDArray[np.intp], tuple[NDArray[np.int32], NDArray[np.int32]], NDArray[np.int64]]:
-    """Return which rows of a block probe lists of a piece, their probes for `offer_members`, and the lists' bounds."""
-    if probes is None:  # all members form one list
-        rows = np.arange(start, stop)
-        pairs = np.arange(len(rows), dtype=np.int32), np.zeros(len(rows), dtype=np.int32)
-        return rows, pairs, np.array([0, len(piece.points)])
+    probes: Probes | None, bounds: NDArray[np.intp], start: int, stop: int
+) -> tuple[NDArray[np.intp], tuple[NDArray[np.int32], NDArray[np.int32]]]:
+    """Return which rows of a block probe lists that have members, and their probes for `offer_members`."""
+    n = stop - start
+    if probes is None:
+        return np.arange(start, stop), (np.arange(n, dtype=np.int32), np.zeros(n, dtype=np.int32))
     starts = probes.starts[start : stop + 1]
-    lists = probes.lists[starts[0] : starts[-1]].astype(np.int32) - piece.first_list
-    here = (lists >= 0) & (lists < len(piece.bounds) - 1)
-    rows, places = np.unique(np.repeat(np.arange(start, stop), np.diff(starts))[here], return_inverse=True)
-    return rows, (places.astype(np.int32), lists[here]), piece.bounds
+    lists = probes.lists[starts[0] : starts[-1]].astype(np.int32)
+    here = (np.diff(bounds) > 0)[lists]
+    of_rows = np.repeat(np.arange(n), np.diff(starts))[here]
+    searched = np.bincount(of_rows, minlength=n) > 0
+    places = np.cumsum(searched, dtype=np.int32) - 1
+    return start + np.flatnonzero(searched), (places[of_rows], lists[here])
 
 
-def _search(index: Index, shard: Shard, offset: int, probes: Probes | None, piece: Piece, state: State) -> State:
-    """Return the state of a shard after its rows were compared with the members of a piece."""
-    k, n_members = state.ids.shape[1], len(piece.points)
-    space = index.space(piece.points)
+def _search(index: Index, shard: Shard, offset: int, probes: Probes | None, state: State, *pieces: Piece) -> State:
+    """Return the state of a shard after its rows were compared with the members of some pieces."""
+    piece, k = _joined(*pieces), state.ids.shape[1]
+    n_members, bounds, space = len(piece.points), piece.bounds(index), index.space(piece.points)
     right = space.operand(space.points, False, index.dtype)
     ids, distances = state.ids.copy(), state.distances.copy()
     # The candidates 0 to k - 1 are the neighbors that are known, and candidate k + i is member i.
     members = np.arange(k, k + n_members, dtype=np.int32)
     for start, stop in _blocks(len(shard.points)):
-        rows, (places, lists), bounds = _probes_in(probes, piece, start, stop)
+        rows, (places, lists) = _probes_in(probes, bounds, start, stop)
         if len(rows) == 0:
             continue
         points = space.points_of(shard.points[rows])
@@ -506,7 +540,7 @@ def _search(index: Index, shard: Shard, offset: int, probes: Probes | None, piec
         nearest.begin(space.values_of(distances[rows], index.dtype))
         left = space.operand(points, True, index.dtype)
         # Members of its own list are offered to a row first, because most neighbors are among them.
-        first = lists == shard.of_rows[rows][places] - piece.first_list
+        first = lists == shard.of_rows[rows][places]
         for part in (first, ~first) if first.any() else (~first,):
             offer_members(space, nearest, left, right, members, bounds, (places[part], lists[part]))
         found = nearest.found(Workers())[1]
@@ -592,13 +626,13 @@ def _nearest_in_shard(
     again.
     A neighbor that a row does not find in the shard has the number -1 and an infinite distance.
     """
-    piece = _members(shard, offset, lists[0], _needed(probes, index)[slice(*lists)])
-    n_members, n_candidates = len(piece.points), k + EXTRA_CANDIDATES
+    piece = _members(shard, offset, _needed(probes, index)[slice(*lists)], lists[0])
+    n_members, n_candidates, bounds = len(piece.points), k + EXTRA_CANDIDATES, piece.bounds(index)
     ids, distances = np.full((len(new), k), -1, dtype=np.int32), np.full((len(new), k), np.inf)
     space, new_points = index.space(piece.points), index.space(new).points
     right, members = space.operand(space.points, False, index.dtype), np.arange(n_members, dtype=np.int32)
     for start, stop in _blocks(len(new)):
-        rows, pairs, bounds = _probes_in(probes, piece, start, stop)
+        rows, pairs = _probes_in(probes, bounds, start, stop)
         if len(rows) == 0 or n_members == 0:
             continue
         points, own = new_points[rows], no_own_index(len(rows))

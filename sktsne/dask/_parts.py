@@ -7,16 +7,19 @@ In an iteration each part
 3. fetches the positions of the points of all others, and computes the gradient of its own points;
 4. takes a step.
 
-Parts fetch from one another without the scheduler and the client, to whom only a few numbers go. A part waits for
-another only while both run the same call of the client. If a part fails, it tells the others so; if its worker dies,
-the client ends the waiting of the others.
+What it fetches travels while it computes the attraction, of one half of its shards before step 2 and of the others
+after it. Parts fetch from one another without the scheduler and the client, to whom only a few numbers go. A part waits
+for another only while both run the same call of the client. If a part fails, it tells the others so; if its worker
+dies, the client ends the waiting of the others.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
+from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -30,7 +33,7 @@ from .._native import choose
 from .._process import one_blas_thread
 from .._sparse import freeze
 from ..kernels.attraction import AffinityRows
-from ..kernels.shards import Extent, Plan, ShardedKernel, extent_of_shard
+from ..kernels.shards import Buffers, Extent, Plan, ShardedKernel, extent_of_shard
 from ..objectives import ConditionalKL, JointKL, check_normalization
 from ..optimizer import STEP_COST, Phase, descend_reference, step_settings
 from ..parallel import Workers
@@ -40,7 +43,6 @@ from ._affinities import ShardAffinities
 SECONDS_BETWEEN_CHECKS = 1.0  # how long a part waits for another before it looks whether the client has given up
 # Up to this number of parts, each fetches the whole meshes of the others in place of slabs, which is one wait less.
 WHOLE_MESHES = 3
-POLL = 5e-4  # seconds between two looks for a value that another part waits for
 
 
 class Layout(NamedTuple):
@@ -91,6 +93,27 @@ class Values(NamedTuple):
     balance: float
 
 
+class MeshOffer(NamedTuple):
+    """The mesh that a part has offered in a round of the exchange.
+
+    Parameters
+    ----------
+    round : int
+        The number of the round.
+    shape : tuple of int
+        The shape of the mesh.
+    own : ndarray of int64
+        The nodes that this part adds, as it has them.
+    futures : list
+        The same nodes of the other parts, in the order of their ranks.
+    """
+
+    round: int
+    shape: tuple[int, ...]
+    own: NDArray[np.int64]
+    futures: list[Any]
+
+
 class PartError(RuntimeError):
     """Another part failed, so that a part cannot go on."""
 
@@ -117,7 +140,7 @@ class Part:
         similarity = similarity_of(layout.dof)
         n = int(layout.offsets[-1])
         self._least_curvature = (JointKL if layout.joint else ConditionalKL).scales(n, layout.dof)[1]
-        self._kernel = ShardedKernel(similarity, self._workers, self)
+        self._kernel, self._buffers = ShardedKernel(similarity, self._workers, self), Buffers()
         self._rows = []
         self._sizes = dict(zip(self._numbers, np.diff(layout.offsets)[list(self._numbers)].tolist(), strict=True))
         for number, (data, indices, indptr, _) in zip(self._numbers, affinities, strict=True):
@@ -129,6 +152,7 @@ class Part:
         self._gradients: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
         self._peers: list[Any] = []
         self._box: dict[tuple[Any, ...], Any] = {}
+        self._waiting: deque[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = deque()
         self._failed, self._call, self._round = False, 0, 0
 
     def meet(self, places: Sequence[tuple[str, str]]) -> None:
@@ -141,25 +165,46 @@ class Part:
     async def fetch(self, call: int, name: Any, start: int | None = None, stop: int | None = None) -> Any:
         """Return a value that this part posts in a call, or a slice of it."""
         while (call, name) not in self._box:
+            news = asyncio.Event()
+            self._waiting.append((asyncio.get_running_loop(), news))
+            # The thread that computes may have posted before it could know of this event.
+            if (call, name) in self._box:
+                break
             if self._failed:
                 raise PartError(f"Part {self._rank} of the optimization failed.")
-            await asyncio.sleep(POLL)
+            await news.wait()
         value = self._box[call, name]
         return value if start is None else value[start:stop]
 
     async def fail(self) -> None:
         """End the waiting of other parts for this one, and of this one for others."""
+        self._give_up()
+
+    def _give_up(self) -> None:
         self._failed = True
+        self._wake()
+
+    def _wake(self) -> None:
+        """Have all that wait for this part look again."""
+        for _ in range(len(self._waiting)):
+            with suppress(IndexError, RuntimeError):  # another thread has woken it, or its loop is closed
+                loop, news = self._waiting.popleft()
+                loop.call_soon_threadsafe(news.set)
 
     def _post(self, name: Any, value: Any) -> None:
         self._box[self._call, name] = value
+        self._wake()
 
-    def _fetched(self, name: Any, own: Any, *bounds: int) -> list[Any]:
-        """Return the values of all parts under a name, in the order of their ranks, where this part has ``own``."""
-        futures = {
-            rank: peer.fetch(self._call, name, *bounds) for rank, peer in enumerate(self._peers) if rank != self._rank
-        }
-        return [own if rank == self._rank else self._wait(futures[rank]) for rank in range(len(self._peers))]
+    def _begun(self, name: Any, *bounds: int) -> list[Any]:
+        """Begin to fetch the values of the other parts under a name, or slices of them, and return the futures."""
+        others = (peer for rank, peer in enumerate(self._peers) if rank != self._rank)
+        return [peer.fetch(self._call, name, *bounds) for peer in others]
+
+    def _ended(self, futures: list[Any], own: Any) -> list[Any]:
+        """Return the values of all parts in the order of their ranks, where this part has ``own``."""
+        values = [self._wait(future) for future in futures]
+        values.insert(self._rank, own)
+        return values
 
     def _wait(self, future: Any) -> Any:
         """Return what another part posts; raise PartError if the client ends the waiting."""
@@ -173,34 +218,52 @@ class Part:
                 if self._failed:
                     raise PartError("The optimization has ended.") from None
 
-    def add(self, part: NDArray[np.int64], exponent: int) -> NDArray[np.float32]:
-        """Add the meshes of all parts; see `~sktsne.kernels.shards.Exchange`."""
+    def offer(self, part: NDArray[np.int64]) -> MeshOffer:
+        """Begin to add the meshes of all parts; see `~sktsne.kernels.shards.Exchange`."""
         self._round += 1
-        flat, n_parts = part.ravel(), len(self._peers)
+        flat, n_parts, bounds = part.ravel(), len(self._peers), (0, part.size)
+        if n_parts > WHOLE_MESHES:
+            bounds = flat.size * self._rank // n_parts, flat.size * (self._rank + 1) // n_parts
         self._post(("mesh", self._round), flat)
-        if n_parts <= WHOLE_MESHES:
-            meshes = self._fetched(("mesh", self._round), flat)
-            return _as_floats(meshes, exponent).reshape(part.shape)
-        start, stop = (flat.size * (self._rank + i) // n_parts for i in (0, 1))
-        added = _as_floats(self._fetched(("mesh", self._round), flat[start:stop], start, stop), exponent)
-        self._post(("slab", self._round), added)
-        return np.concatenate(self._fetched(("slab", self._round), added)).reshape(part.shape)
+        return MeshOffer(self._round, part.shape, flat[slice(*bounds)], self._begun(("mesh", self._round), *bounds))
+
+    def added(self, offer: MeshOffer, exponent: int) -> NDArray[np.float32]:
+        """Return the sum of meshes; see `~sktsne.kernels.shards.Exchange`."""
+        name = "slab", offer.round
+        added = self._sum(self._ended(offer.futures, offer.own), exponent, name)
+        if len(self._peers) > WHOLE_MESHES:
+            self._post(name, added)
+            added = np.concatenate(self._ended(self._begun(name), added))
+        return added.reshape(offer.shape)
+
+    def _sum(self, meshes: list[NDArray[np.int64]], exponent: int, name: Any) -> NDArray[np.float32]:
+        """Return 2**exponent times the sum of meshes, in the buffer of a name."""
+        shape = meshes[0].shape
+        total, scaled = self._buffers("total", shape, np.int64), self._buffers("scaled", shape)
+        np.copyto(total, meshes[0])
+        for mesh in meshes[1:]:
+            total += mesh
+        np.multiply(total, 2.0**exponent, out=scaled)
+        added: NDArray[np.float32] = self._buffers(name, shape, np.float32)
+        np.copyto(added, scaled, casting="same_kind")
+        return added
 
     def all(self, values: Sequence[Any]) -> list[Any]:
         """Return the values of all shards; see `~sktsne.kernels.shards.Exchange`."""
-        return self._collected(self._offered(values), values)
+        return self._collected(*self._offered(values))
 
-    def _offered(self, values: Sequence[Any]) -> tuple[str, int]:
-        """Post a value for each shard of this part, and return the name under which all parts post theirs."""
+    def _offered(self, values: Sequence[Any]) -> tuple[list[Any], Sequence[Any]]:
+        """Post a value for each shard of this part, and begin to fetch those of the others; `_collected` ends it."""
         self._round += 1
-        self._post(("all", self._round), list(values))
-        return "all", self._round
+        name = "all", self._round
+        self._post(name, list(values))
+        return self._begun(name), values
 
-    def _collected(self, name: tuple[str, int], values: Sequence[Any]) -> list[Any]:
-        """Return the values of all shards that parts post under a name, in the order of the shards."""
+    def _collected(self, futures: list[Any], values: Sequence[Any]) -> list[Any]:
+        """Return the values of all shards that parts have posted, in the order of the shards."""
         by_number = {
             number: value
-            for numbers, part in zip(self._layout.shards_of, self._fetched(name, values), strict=True)
+            for numbers, part in zip(self._layout.shards_of, self._ended(futures, values), strict=True)
             for number, value in zip(numbers, part, strict=True)
         }
         return [by_number[number] for number in sorted(by_number)]
@@ -238,24 +301,33 @@ class Part:
             with self._workers, one_blas_thread(), np.errstate(all="ignore"):
                 return self._evaluate(call, plan, exaggeration, with_cost)
         except BaseException:
-            self._failed = True
+            self._give_up()
             raise
 
     def _evaluate(self, call: int, plan: Plan, exaggeration: float, with_cost: bool) -> list[Values]:
         self._call, self._round = call, 0
         self._box.clear()  # all parts have fetched what they needed before the client called again
         shards = [self._states[number][0] for number in self._numbers]
-        own = [Y.astype(np.float32) for Y in shards]
-        positions = np.concatenate(self.all(own))
+        own = [self._buffers(("own", i), Y.shape, np.float32) for i, Y in enumerate(shards)]
+        for single, Y in zip(own, shards, strict=True):
+            np.copyto(single, Y, casting="same_kind")
         firsts = [int(self._layout.offsets[number]) for number in self._numbers]
-        self._kernel.set_points(plan, shards, positions, firsts)
-        potentials = self._kernel.unit_potentials()
-        # For t-SNE, the sums travel while the attraction is computed.
-        sums = [float(phi.sum()) for phi, _ in potentials] if self._layout.joint else []
-        name = self._offered(sums)
-        attractions = [self._attraction(i, positions, firsts[i], with_cost) for i in range(len(shards))]
+        offer = self._offered(own)
+        self._kernel.set_points(plan, shards, firsts)
+        positions = self._buffers("positions", (self._n, shards[0].shape[1]), np.float32)
+        np.concatenate(self._collected(*offer), out=positions)
+
+        def attractions_of(some: range) -> list[tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]]:
+            return [self._attraction(i, positions, firsts[i], with_cost) for i in some]
+
+        half = (len(shards) + 1) // 2
+        attractions = attractions_of(range(half))
+        potentials = self._kernel.unit_potentials(positions)
         if self._layout.joint:
-            Z = math.fsum(self._collected(name, sums))
+            offer = self._offered([float(phi.sum()) for phi, _ in potentials])
+        attractions += attractions_of(range(half, len(shards)))
+        if self._layout.joint:
+            Z = math.fsum(self._collected(*offer))
             check_normalization(Z)
             normalizations: list[Any] = [Z] * len(shards)
         else:
@@ -281,7 +353,8 @@ class Part:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Return A, k and the costs of the points of a shard."""
         n = self._rows[i].n_points
-        force, (stiffness, costs) = np.empty((n, positions.shape[1])), np.empty((2, n))
+        force = self._buffers(("force", i), (n, positions.shape[1]))
+        stiffness, costs = self._buffers(("stiffness and costs", i), (2, n))
         self._rows[i].attract(positions, first, with_cost, force, stiffness, costs)
         return force, stiffness, costs
 
@@ -318,9 +391,3 @@ class Part:
                 step = partial(self._descend, gradient, curvature, *settings, shift, *self._states[number])
                 self._workers.run(step, len(gradient), STEP_COST * gradient.shape[1])
             return self.extents()
-
-
-def _as_floats(meshes: list[NDArray[np.int64]], exponent: int) -> NDArray[np.float32]:
-    """Return 2**exponent times the sum of meshes."""
-    total: NDArray[np.int64] = np.sum(meshes, axis=0)
-    return (total * 2.0**exponent).astype(np.float32)

@@ -54,11 +54,32 @@ NODE_BITS = 62  # of the integers in which the charges of all points are added a
 class Exchange(Protocol):
     """How processes that hold shards exchange what they computed. All of them call the same methods in turn."""
 
-    def add(self, part: NDArray[np.int64], exponent: int) -> NDArray[np.float32]:
-        """Return 2**exponent times the sum of the arrays of all processes."""
+    def offer(self, part: NDArray[np.int64]) -> Any:
+        """Begin to add the arrays of all processes, and return what `added` needs to end it."""
+
+    def added(self, offer: Any, exponent: int) -> NDArray[np.float32]:
+        """Return 2**exponent times the sum of the arrays that all processes offered."""
 
     def all(self, values: Sequence[Any]) -> list[Any]:
         """Return the values of all shards, in the order of the shards, from those of the shards of this process."""
+
+
+class Buffers:
+    """Arrays that are kept from one iteration to the next, by name.
+
+    Workers of Dask set ``MALLOC_TRIM_THRESHOLD_``, so that the C library gives freed memory back to the system at once.
+    Getting the memory of all arrays of an iteration anew took a quarter of the time of the iteration.
+    """
+
+    def __init__(self) -> None:
+        self._arrays: dict[Any, NDArray[Any]] = {}
+
+    def __call__(self, name: Any, shape: Any, dtype: Any = np.float64) -> NDArray[Any]:
+        """Return the array of a name, whose entries are those that it had at the last call, or undefined."""
+        array = self._arrays.get(name)
+        if array is None or array.shape != shape or array.dtype != dtype:
+            array = self._arrays[name] = np.empty(shape, dtype)
+        return array
 
 
 class Extent(NamedTuple):
@@ -104,7 +125,8 @@ def extent_of_shard(Y: NDArray[np.float64], n_points: int, similarity: Similarit
         outside, near = Y[far][: math.isqrt(n_points) + 1], Y[~far]
         near_low, near_high = bounds_of(near) if len(near) else (nothing, -nothing)
     squares = float(np.einsum("ik,ik->", Y, Y))
-    return Extent(len(Y), Y.sum(axis=0), squares, low, high, near_low, near_high, outside)
+    total = np.array([y.sum() for y in Y.T])  # as in bounds_of
+    return Extent(len(Y), total, squares, low, high, near_low, near_high, outside)
 
 
 class Plan(NamedTuple):
@@ -186,14 +208,14 @@ class ShardedKernel:
         check_parts(similarity, workers)
         self._similarity, self._workers, self._exchange = similarity, workers, exchange
         self._ready, self._evaluated = False, False
-        self._meshes = Meshes(similarity, workers)
+        self._meshes, self._buffers = Meshes(similarity, workers), Buffers()
         self._spread_routine = choose("mesh", "spread", spread_reference)
         self._read_routine = choose("mesh", "read", read_reference)
 
-    def set_points(
-        self, plan: Plan, shards: Sequence[NDArray[np.float64]], positions: NDArray[np.float32], firsts: Sequence[int]
-    ) -> None:
-        """Set the positions of the points.
+    def set_points(self, plan: Plan, shards: Sequence[NDArray[np.float64]], firsts: Sequence[int]) -> None:
+        """Set the positions of the points, and begin to add the meshes on which all processes spread charges of 1.
+
+        The process can do other work until it needs the potentials.
 
         Parameters
         ----------
@@ -201,8 +223,6 @@ class ShardedKernel:
             The plan for all points.
         shards : sequence of ndarrays of shape (m, d), float64
             The points of the shards of this process.
-        positions : ndarray of shape (n, d), float32
-            The points of all shards.
         firsts : sequence of int
             The place of the first point of each of ``shards`` among all points.
 
@@ -216,23 +236,22 @@ class ShardedKernel:
         if np.shape(plan.first) != (d,):
             raise ValueError(f"plan.first has shape {np.shape(plan.first)}, must have an entry for each of plan.nodes.")
         shards = [as_floats("shards", Y, ("m", d), finite=False) for Y in shards]
-        if np.shape(positions) != (plan.n_points, d):
-            raise ValueError(f"positions has shape {np.shape(positions)}, must have shape {(plan.n_points, d)}.")
         for Y, first in zip(shards, firsts, strict=True):
             if not 0 <= first <= plan.n_points - len(Y):
                 raise ValueError(
                     f"firsts has {first} for a shard of {len(Y)} points, must be from 0 to {plan.n_points - len(Y)}."
                 )
-        self._plan, self._shards, self._positions, self._firsts = plan, shards, positions, firsts
+        self._plan, self._shards, self._firsts = plan, shards, firsts
         self._near = [self._is_near(Y) for Y in shards]
         if not plan.small:
             self._mesh = self._meshes.of(plan.nodes, plan.spacing)
-            pairs = zip(shards, self._near, strict=True)
-            self._coordinates = [_some(Y, near) / plan.spacing - plan.first for Y, near in pairs]
+            self._coordinates = [self._in_nodes(i) for i in range(len(shards))]
             # Compiled loops write to the nodes around each point, without a look at the size of the mesh.
             corners = [np.array(bounds_of(coordinates)) for coordinates in self._coordinates if len(coordinates)]
             if not all(self._mesh.on_mesh(both).all() for both in corners):
                 raise ValueError("shards has points that the mesh of plan does not cover: plan is for other points.")
+            self._unit_charges = [self._ones(len(Y)) for Y in shards]
+            self._unit_meshes = self._spread(self._unit_charges, 0, "unit")
         self._ready = True
 
     def _is_near(self, Y: NDArray[np.float64]) -> NDArray[np.bool_] | None:
@@ -243,11 +262,31 @@ class ShardedKernel:
         near: NDArray[np.bool_] = np.all(np.abs(Y) <= reach, axis=1)
         return near
 
-    def unit_potentials(self) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-        """Return φ and ∇φ of charges of 1 at the points of each shard, each without its own charge."""
+    def _in_nodes(self, i: int) -> NDArray[np.float64]:
+        """Return the mesh coordinates of the points of shard i that the mesh covers."""
+        Y = _some(self._shards[i], self._near[i])
+        coordinates = self._buffers(("coordinates", i), Y.shape)
+        np.divide(Y, self._plan.spacing, out=coordinates)
+        coordinates -= self._plan.first
+        return coordinates
+
+    def unit_potentials(self, positions: NDArray[np.float32]) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        """Return φ and ∇φ of charges of 1 at the points of each shard, each without its own charge.
+
+        Call it once after `set_points`. The next call overwrites the arrays.
+
+        Parameters
+        ----------
+        positions : ndarray of shape (n, d), float32
+            The points of all shards.
+        """
         if not self._ready:
             raise RuntimeError("The kernel has no points: call set_points before unit_potentials.")
         plan, shards = self._plan, self._shards
+        wanted = plan.n_points, len(plan.nodes)
+        if np.shape(positions) != wanted:
+            raise ValueError(f"positions has shape {np.shape(positions)}, must have shape {wanted}.")
+        self._ready, self._positions = False, positions
         self._alone = [
             np.zeros(len(Y), dtype=bool) if near is None else ~near for Y, near in zip(shards, self._near, strict=True)
         ]
@@ -259,13 +298,12 @@ class ShardedKernel:
                 phi, grad_phi = potential_of_one_charge(self._similarity, difference, plan.n_points, plan.spread)
                 results.append((phi - 1.0, grad_phi))
             return results
-        ones = [np.ones(len(Y)) for Y in shards]
-        nodes = self._convolve(ones, 0)
+        ones, nodes = self._unit_charges, self._convolve(self._unit_meshes)
         # The largest potential at a node replaces the largest one at a point, which no single process knows.
         self._least = max(ISOLATED * float(nodes.max()), LEAST_FROM_OTHERS)
         results = []
         for i, Y in enumerate(shards):
-            phi, grad_phi = self._read(nodes, ones[i], i)
+            phi, grad_phi = self._read(nodes, ones[i], i, "unit")
             if len(plan.outliers):
                 phi_of_outliers, grad_of_outliers = self._sum(plan.outliers, np.ones(len(plan.outliers)), Y)
                 phi += phi_of_outliers
@@ -277,8 +315,17 @@ class ShardedKernel:
             results.append((phi, grad_phi))
         return results
 
+    def _ones(self, n: int) -> NDArray[np.float64]:
+        """Return n ones."""
+        ones = self._buffers(("ones", n), (n,))
+        ones.fill(1.0)
+        return ones
+
     def gradients(self, charges: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
-        """Return ∇φ at the points of each shard, of charges that are the inverses of the φ of `unit_potentials`."""
+        """Return ∇φ at the points of each shard, of charges that are the inverses of the φ of `unit_potentials`.
+
+        The next call overwrites the arrays.
+        """
         if not self._evaluated:
             raise RuntimeError("The kernel has no unit potentials: call unit_potentials before gradients.")
         plan, shards = self._plan, self._shards
@@ -296,11 +343,11 @@ class ShardedKernel:
         points = np.concatenate([part[0] for part in heavy])
         heavy_charges = np.concatenate([part[1] for part in heavy])
         light = [np.where(alone, 0.0, c) for c, alone in zip(charges, self._alone, strict=True)]
-        nodes = self._convolve(light, math.ceil(-math.log2(self._least)))
+        nodes = self._convolve(self._spread(light, math.ceil(-math.log2(self._least)), "inverse"))
         every = np.concatenate(self._exchange.all(charges)) if len(plan.outliers) else None
         results = []
         for i, Y in enumerate(shards):
-            grad_phi = self._read(nodes, light[i], i)[1]
+            grad_phi = self._read(nodes, light[i], i, "inverse")[1]
             grad_phi += self._sum(points, heavy_charges, Y)[1]  # the term of a point itself is 0
             near = self._near[i]
             if near is not None and every is not None and not near.all():
@@ -308,24 +355,34 @@ class ShardedKernel:
             results.append(grad_phi)
         return results
 
-    def _convolve(self, charges: Sequence[NDArray[np.float64]], exponent: int) -> NDArray[np.float32]:
-        """Return the potential at the nodes of the charges of all shards, each at most 2**exponent."""
+    def _spread(self, charges: Sequence[NDArray[np.float64]], exponent: int, name: str) -> tuple[Any, int]:
+        """Spread charges of at most 2**exponent, and begin to add those of all processes; `_convolve` ends it."""
         scale = NODE_BITS - math.ceil(math.log2(self._plan.n_points + 1)) - exponent
-        total = np.zeros(self._mesh.shape, dtype=np.int64)
+        shape = self._mesh.shape
+        # Another process may still read the sum of an earlier exchange when the next one begins.
+        total, mesh = self._buffers(("total", name), shape, np.int64), self._buffers("mesh", shape, np.float32)
+        integers, rows = self._buffers("integers", shape, np.int64), shape[0] * shape[1]
+        total.fill(0)
         for coordinates, c, near in zip(self._coordinates, charges, self._near, strict=True):
-            mesh = np.zeros(self._mesh.shape, dtype=np.float32)
-            run, rows = partial(self._spread_routine, coordinates, _some(c, near), mesh), mesh.shape[0] * mesh.shape[1]
+            mesh.fill(0.0)
+            run = partial(self._spread_routine, coordinates, _some(c, near), mesh)
             self._workers.divide(run, rows, 15 * len(coordinates))
             mesh *= np.float32(2.0**scale)
-            total += mesh.astype(np.int64)
-        return self._mesh.convolve(self._exchange.add(total, -scale))
+            np.copyto(integers, mesh, casting="unsafe")
+            total += integers
+        return self._exchange.offer(total), -scale
+
+    def _convolve(self, meshes: tuple[Any, int]) -> NDArray[np.float32]:
+        """Return the potential at the nodes of the charges that all processes have spread."""
+        return self._mesh.convolve(self._exchange.added(*meshes))
 
     def _read(
-        self, nodes: NDArray[np.float32], charges: NDArray[np.float64], i: int
+        self, nodes: NDArray[np.float32], charges: NDArray[np.float64], i: int, name: str
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return φ and ∇φ at the points of shard i, without their own charges; zeros where there is no mesh."""
         near, coordinates = self._near[i], self._coordinates[i]
-        phi, grad_phi = np.empty(len(coordinates)), np.empty(coordinates.shape)
+        phi = self._buffers(("phi", name, i), (len(coordinates),))
+        grad_phi = self._buffers(("grad_phi", name, i), coordinates.shape)
         terms = self._mesh.self_terms
         own = _some(charges, near)
         read = partial(self._read_routine, coordinates, nodes, own, terms, True, phi, grad_phi)
