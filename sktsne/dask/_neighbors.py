@@ -53,9 +53,6 @@ from ._rows import Rows, asked, concatenated, take
 # The number of members among which a task searches, unless those of one shard are more. Their points are in the memory
 # of its worker three times.
 MOST_MEMBERS = 2**18
-# The number of searches that are under way for each thread. With one, workers would wait for members and for the
-# client; with more, more members are in memory.
-SEARCHES_PER_THREAD = 2
 
 
 class Shard(NamedTuple):
@@ -404,11 +401,11 @@ def _searched(cluster: Cluster, neighbors: Neighbors, sizes_of_lists: NDArray[np
     needed = asked(cluster, "needed", _needed, probes, index)
     groups = [_groups(s, np.where(lists, sizes_of_lists, 0), neighbors.list_bounds) for s, lists in enumerate(needed)]
     states = [cluster.run("state", _no_neighbors, shard, k) for shard in shards]
-    # All members that all shards need may be more than the workers can hold.
-    most, under_way = SEARCHES_PER_THREAD * max(1, cluster.n_threads), deque[Any]()
+    # One search is under way for each thread, because the members that all shards need may be more than fit in memory.
+    n_threads, under_way = max(1, cluster.n_threads), deque[Any]()
     for step in range(max(map(len, groups))):
         for s in np.flatnonzero([step < len(of_shard) for of_shard in groups]).tolist():
-            if len(under_way) == most:
+            if len(under_way) == n_threads:
                 cluster.wait([under_way.popleft()])
             pieces = [
                 cluster.run("members", _members, shards[t], int(offsets[t]), needed[s][first:end], first)

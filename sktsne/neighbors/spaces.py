@@ -245,6 +245,9 @@ class _SquaredSpace(_RowSpace):
         self, chosen: NDArray[np.bool_], points: Any, indices: NDArray[np.int32], workers: Workers
     ) -> NDArray[np.float64]:
         """Return a flat array of the `exact_distances` of those pairs that ``chosen`` of shape (m, k) marks."""
+        if 2 * np.count_nonzero(chosen) > chosen.size:  # single pairs take three times as long, because they are copied
+            distances: NDArray[np.float64] = self.exact_distances(points, np.where(chosen, indices, 0), workers)
+            return distances[chosen]
         own, place = np.nonzero(chosen)
         distances, step = np.empty(len(own)), max(1, NUMBERS_AT_ONCE // self.pair_cost)
         for first in range(0, len(own), step):
