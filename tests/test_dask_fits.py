@@ -382,12 +382,15 @@ class TestArguments:
             model = TSNE(**SHORT).fit(blocks(blobs(300)))
         assert digest(client, model) == digest(client, TSNE(client=client, **SHORT).fit(blocks(blobs(300))))
 
-    def test_too_little_memory_is_refused_before_any_work(self, client, monkeypatch):
+    @pytest.mark.parametrize("known", [True, False])
+    def test_too_little_memory_is_refused_before_any_work(self, known, client, monkeypatch):
         info = {"workers": {"one": {"memory_limit": 10**5}, "other": {"memory_limit": 10**5}}}
         monkeypatch.setattr(client, "scheduler_info", lambda **_: info)
-        held = set(client.who_has())
+        held, X = set(client.who_has()), blocks(blobs(300))
+        of_known_lengths = X.map_blocks(lambda block: 1 // 0, dtype=X.dtype, meta=np.empty((0, 8)))  # is not computed
+        X = of_known_lengths if known else X[X[:, 0] > -np.inf]
         with pytest.raises(MemoryError, match=r"^300 samples with 25 neighbors .* the 2 workers .* 0.0002 GB together"):
-            TSNE(client=client, **SHORT).fit(blocks(blobs(300)))
+            TSNE(client=client, **SHORT).fit(X)
         clusters.wait_until(lambda: set(client.who_has()) <= held)
 
     def test_workers_without_a_limit_have_enough_memory(self, client, monkeypatch):

@@ -205,13 +205,19 @@ class ClusterEmbedding(  # type: ignore[call-arg]
         random_state = check_random_state(self.random_state)
         self._check_columns(X, reset=True)
         self.timings_: dict[str, float] = {}
-        joint = self._single._objective is JointKL
+        client, joint = cluster.client, self._single._objective is JointKL
         with self._stage("neighbors"):
             uses_scale = bool(getattr(self.affinities, "uses_scale", False))
-            rows = as_rows_of(cluster, X, self.metric, rescale=not uses_scale)
-            rule = deepcopy(choose_affinities(single, rows.n))
-            k = rule.count_neighbors(rows.n)
-            _check_memory(cluster.client, rows, k)
+            rule: Any = None
+            k = 0
+
+            def admit(n: int, n_columns: int, dtype: Any) -> None:
+                nonlocal rule, k
+                rule = deepcopy(choose_affinities(single, n))
+                k = rule.count_neighbors(n)
+                _check_memory(client, n, n_columns, dtype, k)
+
+            rows = as_rows_of(cluster, X, self.metric, not uses_scale, admit)
             neighbors = find_neighbors(cluster, rows, self.metric, k)
             numbers = [cluster.run("numbers", _numbers, shard) for shard in neighbors.shards]
             order = np.concatenate(cluster.results(numbers))
@@ -384,15 +390,14 @@ def _refusal(name: str, value: Any, accepted: str) -> str:
     return f"{name} == {value!r}: on a cluster {name} must be {accepted}. sktsne has more on one machine."
 
 
-def _check_memory(client: Any, rows: Rows, n_neighbors: int) -> None:
+def _check_memory(client: Any, n: int, n_columns: int, dtype: Any, n_neighbors: int) -> None:
     """Raise a MemoryError if the workers together may use less memory than a fit of the rows takes."""
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
     limits = [worker["memory_limit"] for worker in workers]
-    itemsize = np.dtype(rows.dtype).itemsize
-    needed = itemsize * rows.n * rows.n_columns + estimated_memory(rows.n, rows.n_columns, n_neighbors, False, 4)
+    needed = np.dtype(dtype).itemsize * n * n_columns + estimated_memory(n, n_columns, n_neighbors, False, 4)
     if limits and all(limits) and needed > sum(limits):
         raise MemoryError(
-            f"{rows.n} samples with {n_neighbors} neighbors each need about {needed / 1e9:.3g} GB of memory, and the "
+            f"{n} samples with {n_neighbors} neighbors each need about {needed / 1e9:.3g} GB of memory, and the "
             f"{len(limits)} workers of the cluster may use {sum(limits) / 1e9:.3g} GB together: use more workers, or "
             "affinities with fewer neighbors."
         )

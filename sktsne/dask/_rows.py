@@ -6,7 +6,7 @@ and not on the blocks, so that a map does not depend on them either.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -65,7 +65,13 @@ class Rows(NamedTuple):
     high: NDArray[np.floating]
 
 
-def as_rows_of(cluster: Cluster, X: Any, metric: Metric, rescale: bool) -> Rows:
+def as_rows_of(
+    cluster: Cluster,
+    X: Any,
+    metric: Metric,
+    rescale: bool,
+    admit: Callable[[int, int, Any], None] = lambda n, n_columns, dtype: None,
+) -> Rows:
     """Return the rows of a Dask array or data frame as conditioned ranges on the workers of a cluster.
 
     Parameters
@@ -78,6 +84,9 @@ def as_rows_of(cluster: Cluster, X: Any, metric: Metric, rescale: bool) -> Rows:
         The metric.
     rescale : bool
         Whether `Conditioning` may scale the rows.
+    admit : callable, optional
+        Called with the number of rows, the number of columns and the dtype: before any block is computed, unless the
+        lengths of blocks are unknown. An error that it raises ends the work.
 
     Raises
     ------
@@ -89,14 +98,17 @@ def as_rows_of(cluster: Cluster, X: Any, metric: Metric, rescale: bool) -> Rows:
     if not is_dask(X):
         raise TypeError(f"X has the type {type(X).__name__}, must be a Dask array or a Dask data frame.")
     blocks, dtype = blocks_of(X), dtype_of(X)
-    checked_blocks = cluster.compute("checked", checked, blocks, dtype)
+    n_columns = len(X.columns) if is_frame(X) else X.shape[1]
     lengths = (np.nan,) if is_frame(X) else X.chunks[0]
-    if np.isnan(lengths).any():
+    known = not np.isnan(lengths).any()
+    if known:
+        _admit(lengths, n_columns, dtype, admit)
+    checked_blocks = cluster.compute("checked", checked, blocks, dtype)
+    if not known:
         lengths = asked(cluster, "length", len, checked_blocks)
-    chunks, n_columns = tuple(map(int, lengths)), len(X.columns) if is_frame(X) else X.shape[1]
+        _admit(lengths, n_columns, dtype, admit)
+    chunks = tuple(map(int, lengths))
     n = sum(chunks)
-    if n < 2 or n_columns < 1:
-        raise ValueError(f"X has shape {(n, n_columns)}, must have at least two rows and one column.")
     bounds = [n * number // count_shards(n) for number in range(count_shards(n) + 1)]
     ranges = _joined(cluster, checked_blocks, np.cumsum([0, *chunks]), bounds)
     del checked_blocks
@@ -109,6 +121,14 @@ def as_rows_of(cluster: Cluster, X: Any, metric: Metric, rescale: bool) -> Rows:
     cluster.release(ranges)
     low, high = conditioning(ends)
     return Rows(conditioned, np.diff(bounds).tolist(), n, n_columns, dtype, chunks, conditioning, low, high)
+
+
+def _admit(lengths: Sequence[float], n_columns: int, dtype: Any, admit: Callable[[int, int, Any], None]) -> None:
+    """Raise an error unless there are at least two rows and one column, and the caller admits them."""
+    n = int(sum(lengths))
+    if n < 2 or n_columns < 1:
+        raise ValueError(f"X has shape {(n, n_columns)}, must have at least two rows and one column.")
+    admit(n, n_columns, dtype)
 
 
 def dtype_of(X: Any) -> Any:

@@ -19,6 +19,8 @@ ranked.
 
 from __future__ import annotations
 
+import math
+import threading
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -389,11 +391,12 @@ class ListIndex:
         # The nearest lists come first, so that `Nearest` rejects most of the others at once.
         order = [min(2 * self.n_probes, self.n_near) - 1, self.n_near - 1]
         near = np.argpartition(self.scores(self.centers[numbers]), order, axis=1)[:, : self.n_near].astype(np.int32)
+        scratch = Scratch()
         for i, rows in enumerate(np.split(np.arange(n_rows, dtype=np.int32), starts[1:])):
             some, step = X[rows], max(SCORED_AT_ONCE, SCORED_AT_ONCE**2 // len(rows))
             for first in range(0, self.n_near, step):
                 lists = near[i, first : first + step]
-                nearest.offer(_scores(some, self.centers[lists]), lists, rows)
+                nearest.offer(_scores(some, self.centers[lists], scratch), lists, rows)
         probes = nearest.found(Workers())[1]
         enough = self.sizes[probes].sum(axis=1) >= wanted
         rows, found = np.repeat(np.flatnonzero(enough), self.n_probes), probes[enough].ravel()
@@ -435,9 +438,32 @@ class ListIndex:
         return np.concatenate([pair[0] for pair in found]), np.concatenate([pair[1] for pair in found])
 
 
-def _scores(X: Any, centers: NDArray[np.float32]) -> NDArray[np.floating]:
-    """Return |c|²/2 − x·c for each row x and center c, which ranks the centers as |x − c|² does."""
-    scores: NDArray[np.floating] = X @ centers.T
+class Scratch(threading.local):
+    """Memory for an array that each thread fills again and again.
+
+    Where freed memory goes back to the system at once, as in workers of Dask, which set ``MALLOC_TRIM_THRESHOLD_``, a
+    new array would take longer than the product that fills it.
+    """
+
+    _numbers = np.empty(0, dtype=np.float32)
+
+    def __call__(self, *shape: int) -> NDArray[np.float32]:
+        """Return an array of a shape, whose entries are undefined, and which the next call overwrites."""
+        size = math.prod(shape)
+        if self._numbers.size < size:
+            self._numbers = np.empty(size, dtype=np.float32)
+        return self._numbers[:size].reshape(shape)
+
+
+def _scores(X: Any, centers: NDArray[np.float32], scratch: Scratch | None = None) -> NDArray[np.floating]:
+    """Return |c|²/2 − x·c for each row x and center c, which ranks the centers as |x − c|² does.
+
+    Those of dense rows in float32 are in the memory of ``scratch``, if there is one.
+    """
+    if scratch is None or issparse(X) or X.dtype != np.float32:
+        scores: NDArray[np.floating] = X @ centers.T
+    else:
+        scores = np.matmul(X, centers.T, out=scratch(len(X), len(centers)))
     np.subtract(0.5 * np.einsum("ij,ij->i", centers, centers), scores, out=scores)
     return scores
 
@@ -503,7 +529,7 @@ def _nearest_among(
     rounding: float,
 ) -> NDArray[np.int32]:
     """Return for each row the nearest of the centers ``near[group]``, where ``groups`` has the group of each row."""
-    order, nearest = np.argsort(groups, kind="stable"), np.empty_like(groups)
+    order, nearest, scratch = np.argsort(groups, kind="stable"), np.empty_like(groups), Scratch()
 
     def block(start: int, stop: int) -> None:
         rows = order[start:stop]
@@ -511,7 +537,7 @@ def _nearest_among(
         for first, end in zip([0, *ends], [*ends, len(rows)], strict=True):
             some = near[groups[rows[first]]]
             part = centers if len(some) == len(centers) else centers[some]  # no copy of all centers
-            nearest[rows[first:end]] = some[_first_of_nearest(X[first:end], part, rounding)]
+            nearest[rows[first:end]] = some[_first_of_nearest(X[first:end], part, rounding, scratch)]
 
     workers.run_blocks(block, len(groups), SCORED_AT_ONCE)
     return nearest
@@ -543,9 +569,9 @@ def draw(n: int, n_lists: int) -> Draws:
     return Draws(sample, of_centers, np.sort(rng.choice(len(of_centers), n_lists, replace=False)))
 
 
-def _first_of_nearest(X: Any, centers: NDArray[np.float32], rounding: float) -> NDArray[np.intp]:
+def _first_of_nearest(X: Any, centers: NDArray[np.float32], rounding: float, scratch: Scratch) -> NDArray[np.intp]:
     """Return for each row the first of the centers that are nearest to it, up to a relative rounding error."""
-    scores = _scores(X, centers)
+    scores = _scores(X, centers, scratch)
     best: NDArray[np.intp] = np.argmin(scores, axis=1)
     if rounding > 0.0:
         lengths = np.linalg.norm(X, axis=1) + np.linalg.norm(centers[best], axis=1)

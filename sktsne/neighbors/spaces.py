@@ -393,7 +393,8 @@ class EuclideanSpace(_SquaredSpace):
 
     def coordinates(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return the points relative to the origin, scaled so that the largest is of about unit length."""
-        centered: NDArray[np.float64] = (points - self._origin) / self._unit
+        centered: NDArray[np.float64] = points - self._origin
+        centered /= self._unit
         return np.clip(centered, -MAX_COORDINATE, MAX_COORDINATE, out=centered)
 
     def operand(self, points: NDArray[np.floating], left: bool = True, dtype: Any = np.float64) -> NDArray[np.floating]:
