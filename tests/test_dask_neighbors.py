@@ -52,10 +52,10 @@ def client():
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
-    """Divide 1600 rows or more into four shards, and search 3000 rows among those of one to three shards at a time."""
+    """Divide 1600 rows or more into four shards, and search rows with 20 columns among 1600 others at a time."""
     monkeypatch.setattr(_rows, "SHARDS", 4)
     monkeypatch.setattr(_rows, "LEAST_ROWS", 400)
-    monkeypatch.setattr(_neighbors, "MOST_MEMBERS", 1600)
+    monkeypatch.setattr(_neighbors, "MOST_NUMBERS", 1600 * 20)
 
 
 class Found:
@@ -279,17 +279,16 @@ class TestNeighbors:
             (9, [[[0, 1, 3]], [[0, 1, 3]], [[0, 1, 3]], [[0, 1, 3]]]),
         ],
     )
-    def test_groups_of_shards(self, most, expected, monkeypatch):
+    def test_groups_of_shards(self, most, expected):
         """Of which none has more members than are wanted, unless a shard alone has them."""
-        monkeypatch.setattr(_neighbors, "MOST_MEMBERS", most)
         sizes, list_bounds = np.array([1, 2, 0, 3, 0, 0, 3]), np.array([0, 2, 5, 6, 7])
-        assert [_neighbors._groups(s, sizes, list_bounds) for s in range(4)] == expected
+        assert [_neighbors._groups(s, sizes, list_bounds, most) for s in range(4)] == expected
 
-    @pytest.mark.parametrize("most", [1, 2**18])
+    @pytest.mark.parametrize("most", [1, 2**24])
     def test_the_number_of_members_at_once_changes_rounding_only(self, most, client, rng, monkeypatch):
         X = made.blobs(rng)
         expected = Found(client, da.from_array(X, chunks=700), 30).graph()
-        monkeypatch.setattr(_neighbors, "MOST_MEMBERS", most)
+        monkeypatch.setattr(_neighbors, "MOST_NUMBERS", most)
         graph = Found(client, da.from_array(X, chunks=700), 30).graph()
         assert np.mean(graph.indices == expected.indices) > 0.999
         assert_allclose(graph.distances, expected.distances, rtol=1e-6)

@@ -5,8 +5,9 @@ k-means on a sample of the rows gives centers, and each row belongs to the list 
 are in its own shard. In its shard a row has a new number: the number of rows in earlier shards plus its place.
 
 The rows of a shard are searched among the members of the lists that they probe, which come from all shards: first
-from their own, and at most `MOST_MEMBERS` at a time. A task takes the k nearest neighbors that are known of each row,
-and returns the k nearest after its members. All tasks are the same for any number of workers, and so is the result.
+from their own, and at most `MOST_NUMBERS` of their coordinates at a time. A task takes the k nearest neighbors that are
+known of each row, and returns the k nearest after its members. All tasks are the same for any number of workers, and so
+is the result.
 
 The neighbors of rows whose distances float32 does not resolve are not searched again in float64, as the search on one
 machine does, unless a large part of the sample is such rows: it would need one more search of all shards.
@@ -50,9 +51,9 @@ from ..parallel import Workers
 from ._cluster import Cluster
 from ._rows import Rows, asked, concatenated, take
 
-# The number of members among which a task searches, unless those of one shard are more. Their points are in the memory
-# of its worker three times.
-MOST_MEMBERS = 2**18
+# The number of coordinates of the members among which a task searches, unless those of one shard have more. They are in
+# the memory of its worker three times.
+MOST_NUMBERS = 2**24
 
 
 class Shard(NamedTuple):
@@ -219,7 +220,7 @@ def find_neighbors(cluster: Cluster, rows: Rows, metric: Metric, n_neighbors: in
     sizes = [int(sizes_of_lists[first:end].sum()) for first, end in pairwise(list_bounds)]
     shards = _exchanged(cluster, rows, of_rows, list_bounds)
     found = Neighbors(shards, sizes, np.cumsum([0, *sizes]), list_bounds, index, n_neighbors, metric, [])
-    found.graphs.extend(_searched(cluster, found, sizes_of_lists))
+    found.graphs.extend(_searched(cluster, found, sizes_of_lists, MOST_NUMBERS // rows.n_columns))
     return found
 
 
@@ -394,12 +395,14 @@ def _shard(*parts: Shard) -> Shard:
     return Shard(points[order], rows[order], of_rows[order])
 
 
-def _searched(cluster: Cluster, neighbors: Neighbors, sizes_of_lists: NDArray[np.int64]) -> list[Any]:
-    """Return the futures of the neighbors of the rows of each shard."""
+def _searched(cluster: Cluster, neighbors: Neighbors, sizes_of_lists: NDArray[np.int64], most: int) -> list[Any]:
+    """Return the futures of the neighbors of the rows of each shard, which are searched among ``most`` members."""
     shards, offsets, index, k = neighbors.shards, neighbors.offsets, neighbors.index, neighbors.n_neighbors
     probes = [cluster.run("probes", _probes, index, shard, k + 1) for shard in shards]
     needed = asked(cluster, "needed", _needed, probes, index)
-    groups = [_groups(s, np.where(lists, sizes_of_lists, 0), neighbors.list_bounds) for s, lists in enumerate(needed)]
+    groups = [
+        _groups(s, np.where(lists, sizes_of_lists, 0), neighbors.list_bounds, most) for s, lists in enumerate(needed)
+    ]
     states = [cluster.run("state", _no_neighbors, shard, k) for shard in shards]
     # One search is under way for each thread, because the members that all shards need may be more than fit in memory.
     n_threads, under_way = max(1, cluster.n_threads), deque[Any]()
@@ -426,15 +429,18 @@ def _searched(cluster: Cluster, neighbors: Neighbors, sizes_of_lists: NDArray[np
     return graphs
 
 
-def _groups(s: int, sizes: NDArray[np.int64], list_bounds: NDArray[np.int64]) -> list[list[int]]:
-    """Return the groups of shards among whose members shard s is searched, from the members it needs of each list."""
+def _groups(s: int, sizes: NDArray[np.int64], list_bounds: NDArray[np.int64], most: int) -> list[list[int]]:
+    """Return the groups of shards among whose members shard s is searched, from the members it needs of each list.
+
+    A group of several shards has at most ``most`` members.
+    """
     groups: list[list[int]] = []
     n_shards, total = len(list_bounds) - 1, 0
     for t in np.roll(np.arange(n_shards), -s).tolist():
         size = int(sizes[slice(*list_bounds[t : t + 2])].sum())
         if size == 0:
             continue
-        if not groups or total + size > MOST_MEMBERS:
+        if not groups or total + size > most:
             groups.append([])
             total = 0
         groups[-1].append(t)
