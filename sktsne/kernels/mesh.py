@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from .._native import choose
-from ..parallel import Workers
+from ..parallel import Scratch, Workers
 from ..similarities import Similarity
 
 SUPPORT = 4  # the number of nodes along an axis at which the B-spline around a point is not 0
@@ -254,6 +254,7 @@ class Convolution:
         # Where the middle axis is not used, its transform changes nothing.
         self._middle = np.empty((shape[0], self._padded[1], width), np.complex64) if shape[1] > 1 else self._spectrum
         self._potential = np.empty(shape, dtype=np.float32)
+        self._scratch = Scratch()
 
     def __call__(self, mesh: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the potential at the nodes of charges on the mesh, in an array that the next call overwrites."""
@@ -273,8 +274,10 @@ class Convolution:
 
     def _forward(self, rows: NDArray[np.float32], start: int, stop: int) -> None:
         """Transform rows ``start`` to ``stop`` of the mesh."""
-        spectrum = self._spectrum.reshape(len(rows), -1)
-        spectrum[start:stop] = fft.rfft(rows[start:stop], self._padded[2], axis=1, workers=1)
+        spectrum, width = self._spectrum.reshape(len(rows), -1), rows.shape[1]
+        padded = self._scratch(stop - start, self._padded[2])
+        padded[:, :width], padded[:, width:] = rows[start:stop], 0.0
+        spectrum[start:stop] = fft.rfft(padded, axis=1, workers=1)
 
     def _forward_middle(self, start: int, stop: int) -> None:
         """Transform planes ``start`` to ``stop`` along the middle axis."""
@@ -284,13 +287,16 @@ class Convolution:
     def _multiply(self, start: int, stop: int) -> None:
         """Transform columns ``start`` to ``stop``, multiply them by the transform of the weight, and transform back."""
         columns = self._middle.reshape(len(self._middle), -1)[:, start:stop]
-        several = len(columns) > 1
-        block = fft.fft(columns, self._padded[0], axis=0, workers=1) if several else columns.copy()
+        planes, several = len(columns), len(columns) > 1
+        block = self._scratch(self._padded[0], 2 * (stop - start)).view(np.complex64)
+        block[:planes], block[planes:] = columns, 0.0
+        if several:
+            block = fft.fft(block, axis=0, workers=1, overwrite_x=True)
         parts = block.view(np.float32)
         parts *= self._transform[:, 2 * start : 2 * stop]
         if several:
-            block = fft.ifft(block, axis=0, workers=1, overwrite_x=True)[: len(columns)]
-        columns[:] = block
+            block = fft.ifft(block, axis=0, workers=1, overwrite_x=True)
+        columns[:] = block[:planes]
 
     def _backward_middle(self, start: int, stop: int) -> None:
         """Transform planes ``start`` to ``stop`` back along the middle axis."""

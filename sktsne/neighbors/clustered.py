@@ -19,8 +19,6 @@ ranked.
 
 from __future__ import annotations
 
-import math
-import threading
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -29,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse
 
-from ..parallel import Workers
+from ..parallel import Scratch, Workers
 from .all_pairs import (
     AMBIGUOUS_WITHIN,
     MIN_BLOCKS,
@@ -436,23 +434,6 @@ class ListIndex:
             found.append((np.repeat(rows[enough], n_probes), lists[enough].ravel()))
             rows, n_probes = rows[~enough], min(2 * n_probes, n_lists)
         return np.concatenate([pair[0] for pair in found]), np.concatenate([pair[1] for pair in found])
-
-
-class Scratch(threading.local):
-    """Memory for an array that each thread fills again and again.
-
-    Where freed memory goes back to the system at once, as in workers of Dask, which set ``MALLOC_TRIM_THRESHOLD_``, a
-    new array would take longer than the product that fills it.
-    """
-
-    _numbers = np.empty(0, dtype=np.float32)
-
-    def __call__(self, *shape: int) -> NDArray[np.float32]:
-        """Return an array of a shape, whose entries are undefined, and which the next call overwrites."""
-        size = math.prod(shape)
-        if self._numbers.size < size:
-            self._numbers = np.empty(size, dtype=np.float32)
-        return self._numbers[:size].reshape(shape)
 
 
 def _scores(X: Any, centers: NDArray[np.float32], scratch: Scratch | None = None) -> NDArray[np.floating]:
