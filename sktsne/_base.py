@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -33,7 +32,7 @@ from ._parameters import (
     precomputed,
     takes_all_pairs,
 )
-from ._reports import CallbackSupportMixin, Reports, Tasks, stages_of, with_callbacks
+from ._reports import CallbackSupportMixin, Reports, StagesMixin, Tasks, with_callbacks
 from ._row_arguments import RowArguments, check_row_arguments, count_by_weight
 from ._row_errors import numbering
 from ._sparse import embedded, freeze, reorder
@@ -134,7 +133,12 @@ class Points:
 
 
 class BaseEmbedding(
-    LinksToDocumentation, CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    StagesMixin,
+    LinksToDocumentation,
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BaseEstimator,
 ):
     """Base class of the embedding estimators.
 
@@ -691,22 +695,10 @@ class BaseEmbedding(
 
     @contextmanager
     def _stage(self, name: str, n_subtasks: int = 0) -> Iterator[None]:
-        begin = time.perf_counter()
         self._tasks.begin(name, n_subtasks)
-        with stages_of(self.callback, name, self):
+        with super()._stage(name):
             yield
         self._tasks.end()
-        seconds = time.perf_counter() - begin
-        self.timings_[name] = self.timings_.get(name, 0.0) + seconds
-        self._log(f"{name.capitalize()} done in {seconds:.3f}s")
-
-    def _log(self, message: str, level: int = 1) -> None:
-        if self.verbose >= level:
-            print(f"[{self._label}] {message}")
-
-    @property
-    def _n_features_out(self) -> int:
-        return int(self.embedding_.shape[1])
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -26,7 +26,16 @@ except ImportError:  # scikit-learn before 1.9 has no callbacks
         return method
 
 
-__all__ = ["CallbackSupportMixin", "Callbacks", "Reports", "Tasks", "callbacks_by_name", "stages_of", "with_callbacks"]
+__all__ = [
+    "CallbackSupportMixin",
+    "Callbacks",
+    "Reports",
+    "StagesMixin",
+    "Tasks",
+    "callbacks_by_name",
+    "stages_of",
+    "with_callbacks",
+]
 
 Callbacks = Callback | list[Callback] | tuple[Callback, ...] | None
 
@@ -58,6 +67,27 @@ def stages_of(callback: Callbacks, name: str, estimator: Any) -> Iterator[None]:
             raise
     if failed is not None:  # a context manager has suppressed the error, but the fit lacks the result of the stage
         raise failed
+
+
+class StagesMixin:
+    """The stages of a fit, which are timed and announced, for estimators on one machine and on a cluster."""
+
+    @contextmanager
+    def _stage(self: Any, name: str) -> Iterator[None]:
+        begin = time.perf_counter()
+        with stages_of(self.callback, name, self):
+            yield
+        seconds = time.perf_counter() - begin
+        self.timings_[name] = self.timings_.get(name, 0.0) + seconds
+        self._log(f"{name.capitalize()} done in {seconds:.3f}s")
+
+    def _log(self: Any, message: str, level: int = 1) -> None:
+        if self.verbose >= level:
+            print(f"[{self._label}] {message}")
+
+    @property
+    def _n_features_out(self: Any) -> int:
+        return int(self.embedding_.shape[1])
 
 
 class Tasks:

@@ -7,20 +7,17 @@ the same, to the last bit, for any number of threads.
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from numbers import Integral
-from threading import Lock, get_ident, local
+from threading import Lock, get_ident
 from types import TracebackType
 from typing import Any
 
 import joblib
-import numpy as np
-from numpy.typing import NDArray
 
 from ._checks import check_number
 from ._process import openmp_on_one_thread, tell_of_forks
@@ -205,20 +202,3 @@ class Workers:
         """Remove, in a forked process, the threads and the lock that belong to the parent process."""
         self._lock, self._pool = Lock(), None
         self._users = [user for user in self._users if user == get_ident()]
-
-
-class Scratch(local):
-    """Memory for a float32 array that each thread fills again and again.
-
-    Where freed memory goes back to the system at once, as in workers of Dask, which set ``MALLOC_TRIM_THRESHOLD_``, a
-    new array would take longer than what fills it.
-    """
-
-    _numbers = np.empty(0, dtype=np.float32)
-
-    def __call__(self, *shape: int) -> NDArray[np.float32]:
-        """Return an array of a shape, whose entries are undefined, and which the next call overwrites."""
-        size = math.prod(shape)
-        if self._numbers.size < size:
-            self._numbers = np.empty(size, dtype=np.float32)
-        return self._numbers[:size].reshape(shape)

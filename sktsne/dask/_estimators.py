@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
 from types import SimpleNamespace
@@ -23,13 +21,13 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from .. import _sne, _tsne
 from .._base import differ_by_rounding
 from .._checks import check_type
-from .._collections import blocks_of, is_dask, is_frame, whole_rows
+from .._collections import blocks_of, is_frame, whole_rows
 from .._documentation import LinksToDocumentation
 from .._memory import estimated_memory
 from .._native import warn_if_not_compiled
 from .._parameters import check_parameters, choose_affinities
 from .._process import one_blas_thread
-from .._reports import Reports, Tasks, stages_of
+from .._reports import Reports, StagesMixin, Tasks
 from ..affinities import Affinities
 from ..conditioning import Conditioning
 from ..kernels import KERNELS
@@ -42,7 +40,7 @@ from ._affinities import ShardAffinities, affinities_of
 from ._cluster import Cluster
 from ._neighbors import Shard, find_neighbors, neighbors_of_block
 from ._optimization import Problem, optimize
-from ._rows import Rows, as_rows_of, checked, dtype_of
+from ._rows import Rows, as_rows_of, check_collection, checked, dtype_of
 from ._starts import start_of
 
 METRICS = ("euclidean", "sqeuclidean", "cosine", "correlation")
@@ -84,6 +82,7 @@ def _with_parameters_of(single: type[BaseEstimator]) -> Callable[[type], type]:
 # With set_output, which auto_wrap_output_keys=None leaves out, scikit-learn would bring the positions into the process
 # of the client.
 class ClusterEmbedding(  # type: ignore[call-arg]
+    StagesMixin,
     LinksToDocumentation,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
@@ -242,8 +241,7 @@ class ClusterEmbedding(  # type: ignore[call-arg]
 
     def _check_columns(self, X: Any, reset: bool) -> None:
         """Raise unless X is a Dask collection of rows, of those columns that the fit had if not ``reset``."""
-        if not is_dask(X):
-            raise TypeError(f"X has the type {type(X).__name__}, must be a Dask array or a Dask data frame.")
+        check_collection(X)
         validate_data(self, X._meta if is_frame(X) else whole_rows(X), reset=reset, skip_check_array=True)
 
     def _optimize(
@@ -350,22 +348,6 @@ class ClusterEmbedding(  # type: ignore[call-arg]
         meta = pd.DataFrame(np.empty((0, len(names)), dtype), index=X._meta.index, columns=names)
         frames = [dask.delayed(_as_frame)(each, block, names) for each, block in zip(placed, blocks, strict=True)]
         return dd.from_delayed(frames, meta=meta, divisions=X.divisions)
-
-    @contextmanager
-    def _stage(self, name: str) -> Iterator[None]:
-        begin = time.perf_counter()
-        with stages_of(self.callback, name, self):
-            yield
-        self.timings_[name] = time.perf_counter() - begin
-        self._log(f"{name.capitalize()} done in {self.timings_[name]:.3f}s")
-
-    def _log(self, message: str, level: int = 1) -> None:
-        if self.verbose >= level:
-            print(f"[{self._label}] {message}")
-
-    @property
-    def _n_features_out(self) -> int:
-        return int(self.embedding_.shape[1])
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the parameters for a copy or a pickle; raise a TypeError where these would not work.

@@ -29,11 +29,12 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from .._checks import as_floats
+from .._kept import Buffers
 from .._native import choose
 from .._process import one_blas_thread
 from .._sparse import freeze
 from ..kernels.attraction import AffinityRows
-from ..kernels.shards import Buffers, Extent, Plan, ShardedKernel, extent_of_shard
+from ..kernels.shards import Extent, Plan, ShardedKernel, extent_of_shard
 from ..objectives import ConditionalKL, JointKL, check_normalization
 from ..optimizer import STEP_COST, Phase, descend_reference, step_settings
 from ..parallel import Workers
@@ -308,24 +309,17 @@ class Part:
         self._call, self._round = call, 0
         self._box.clear()  # all parts have fetched what they needed before the client called again
         shards = [self._states[number][0] for number in self._numbers]
-        own = [self._buffers(("own", i), Y.shape, np.float32) for i, Y in enumerate(shards)]
-        for single, Y in zip(own, shards, strict=True):
-            np.copyto(single, Y, casting="same_kind")
         firsts = [int(self._layout.offsets[number]) for number in self._numbers]
-        offer = self._offered(own)
+        offer = self._offered(self._rounded(shards))
         self._kernel.set_points(plan, shards, firsts)
         positions = self._buffers("positions", (self._n, shards[0].shape[1]), np.float32)
         np.concatenate(self._collected(*offer), out=positions)
-
-        def attractions_of(some: range) -> list[tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]]:
-            return [self._attraction(i, positions, firsts[i], with_cost) for i in some]
-
-        half = (len(shards) + 1) // 2
-        attractions = attractions_of(range(half))
+        attract, half = partial(self._attraction, positions, firsts, with_cost), (len(shards) + 1) // 2
+        attractions = [attract(i) for i in range(half)]
         potentials = self._kernel.unit_potentials(positions)
         if self._layout.joint:
             offer = self._offered([float(phi.sum()) for phi, _ in potentials])
-        attractions += attractions_of(range(half, len(shards)))
+        attractions += [attract(i) for i in range(half, len(shards))]
         if self._layout.joint:
             Z = math.fsum(self._collected(*offer))
             check_normalization(Z)
@@ -348,14 +342,22 @@ class Part:
                 results.append(self._values(i, force, attraction, costs, normalizations[i], exaggeration))
         return results
 
+    def _rounded(self, shards: list[NDArray[np.float64]]) -> list[NDArray[np.float32]]:
+        """Return the points of the shards in float32."""
+        rounded: list[NDArray[np.float32]] = []
+        for i, Y in enumerate(shards):
+            rounded.append(self._buffers(("rounded", i), Y.shape, np.float32))
+            rounded[i][:] = Y
+        return rounded
+
     def _attraction(
-        self, i: int, positions: NDArray[np.float32], first: int, with_cost: bool
+        self, positions: NDArray[np.float32], firsts: list[int], with_cost: bool, i: int
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Return A, k and the costs of the points of a shard."""
         n = self._rows[i].n_points
         force = self._buffers(("force", i), (n, positions.shape[1]))
         stiffness, costs = self._buffers(("stiffness and costs", i), (2, n))
-        self._rows[i].attract(positions, first, with_cost, force, stiffness, costs)
+        self._rows[i].attract(positions, firsts[i], with_cost, force, stiffness, costs)
         return force, stiffness, costs
 
     def _values(

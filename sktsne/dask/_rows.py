@@ -95,8 +95,7 @@ def as_rows_of(
     ValueError
         If X is not a matrix of finite numbers with at least two rows and one column.
     """
-    if not is_dask(X):
-        raise TypeError(f"X has the type {type(X).__name__}, must be a Dask array or a Dask data frame.")
+    check_collection(X)
     blocks, dtype = blocks_of(X), dtype_of(X)
     n_columns = len(X.columns) if is_frame(X) else X.shape[1]
     lengths = (np.nan,) if is_frame(X) else X.chunks[0]
@@ -129,6 +128,12 @@ def _admit(lengths: Sequence[float], n_columns: int, dtype: Any, admit: Callable
     if n < 2 or n_columns < 1:
         raise ValueError(f"X has shape {(n, n_columns)}, must have at least two rows and one column.")
     admit(n, n_columns, dtype)
+
+
+def check_collection(X: Any) -> None:
+    """Raise an error unless X is a Dask array of two dimensions or a Dask data frame."""
+    if not is_dask(X):
+        raise TypeError(f"X has the type {type(X).__name__}, must be a Dask array or a Dask data frame.")
 
 
 def dtype_of(X: Any) -> Any:

@@ -29,8 +29,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
+from .._kept import Scratch
 from .._native import choose
-from ..parallel import Scratch, Workers
+from ..parallel import Workers
 from ..similarities import Similarity
 
 SUPPORT = 4  # the number of nodes along an axis at which the B-spline around a point is not 0

@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._checks import as_floats
+from .._kept import Buffers
 from .._native import choose
 from ..parallel import Workers
 from ..similarities import Similarity
@@ -62,24 +63,6 @@ class Exchange(Protocol):
 
     def all(self, values: Sequence[Any]) -> list[Any]:
         """Return the values of all shards, in the order of the shards, from those of the shards of this process."""
-
-
-class Buffers:
-    """Arrays that are kept from one iteration to the next, by name.
-
-    Workers of Dask set ``MALLOC_TRIM_THRESHOLD_``, so that the C library gives freed memory back to the system at once.
-    Getting the memory of all arrays of an iteration anew took a quarter of the time of the iteration.
-    """
-
-    def __init__(self) -> None:
-        self._arrays: dict[Any, NDArray[Any]] = {}
-
-    def __call__(self, name: Any, shape: Any, dtype: Any = np.float64) -> NDArray[Any]:
-        """Return the array of a name, whose entries are those that it had at the last call, or undefined."""
-        array = self._arrays.get(name)
-        if array is None or array.shape != shape or array.dtype != dtype:
-            array = self._arrays[name] = np.empty(shape, dtype)
-        return array
 
 
 class Extent(NamedTuple):

@@ -27,7 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse
 
-from ..parallel import Scratch, Workers
+from .._kept import Scratch
+from ..parallel import Workers
 from .all_pairs import (
     AMBIGUOUS_WITHIN,
     MIN_BLOCKS,
