@@ -413,7 +413,7 @@ class TestNewRows:
     @pytest.mark.parametrize("kind", ["lists", "all", "float64", "duplicates"])
     def test_have_the_nearest_rows_in_every_batch(self, kind, metric, client, rng, monkeypatch):
         if kind == "all":
-            monkeypatch.setattr("sktsne.dask._neighbors.MAX_PROBED", 0.0)
+            monkeypatch.setattr("sktsne.dask._index.MAX_PROBED", 0.0)
         X = made.duplicates(rng) if kind == "duplicates" else made.blobs(rng)
         X = X if kind == "float64" else X.astype(np.float32)
         new = np.concatenate([X[::30] + 0.1 * rng.normal(size=(100, X.shape[1])), X[:20], [X[0] * 40.0]])

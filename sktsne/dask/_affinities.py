@@ -19,7 +19,8 @@ from .._sparse import negative_entropy
 from ..affinities import Affinities, probabilities_of, row_blocks, sorted_columns
 from ..parallel import Workers
 from ._cluster import Cluster
-from ._neighbors import Index, Neighbors, State
+from ._index import Index
+from ._neighbors import Neighbors, State
 
 # The number of rows whose sums are computed at a time, because SciPy needs twice the memory of a sum.
 ROWS_AT_ONCE = 2**14
