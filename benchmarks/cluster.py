@@ -237,7 +237,7 @@ def iterations(file: str, model: str, max_iter: int, n_workers: int) -> dict[str
         fitted = estimator(model, max_iter).fit(array_of(file))
         parts = [rows for rows in client.run(measured_parts).values() if rows]
     columns = {name: np.array([[row[name] for row in rows] for rows in parts]) for name in parts[0][0]}
-    computing = columns["iterate"] - sum(columns[name] for name in EXCHANGE)
+    computing = columns["_iterate"] - sum(columns[name] for name in EXCHANGE)
     for_nodes = sum(columns[name] for name in MESH) - columns[SPREAD] - columns[ADD] + columns[SUM]
     slowest = np.argmax(computing, axis=0), np.arange(computing.shape[1])
     of_client = np.array(seconds_of_client)
@@ -289,7 +289,7 @@ def measure_parts() -> None:
     for owner, *names in measured:
         for name in names:
             timed(owner, name)
-    ended, iterate = Part._ended, timed(Part, "iterate")
+    ended, iterate = Part._ended, timed(Part, "_iterate")
 
     def counted(self: Any, futures: list[Any], own: Any) -> list[Any]:
         values = ended(self, futures, own)
@@ -304,7 +304,7 @@ def measure_parts() -> None:
         Part.measured.append(dict(now))
         return result
 
-    Part._ended, Part.iterate = counted, kept
+    Part._ended, Part._iterate = counted, kept
 
 
 def measured_parts() -> list[dict[str, float]]:

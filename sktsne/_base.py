@@ -32,7 +32,7 @@ from ._parameters import (
     precomputed,
     takes_all_pairs,
 )
-from ._reports import CallbackSupportMixin, Reports, StagesMixin, Tasks, with_callbacks
+from ._reports import CallbackSupportMixin, EmbeddingMixin, Reports, Tasks, with_callbacks
 from ._row_arguments import RowArguments, check_row_arguments, count_by_weight
 from ._row_errors import numbering
 from ._sparse import embedded, freeze, reorder
@@ -133,7 +133,7 @@ class Points:
 
 
 class BaseEmbedding(
-    StagesMixin,
+    EmbeddingMixin,
     LinksToDocumentation,
     CallbackSupportMixin,
     ClassNamePrefixFeaturesOutMixin,

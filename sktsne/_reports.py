@@ -1,4 +1,4 @@
-"""The reports of a running fit: printed lines, calls of the user's and of scikit-learn's callbacks, and checkpoints."""
+"""A running fit: its stages, printed lines, calls of the user's and of scikit-learn's callbacks, and checkpoints."""
 
 from __future__ import annotations
 
@@ -29,11 +29,10 @@ except ImportError:  # scikit-learn before 1.9 has no callbacks
 __all__ = [
     "CallbackSupportMixin",
     "Callbacks",
+    "EmbeddingMixin",
     "Reports",
-    "StagesMixin",
     "Tasks",
     "callbacks_by_name",
-    "stages_of",
     "with_callbacks",
 ]
 
@@ -69,8 +68,8 @@ def stages_of(callback: Callbacks, name: str, estimator: Any) -> Iterator[None]:
         raise failed
 
 
-class StagesMixin:
-    """The stages of a fit, which are timed and announced, for estimators on one machine and on a cluster."""
+class EmbeddingMixin:
+    """What estimators on one machine and on a cluster share: timed stages, messages, and the columns of the map."""
 
     @contextmanager
     def _stage(self: Any, name: str) -> Iterator[None]:

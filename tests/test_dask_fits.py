@@ -1,6 +1,7 @@
 """Fits and transforms on a cluster of processes: their bits, their results, and what they refuse."""
 
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stderr
 
 import numpy as np
@@ -108,6 +109,18 @@ class TestBits:
         maps = [TSNE(**{**params, "random_state": seed}).fit(blocks(blobs(300))) for seed in (0, 1, 0)]
         first, second, third = (digest(client, model) for model in maps)
         assert first == third != second
+
+
+def test_fits_at_the_same_time_end(client):
+    params = {**SHORT, "max_iter": 60, "early_exaggeration_iter": 30, "callback": lambda *_: None, "callback_every": 1}
+
+    def fit():
+        return digest(client, TSNE(client=client, **params).fit(blocks(blobs(N))))
+
+    expected = fit()
+    with ThreadPoolExecutor(3) as threads:
+        fits = [threads.submit(fit) for _ in range(3)]
+        assert [one.result(clusters.SECONDS) for one in fits] == [expected] * 3
 
 
 @both

@@ -27,7 +27,7 @@ from sktsne.dask import _neighbors, _rows  # noqa: E402
 from sktsne.dask._affinities import affinities_of  # noqa: E402
 from sktsne.dask._cluster import Cluster  # noqa: E402
 from sktsne.dask._neighbors import find_neighbors, neighbors_of_block  # noqa: E402
-from sktsne.dask._rows import as_rows_of, count_shards  # noqa: E402
+from sktsne.dask._rows import as_rows_of, check_collection, count_shards  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # sockets that Dask closes late
 
@@ -155,6 +155,7 @@ class TestRows:
 
 class TestErrors:
     def rows_of(self, client, X, metric="euclidean", rescale=True):
+        check_collection(X)
         return as_rows_of(Cluster(client), X, metric, rescale)
 
     @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -178,6 +179,17 @@ class TestErrors:
     def test_shapes(self, shape, client):
         with pytest.raises(ValueError, match=r"X has shape \(., .\), must have at least two rows and one column"):
             self.rows_of(client, da.ones(shape))
+
+    def test_unknown_columns(self, client):
+        X = da.from_delayed(dask.delayed(np.eye)(20), (20, np.nan), dtype=float)
+        with pytest.raises(ValueError, match="X has an unknown number of columns"):
+            self.rows_of(client, X)
+
+    @pytest.mark.parametrize("length", [15, 25])
+    def test_blocks_of_other_lengths_than_are_stated(self, length, client):
+        X = da.from_delayed(dask.delayed(np.eye)(20), (length, 20), dtype=float)
+        with pytest.raises(ValueError, match=rf"X has blocks of \(20,\) rows, and X.chunks states \({length},\)"):
+            self.rows_of(client, X)
 
     @pytest.mark.parametrize("X", [np.ones((4, 3)), pd.DataFrame({"a": [1.0, 2.0]})])
     def test_what_is_not_a_collection(self, X, client):
@@ -306,7 +318,11 @@ class TestNeighbors:
         assert recall(graph, ExactSearch(10).fit(X, Workers())) >= RECALL
 
     @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
-    def test_all_rows_equal(self, metric, client):
+    def test_all_rows_equal(self, metric, client, monkeypatch):
+        started, run = [], Cluster.run
+        monkeypatch.setattr(
+            Cluster, "run", lambda self, name, *arguments: started.append(name) or run(self, name, *arguments)
+        )
         X = np.full((2500, 3), 7.0)
         found = Found(client, da.from_array(X, chunks=700), 10, metric)
         graph = found.graph()
@@ -314,6 +330,7 @@ class TestNeighbors:
         assert_array_equal(graph.distances, 0.0)
         assert (np.bincount(graph.indices.ravel()) == 10).all()
         assert 0 in found.neighbors.sizes
+        assert started.count("search") == np.count_nonzero(found.neighbors.sizes)
         P, _ = found.affinities(Perplexity([3.0]), joint=True)
         assert_allclose(P.sum(), 1.0, rtol=1e-5)
 

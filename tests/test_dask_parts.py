@@ -42,6 +42,12 @@ class Peer:
         return self._threads.submit(asyncio.run, self._part.fetch(*arguments))
 
 
+def called(method, *arguments):
+    """Return what a method of a part returns, whether or not it is a coroutine."""
+    result = method(*arguments)
+    return asyncio.run(result) if asyncio.iscoroutine(result) else result
+
+
 class Parts:
     """All parts of an optimization, each in a thread of its own."""
 
@@ -58,7 +64,7 @@ class Parts:
 
     def call(self, method, *arguments):
         """Call a method of all parts at the same time, and return the values of the shards in their order."""
-        calls = [self._threads.submit(getattr(part, method), *arguments) for part in self.parts]
+        calls = [self._threads.submit(called, getattr(part, method), *arguments) for part in self.parts]
         values = [call.result(60) for call in calls]
         numbered = zip(
             np.concatenate(self._division).astype(int), [one for some in values for one in some], strict=True
@@ -194,7 +200,7 @@ def test_a_part_that_fails_ends_the_waiting_of_the_others(conditional, rng):
         plan = plan_of(parts.call("extents"), similarity_of(1.0))
         failing, *others = parts.parts
         failing._states.clear()
-        calls = [parts._threads.submit(part.evaluate, 1, plan, 1.0, True) for part in parts.parts]
+        calls = [parts._threads.submit(called, part.evaluate, 1, plan, 1.0, True) for part in parts.parts]
         with pytest.raises(KeyError):
             calls[0].result(60)
         for call, _ in zip(calls[1:], others, strict=True):
@@ -207,7 +213,7 @@ def test_the_client_ends_the_waiting_for_a_part_that_is_gone(conditional, rng):
         parts.restore(rng.normal(size=(N, 2)))
         plan = plan_of(parts.call("extents"), similarity_of(1.0))
         waiting, gone = parts.parts
-        call = parts._threads.submit(waiting.evaluate, 1, plan, 1.0, True)  # and the other part never begins
+        call = parts._threads.submit(called, waiting.evaluate, 1, plan, 1.0, True)  # and the other part never begins
         asyncio.run(waiting.fail())
         with pytest.raises(PartError, match="The optimization has ended"):
             call.result(60)
@@ -221,7 +227,7 @@ def test_states_and_plans_of_other_shapes_are_refused(conditional, rng):
         (part,) = parts.parts
         parts.restore(Y)
         plan = plan_of(part.extents(), similarity_of(1.0))
-        part.evaluate(1, plan, 1.0, False)
+        called(part.evaluate, 1, plan, 1.0, False)
         with pytest.raises(ValueError, match=r"^plan\.mean has shape \(1,\)"):
             part.step(plan._replace(mean=plan.mean[:1]), phase)
         good = Y[:150], np.zeros((150, 2)), np.ones((150, 2))

@@ -27,7 +27,7 @@ from .._memory import estimated_memory
 from .._native import warn_if_not_compiled
 from .._parameters import check_parameters, choose_affinities
 from .._process import one_blas_thread
-from .._reports import Reports, StagesMixin, Tasks
+from .._reports import EmbeddingMixin, Reports, Tasks
 from ..affinities import Affinities
 from ..conditioning import Conditioning
 from ..kernels import KERNELS
@@ -82,7 +82,7 @@ def _with_parameters_of(single: type[BaseEstimator]) -> Callable[[type], type]:
 # With set_output, which auto_wrap_output_keys=None leaves out, scikit-learn would bring the positions into the process
 # of the client.
 class ClusterEmbedding(  # type: ignore[call-arg]
-    StagesMixin,
+    EmbeddingMixin,
     LinksToDocumentation,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,

@@ -218,7 +218,8 @@ def _searched(cluster: Cluster, neighbors: Neighbors, sizes_of_lists: NDArray[np
     probes = [cluster.run("probes", _probes, index, shard, k + 1) for shard in shards]
     needed = asked(cluster, "needed", _needed, probes, index)
     groups = [
-        _groups(s, np.where(lists, sizes_of_lists, 0), neighbors.list_bounds, most) for s, lists in enumerate(needed)
+        _groups(s, np.where(lists, sizes_of_lists, 0), neighbors.list_bounds, most) if neighbors.sizes[s] else []
+        for s, lists in enumerate(needed)
     ]
     states = [cluster.run("state", _no_neighbors, shard, k) for shard in shards]
     # One search is under way for each thread, because the members that all shards need may be more than fit in memory.

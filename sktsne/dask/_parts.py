@@ -2,15 +2,16 @@
 
 In an iteration each part
 
-1. spreads the charges of its shards on a mesh, fetches its slab of the meshes of the other parts, and adds these;
-2. fetches the slabs that the others have added, and convolves the whole mesh (few parts fetch whole meshes at once);
-3. fetches the positions of the points of all others, and computes the gradient of its own points;
-4. takes a step.
+1. spreads the charges of its shards on a mesh, while it fetches the positions of the points of all others;
+2. computes the attraction of one half of its shards, while it fetches its slab of the meshes of the others;
+3. adds these, fetches the slabs that the others have added, and convolves the whole mesh (few parts fetch whole meshes
+   at once);
+4. reads the potential, and computes the attraction of its other shards, while it fetches the sums of the others;
+5. takes a step.
 
-What it fetches travels while it computes the attraction, of one half of its shards before step 2 and of the others
-after it. Parts fetch from one another without the scheduler and the client, to whom only a few numbers go. A part waits
-for another only while both run the same call of the client. If a part fails, it tells the others so; if its worker
-dies, the client ends the waiting of the others.
+Parts fetch from one another without the scheduler and the client, to whom only a few numbers go. A part waits for
+another only while both run the same call of the client. If a part fails, it tells the others so; if its worker dies,
+the client ends the waiting of the others.
 """
 
 from __future__ import annotations
@@ -18,13 +19,16 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
+from weakref import proxy
 
 import numpy as np
 from distributed import Actor, get_worker
+from distributed.core import Status
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
@@ -44,6 +48,7 @@ from ._affinities import ShardAffinities
 SECONDS_BETWEEN_CHECKS = 1.0  # how long a part waits for another before it looks whether the client has given up
 # Up to this number of parts, each fetches the whole meshes of the others in place of slabs, which is one wait less.
 WHOLE_MESHES = 3
+ENDED = "The optimization has ended."
 
 
 class Layout(NamedTuple):
@@ -141,7 +146,8 @@ class Part:
         similarity = similarity_of(layout.dof)
         n = int(layout.offsets[-1])
         self._least_curvature = (JointKL if layout.joint else ConditionalKL).scales(n, layout.dof)[1]
-        self._kernel, self._buffers = ShardedKernel(similarity, self._workers, self), Buffers()
+        # In a cycle of references, a part whose fit has ended would stay in memory until Python looks for cycles.
+        self._kernel, self._buffers = ShardedKernel(similarity, self._workers, proxy(self)), Buffers()
         self._rows = []
         self._sizes = dict(zip(self._numbers, np.diff(layout.offsets)[list(self._numbers)].tolist(), strict=True))
         for number, (data, indices, indptr, _) in zip(self._numbers, affinities, strict=True):
@@ -154,14 +160,18 @@ class Part:
         self._peers: list[Any] = []
         self._box: dict[tuple[Any, ...], Any] = {}
         self._waiting: deque[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = deque()
+        self._worker: Any = None
+        # A worker has one thread for all actors. Parts of two fits in this thread would wait for each other for ever.
+        self._thread = ThreadPoolExecutor(1, "sktsne-part")
         self._failed, self._call, self._round = False, 0, 0
 
     def meet(self, places: Sequence[tuple[str, str]]) -> None:
         """Learn of all parts, by the address of the worker and the key of each, in the order of their ranks."""
         # An Actor that Dask sends may take another worker in this process for its own.
-        self._peers = [Actor(Part, address, key, worker=get_worker()) for address, key in places]
+        self._worker = get_worker()
+        self._peers = [Actor(Part, address, key, worker=self._worker) for address, key in places]
 
-    # What other parts call, in the event loop, while this part computes in a thread of its own.
+    # What other parts call, in the event loop, while this part computes in its thread.
 
     async def fetch(self, call: int, name: Any, start: int | None = None, stop: int | None = None) -> Any:
         """Return a value that this part posts in a call, or a slice of it."""
@@ -180,6 +190,7 @@ class Part:
     async def fail(self) -> None:
         """End the waiting of other parts for this one, and of this one for others."""
         self._give_up()
+        self._thread.shutdown(wait=False)
 
     def _give_up(self) -> None:
         self._failed = True
@@ -208,7 +219,7 @@ class Part:
         return values
 
     def _wait(self, future: Any) -> Any:
-        """Return what another part posts; raise PartError if the client ends the waiting."""
+        """Return what another part posts; raise PartError if the client or the end of the worker ends the waiting."""
         while True:
             try:
                 return future.result(SECONDS_BETWEEN_CHECKS)
@@ -216,8 +227,9 @@ class Part:
                 if future.done():
                     raise
                 # The call of an actor whose worker has died may never end.
-                if self._failed:
-                    raise PartError("The optimization has ended.") from None
+                ended = self._worker is not None and self._worker.status not in (Status.running, Status.paused)
+                if self._failed or ended:
+                    raise PartError(ENDED) from None
 
     def offer(self, part: NDArray[np.int64]) -> MeshOffer:
         """Begin to add the meshes of all parts; see `~sktsne.kernels.shards.Exchange`."""
@@ -291,21 +303,33 @@ class Part:
             self._states[number][0][:] -= shift
         return self.extents()
 
-    def iterate(self, call: int, plan: Plan, phase: Phase) -> list[Extent]:
+    async def iterate(self, call: int, plan: Plan, phase: Phase) -> list[Extent]:
         """Evaluate the objective and take a step; return the extents of the shards."""
-        self.evaluate(call, plan, phase.exaggeration, False)
+        return await self._in_thread(self._iterate, call, plan, phase)
+
+    async def evaluate(self, call: int, plan: Plan, exaggeration: float, with_cost: bool) -> list[Values]:
+        """Compute the gradient; return the sums of the shards if they are wanted ``with_cost``."""
+        return await self._in_thread(self._evaluate, call, plan, exaggeration, with_cost)
+
+    async def _in_thread(self, function: Callable[..., list[Any]], *arguments: Any) -> list[Any]:
+        """Return what a function returns in the thread of this part."""
+        if self._failed:
+            raise PartError(ENDED)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, partial(function, *arguments))
+
+    def _iterate(self, call: int, plan: Plan, phase: Phase) -> list[Extent]:
+        self._evaluate(call, plan, phase.exaggeration, False)
         return self.step(plan, phase)
 
-    def evaluate(self, call: int, plan: Plan, exaggeration: float, with_cost: bool) -> list[Values]:
-        """Compute the gradient; return the sums of the shards if they are wanted ``with_cost``."""
+    def _evaluate(self, call: int, plan: Plan, exaggeration: float, with_cost: bool) -> list[Values]:
         try:
             with self._workers, one_blas_thread(), np.errstate(all="ignore"):
-                return self._evaluate(call, plan, exaggeration, with_cost)
+                return self._gradient(call, plan, exaggeration, with_cost)
         except BaseException:
             self._give_up()
             raise
 
-    def _evaluate(self, call: int, plan: Plan, exaggeration: float, with_cost: bool) -> list[Values]:
+    def _gradient(self, call: int, plan: Plan, exaggeration: float, with_cost: bool) -> list[Values]:
         self._call, self._round = call, 0
         self._box.clear()  # all parts have fetched what they needed before the client called again
         shards = [self._states[number][0] for number in self._numbers]

@@ -79,7 +79,7 @@ def as_rows_of(
     cluster : Cluster
         The cluster.
     X : Dask array or data frame of shape (n, n_features)
-        The rows.
+        The rows, after `check_collection`.
     metric : str
         The metric.
     rescale : bool
@@ -91,11 +91,11 @@ def as_rows_of(
     Raises
     ------
     TypeError
-        If X is not a Dask array or data frame, or has sparse blocks.
+        If X has sparse blocks.
     ValueError
-        If X is not a matrix of finite numbers with at least two rows and one column.
+        If X is not a matrix of finite numbers with at least two rows and one column, or its blocks do not have the
+        lengths that it states.
     """
-    check_collection(X)
     blocks, dtype = blocks_of(X), dtype_of(X)
     n_columns = len(X.columns) if is_frame(X) else X.shape[1]
     lengths = (np.nan,) if is_frame(X) else X.chunks[0]
@@ -103,10 +103,11 @@ def as_rows_of(
     if known:
         _admit(lengths, n_columns, dtype, admit)
     checked_blocks = cluster.compute("checked", checked, blocks, dtype)
+    chunks = tuple(asked(cluster, "length", len, checked_blocks))
     if not known:
-        lengths = asked(cluster, "length", len, checked_blocks)
-        _admit(lengths, n_columns, dtype, admit)
-    chunks = tuple(map(int, lengths))
+        _admit(chunks, n_columns, dtype, admit)
+    elif chunks != lengths:
+        raise ValueError(f"X has blocks of {chunks} rows, and X.chunks states {lengths}: call X.compute_chunk_sizes().")
     n = sum(chunks)
     bounds = [n * number // count_shards(n) for number in range(count_shards(n) + 1)]
     ranges = _joined(cluster, checked_blocks, np.cumsum([0, *chunks]), bounds)
@@ -131,9 +132,11 @@ def _admit(lengths: Sequence[float], n_columns: int, dtype: Any, admit: Callable
 
 
 def check_collection(X: Any) -> None:
-    """Raise an error unless X is a Dask array of two dimensions or a Dask data frame."""
+    """Raise an error unless X is a Dask array with a known number of columns or a Dask data frame."""
     if not is_dask(X):
         raise TypeError(f"X has the type {type(X).__name__}, must be a Dask array or a Dask data frame.")
+    if not is_frame(X) and np.isnan(X.shape[1]):
+        raise ValueError("X has an unknown number of columns: call X.compute_chunk_sizes().")
 
 
 def dtype_of(X: Any) -> Any:
