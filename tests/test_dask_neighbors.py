@@ -52,10 +52,10 @@ def client():
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
-    """Divide 1600 rows or more into four shards, and search rows with 20 columns among 1600 others at a time."""
-    monkeypatch.setattr(_rows, "SHARDS", 4)
+    """Divide 1200 rows or more into three shards, and search rows with 20 columns among 2200 others at a time."""
+    monkeypatch.setattr(_rows, "SHARDS", 3)
     monkeypatch.setattr(_rows, "LEAST_ROWS", 400)
-    monkeypatch.setattr(_neighbors, "MOST_NUMBERS", 1600 * 20)
+    monkeypatch.setattr(_neighbors, "MOST_NUMBERS", 2200 * 20)
 
 
 class Found:
@@ -220,7 +220,7 @@ class TestNeighbors:
         X = make(rng)
         found = Found(client, da.from_array(X, chunks=700), 30)
         graph = found.graph()
-        assert len(found.shards) == 4
+        assert len(found.shards) == 3
         assert_array_equal(np.sort(found.order), np.arange(len(X)))
         assert_is_a_graph(graph, len(X), 30)
         assert recall(graph, ExactSearch(30).fit(X, Workers())) >= RECALL
@@ -280,7 +280,7 @@ class TestNeighbors:
         X = made.blobs(rng, 2400, 6)
         found = Found(client, da.from_array(X, chunks=700), 700)
         assert found.index.exhaustive
-        assert len(found.shards) == 4
+        assert len(found.shards) == 3
         assert_allclose(found.graph().distances, ExactSearch(700).fit(X, Workers()).distances, rtol=1e-6)
 
     @pytest.mark.parametrize(
