@@ -18,6 +18,20 @@ def alone(function: Callable[..., Any], *arguments: Any) -> Any:
         return function(*arguments)
 
 
+def result_of(future: Any, seconds: float, check: Callable[[], None]) -> Any:
+    """Return the result of a task or of a call of an actor, and call ``check`` after every so many seconds of waiting.
+
+    The call of an actor whose worker has died may never end. An error that ``check`` raises ends the waiting.
+    """
+    while True:
+        try:
+            return future.result(seconds)
+        except TimeoutError:
+            if future.done():  # the error is that of the task
+                raise
+        check()
+
+
 class Cluster:
     """The tasks that a fit runs on a cluster.
 

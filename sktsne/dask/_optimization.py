@@ -17,7 +17,7 @@ from ..kernels.shards import Extent, Plan, plan_of
 from ..objectives import ConditionalKL, JointKL
 from ..optimizer import LARGEST, Phase, Progress, State, descend_in_phases, divergence
 from ..similarities import Similarity, similarity_of
-from ._cluster import Cluster
+from ._cluster import Cluster, result_of
 from ._parts import Layout, Part, PartError, Values
 
 SECONDS_TO_NOTICE = 60.0  # how long the scheduler may take to notice that a worker has died
@@ -250,14 +250,7 @@ class _ClusterDescent:
 
     def _wait(self, future: Any) -> Any:
         """Return a part or the result of its call; raise InterruptionError if a worker has died."""
-        while True:
-            try:
-                return future.result(SECONDS_BETWEEN_CHECKS)
-            except TimeoutError:
-                if future.done():
-                    raise
-                # A call of an actor whose worker has died may never end.
-                self._check_workers()
+        return result_of(future, SECONDS_BETWEEN_CHECKS, self._check_workers)
 
     def _call(self, method: str, *arguments: Any, parts: Sequence[Any] | None = None) -> list[Any]:
         """Call a method of parts, by default of all, at the same time, and return the results."""

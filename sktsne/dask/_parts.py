@@ -44,6 +44,7 @@ from ..optimizer import STEP_COST, Phase, descend_reference, step_settings
 from ..parallel import Workers
 from ..similarities import similarity_of
 from ._affinities import ShardAffinities
+from ._cluster import result_of
 
 SECONDS_BETWEEN_CHECKS = 1.0  # how long a part waits for another before it looks whether the client has given up
 # Up to this number of parts, each fetches the whole meshes of the others in place of slabs, which is one wait less.
@@ -220,16 +221,13 @@ class Part:
 
     def _wait(self, future: Any) -> Any:
         """Return what another part posts; raise PartError if the client or the end of the worker ends the waiting."""
-        while True:
-            try:
-                return future.result(SECONDS_BETWEEN_CHECKS)
-            except TimeoutError:
-                if future.done():
-                    raise
-                # The call of an actor whose worker has died may never end.
-                ended = self._worker is not None and self._worker.status not in (Status.running, Status.paused)
-                if self._failed or ended:
-                    raise PartError(ENDED) from None
+        return result_of(future, SECONDS_BETWEEN_CHECKS, self._check_end)
+
+    def _check_end(self) -> None:
+        """Raise PartError if the optimization has ended."""
+        ended = self._worker is not None and self._worker.status not in (Status.running, Status.paused)
+        if self._failed or ended:
+            raise PartError(ENDED)
 
     def offer(self, part: NDArray[np.int64]) -> MeshOffer:
         """Begin to add the meshes of all parts; see `~sktsne.kernels.shards.Exchange`."""
