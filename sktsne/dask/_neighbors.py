@@ -38,7 +38,7 @@ from ._rows import Rows, asked
 
 # The number of coordinates of the members among which a task searches, unless those of one shard have more. They are in
 # the memory of its worker three times.
-MOST_NUMBERS = 2**24
+MOST_NUMBERS = 3 * 2**23
 
 
 class Shard(NamedTuple):
