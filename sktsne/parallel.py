@@ -105,7 +105,6 @@ class Workers:
         self._pool: ThreadPoolExecutor | None = None
         self._users: list[int] = []
         self._lock = Lock()
-        tell_of_forks(self)
 
     def run(self, function: Callable[[int, int], Any], n_rows: int, row_cost: int) -> list[Any]:
         """Call ``function(start, stop)`` for each block of rows.
@@ -168,6 +167,7 @@ class Workers:
                     return
                 results[index] = function(*block)
 
+        tell_of_forks(self)
         with self._lock:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(n_threads - 1, "sktsne", openmp_on_one_thread)
@@ -182,6 +182,9 @@ class Workers:
         return results
 
     def __enter__(self) -> Workers:
+        # Not when the object is made: Python code runs when an object dies that is told of forks, and a Ctrl-C that
+        # comes meanwhile is lost. Loops make many objects that work in the calling thread alone and die at once.
+        tell_of_forks(self)
         with self._lock:
             self._users.append(get_ident())
         return self

@@ -1,5 +1,6 @@
 """Fits that are stopped, go on, are watched, or fail: nothing is lost, and nothing is half done."""
 
+import _thread
 import functools
 import json
 import signal
@@ -20,6 +21,7 @@ from sklearn.exceptions import NotFittedError
 from sktsne import SNE, TSNE, _base
 from sktsne._memory import estimated_memory
 from sktsne.kernels import ExactKernel
+from sktsne.parallel import Workers
 
 ESTIMATORS = [TSNE, SNE]
 METHODS = [*KERNELS, ExactKernel]
@@ -450,6 +452,27 @@ def test_control_c_stops_within_a_second(stage, server):
     assert unchanged == "True"
     assert n_threads == "1"
     assert "announced" in calls
+
+
+def test_an_interruption_of_a_computation_is_not_lost_with_its_workers():
+    """Python raises nothing from the destructor that it happens to run when it learns of a Ctrl-C."""
+
+    class Computes:
+        __neg__ = staticmethod(_thread.interrupt_main)  # an operator: after a call Python would look for a Ctrl-C
+
+    def compute(workers):
+        return -Computes()
+
+    def compute_and_go_on():
+        compute(Workers())
+        time.sleep(0.0)  # a call
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has it ignored in the background
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            compute_and_go_on()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize(
