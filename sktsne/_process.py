@@ -1,7 +1,8 @@
-"""Settings that all threads of the process share: the threads of BLAS and OpenMP, and the state after a fork."""
+"""Settings that all threads of the process share (BLAS, OpenMP, memory), and the state after a fork."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -162,3 +163,43 @@ def sklearn_on_threads(n_threads: int) -> Iterator[None]:
 def openmp_on_one_thread() -> None:
     """Have OpenMP use one thread when the calling thread calls it; every thread has its own setting."""
     _set_threads(_libraries().select(user_api="openmp").lib_controllers, repeat(1))
+
+
+# The options of glibc's function mallopt, and its default for the first.
+M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, DEFAULT_MMAP_THRESHOLD = -3, -1, 2**17
+# The most that glibc accepts for the first, and more than the arrays of a task take.
+MOST_FROM_HEAP, MOST_KEPT = 2**25, 2**30
+
+
+@contextmanager
+def _freed_memory_kept() -> Iterator[None]:
+    given_back = _trim_threshold_of_dask()
+    libc = ctypes.CDLL(None) if given_back is not None else None
+    # Other C libraries have neither function.
+    if libc is None or not (hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim")):
+        yield
+        return
+    libc.mallopt(M_MMAP_THRESHOLD, MOST_FROM_HEAP)
+    libc.mallopt(M_TRIM_THRESHOLD, MOST_KEPT)
+    try:
+        yield
+    finally:
+        libc.mallopt(M_MMAP_THRESHOLD, DEFAULT_MMAP_THRESHOLD)
+        libc.mallopt(M_TRIM_THRESHOLD, given_back)
+        libc.malloc_trim(0)
+
+
+def _trim_threshold_of_dask() -> int | None:
+    """Return the value of ``MALLOC_TRIM_THRESHOLD_``, or None where nothing or more than this is set."""
+    value = os.environ.get("MALLOC_TRIM_THRESHOLD_", "")
+    if not sys.platform.startswith("linux") or "MALLOC_MMAP_THRESHOLD_" in os.environ or not value.isdecimal():
+        return None
+    return min(int(value), MOST_KEPT)
+
+
+#: Have the C library keep the memory of arrays that are freed in the context, and give it back at the end.
+#:
+#: Dask starts worker processes with ``MALLOC_TRIM_THRESHOLD_``. With this variable, glibc gives the memory of every
+#: array of more than 128 KiB back to the system, which has to provide it anew, page by page, for the next array. This
+#: takes a quarter of the time of a search for neighbors. Other processes keep such memory anyway.
+freed_memory_kept = SharedSetting(_freed_memory_kept)

@@ -4,6 +4,7 @@ import gc
 import multiprocessing
 import os
 import pickle
+import platform
 import subprocess
 import sys
 import sysconfig
@@ -244,6 +245,51 @@ def in_child(function, timeout=20):
     os.kill(pid, 9)
     os.waitpid(pid, 0)
     pytest.fail("a deadlock in the forked process")
+
+
+FAULTS = """
+import resource
+import numpy as np
+from sktsne._process import freed_memory_kept
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        np.ones(10**6, dtype=np.uint8)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+found = [faults()]
+with freed_memory_kept, freed_memory_kept:
+    found += [faults(), faults()]
+print(*found, faults())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no such settings")
+class TestMemory:
+    """Processes that give freed memory back at once, as Dask starts them, do not while they need it again."""
+
+    def faults(self, **variables):
+        """Return how often pages were missing, before, two times in the context, and after it."""
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("MALLOC_")}
+        result = subprocess.run(
+            [sys.executable, "-c", FAULTS], env={**environment, **variables}, capture_output=True, text=True, check=True
+        )
+        return [int(number) for number in result.stdout.split()]
+
+    def test_is_kept_in_the_context(self):
+        before, first, second, after = self.faults(MALLOC_TRIM_THRESHOLD_="65536")
+        pages = 20 * 10**6 // os.sysconf("SC_PAGE_SIZE")
+        assert min(before, after) > 0.9 * pages
+        assert first < 0.2 * pages
+        assert second < 0.05 * pages
+
+    @pytest.mark.parametrize("value", ["65536", "-1", "x", ""])
+    def test_other_settings_stay(self, value):
+        """The user has set more than Dask does, or what the C library does not understand."""
+        variables = {"MALLOC_TRIM_THRESHOLD_": value}
+        if value == "65536":
+            variables["MALLOC_MMAP_THRESHOLD_"] = "131072"
+        found = self.faults(**variables)
+        assert max(found[1:3]) >= 0.9 * min(found[0], found[3])
 
 
 @needs_fork

@@ -9,12 +9,12 @@ from weakref import WeakSet
 
 import dask
 
-from .._process import one_blas_thread
+from .._process import freed_memory_kept, one_blas_thread
 
 
 def alone(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function with one thread of BLAS, because threaded products round differently."""
-    with one_blas_thread():
+    """Call a function with one thread of BLAS, because threaded products round differently, and keep freed memory."""
+    with one_blas_thread(), freed_memory_kept:
         return function(*arguments)
 
 
@@ -56,9 +56,12 @@ class Cluster:
         """The number of threads of all workers."""
         return sum(self.client.nthreads().values())
 
-    def run(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Run a function on a worker, and return the future of its result; futures among the arguments are awaited."""
-        future = self.client.submit(alone, function, *arguments, key=self._key(name), pure=False)
+    def run(self, name: str, function: Callable[..., Any], *arguments: Any, priority: int = 0) -> Any:
+        """Run a function on a worker, and return the future of its result; futures among the arguments are awaited.
+
+        Of the tasks that could begin, a worker begins one of the highest priority.
+        """
+        future = self.client.submit(alone, function, *arguments, key=self._key(name), pure=False, priority=priority)
         self._keep([future])
         return future
 
