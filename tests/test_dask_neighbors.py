@@ -321,7 +321,9 @@ class TestNeighbors:
     def test_all_rows_equal(self, metric, client, monkeypatch):
         started, run = [], Cluster.run
         monkeypatch.setattr(
-            Cluster, "run", lambda self, name, *arguments: started.append(name) or run(self, name, *arguments)
+            Cluster,
+            "run",
+            lambda self, name, *arguments, **options: started.append(name) or run(self, name, *arguments, **options),
         )
         X = np.full((2500, 3), 7.0)
         found = Found(client, da.from_array(X, chunks=700), 10, metric)

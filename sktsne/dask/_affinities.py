@@ -22,8 +22,8 @@ from ._cluster import Cluster
 from ._index import Index
 from ._neighbors import Neighbors, State
 
-# The number of rows whose sums are computed at a time, because SciPy needs twice the memory of a sum.
-ROWS_AT_ONCE = 2**14
+# The number of rows whose sums are computed at a time, because SciPy needs several times the memory of a sum.
+ROWS_AT_ONCE = 2**12
 
 
 class ShardAffinities(NamedTuple):
@@ -101,15 +101,23 @@ def _symmetric(offsets: NDArray[np.int64], divisor: int | None, *blocks: csr_arr
     """
     of_rows, of_columns = blocks[: len(blocks) // 2], [block.T.tocsr() for block in blocks[len(blocks) // 2 :]]
     m = of_rows[0].shape[0]
-    parts = []
+    parts: tuple[list[Any], ...] = [np.empty(0, np.float32)], [np.empty(0, np.int32)], [np.zeros(1, np.int32)]
     for start in range(0, m, ROWS_AT_ONCE):
         rows = slice(start, start + ROWS_AT_ONCE)
         of_part, others = (hstack([block[rows] for block in side], format="csr") for side in (of_rows, of_columns))
-        parts.append(of_part + others)
-    indptr = np.cumsum(np.concatenate([[0], *(np.diff(part.indptr) for part in parts)])).astype(np.int32)
-    data = np.concatenate([np.empty(0, np.float32), *(part.data for part in parts)])
-    indices = np.concatenate([np.empty(0, np.int32), *(part.indices for part in parts)], dtype=np.int32)
+        total = of_part + others
+        for part, array in zip(parts, (total.data, total.indices, np.diff(total.indptr)), strict=True):
+            part.append(array)
+    data, indices, counts = (_concatenated(part) for part in parts)
+    indptr = np.cumsum(counts, dtype=np.int32)
     if divisor is None:
         return ShardAffinities(data, indices, indptr, math.fsum(map(negative_entropy, of_rows)))
     data /= np.float32(divisor)
     return ShardAffinities(data, indices, indptr, negative_entropy(data))
+
+
+def _concatenated(arrays: list[NDArray[Any]]) -> NDArray[Any]:
+    """Return the arrays as one array of the dtype of the first, and empty the list, so that they are freed."""
+    whole = np.concatenate(arrays, dtype=arrays[0].dtype, casting="same_kind")
+    arrays.clear()
+    return whole

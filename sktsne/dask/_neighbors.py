@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from itertools import chain, pairwise
+from itertools import chain, islice, pairwise, zip_longest
 from operator import getitem
 from typing import Any, NamedTuple
 
@@ -38,7 +38,9 @@ from ._rows import Rows, asked
 
 # The number of coordinates of the members among which a task searches, unless those of one shard have more. They are in
 # the memory of its worker three times.
-MOST_NUMBERS = 3 * 2**23
+MOST_NUMBERS = 2**24
+# If more than this part of a shard is needed, the whole shard is taken in place of a copy of the part.
+MOST_COPIED = 0.75
 
 
 class Shard(NamedTuple):
@@ -221,29 +223,40 @@ def _searched(cluster: Cluster, neighbors: Neighbors, sizes_of_lists: NDArray[np
         _groups(s, np.where(lists, sizes_of_lists, 0), neighbors.list_bounds, most) if neighbors.sizes[s] else []
         for s, lists in enumerate(needed)
     ]
-    states = [cluster.run("state", _no_neighbors, shard, k) for shard in shards]
+    states: list[Any] = [None] * len(shards)
+    # The first group of each shard, then the second of each, and so on.
+    searches = iter([(s, group) for step in zip_longest(*groups) for s, group in enumerate(step) if group])
+
+    def prepared(s: int, group: list[int]) -> tuple[int, list[Any]]:
+        """Return the number of a shard, and the members of a group of shards among which it is searched."""
+        lists = [(t, *neighbors.list_bounds[t : t + 2].tolist()) for t in group]
+        return s, [
+            cluster.run("members", _members, shards[t], int(offsets[t]), needed[s][first:end], first, priority=1)
+            for t, first, end in lists
+        ]
+
     # One search is under way for each thread, because the members that all shards need may be more than fit in memory.
-    n_threads, under_way = max(1, cluster.n_threads), deque[Any]()
-    for step in range(max(map(len, groups))):
-        for s in np.flatnonzero([step < len(of_shard) for of_shard in groups]).tolist():
-            if len(under_way) == n_threads:
-                cluster.wait([under_way.popleft()])
-            pieces = [
-                cluster.run("members", _members, shards[t], int(offsets[t]), needed[s][first:end], first)
-                for t in groups[s][step]
-                for first, end in [neighbors.list_bounds[t : t + 2].tolist()]
-            ]
-            old = states[s]
-            states[s] = cluster.run("search", _search, index, shards[s], int(offsets[s]), probes[s], old, *pieces)
-            under_way.append(states[s])
-            # A worker frees them as soon as the search has ended.
-            cluster.release([old, *pieces])
-            del old, pieces
+    # The members for the next ones are there already, because they would have to wait for the search under way on the
+    # worker that has them.
+    n_threads, under_way, next_ones = max(1, cluster.n_threads), deque[Any](), deque[Any]()
+    while True:
+        next_ones.extend(prepared(*search) for search in islice(searches, n_threads + 1 - len(next_ones)))
+        if not next_ones:
+            break
+        if len(under_way) == n_threads:
+            cluster.wait([under_way.popleft()])
+        s, pieces = next_ones.popleft()
+        old = states[s]
+        states[s] = cluster.run("search", _search, index, k, shards[s], int(offsets[s]), probes[s], old, *pieces)
+        under_way.append(states[s])
+        # A worker frees them as soon as the search has ended.
+        cluster.release(pieces if old is None else [old, *pieces])
+        del old, pieces
     graphs = [
-        cluster.run("neighbors", _spread, index, state, shard, int(offset))
+        cluster.run("neighbors", _spread, index, k, state, shard, int(offset))
         for state, shard, offset in zip(states, shards, offsets, strict=False)
     ]
-    cluster.release([*probes, *states])
+    cluster.release([*probes, *(state for state in states if state is not None)])
     return graphs
 
 
@@ -311,6 +324,8 @@ def _needed(probes: Probes | None, index: Index) -> NDArray[np.bool_]:
 def _members(shard: Shard, offset: int, needed: NDArray[np.bool_], first_list: int) -> Piece:
     """Return the members of the lists of a shard that are needed, the first of which is ``first_list``."""
     places = np.flatnonzero(needed[shard.of_rows - first_list])
+    if len(places) > MOST_COPIED * len(shard.points):
+        return Piece(shard.points, np.arange(offset, offset + len(shard.points), dtype=np.int32), shard.of_rows)
     return Piece(shard.points[places], (offset + places).astype(np.int32), shard.of_rows[places])
 
 
@@ -319,8 +334,10 @@ def _joined(*pieces: Piece) -> Piece:
     return pieces[0] if len(pieces) == 1 else Piece(*(np.concatenate(arrays) for arrays in zip(*pieces, strict=True)))
 
 
-def _no_neighbors(shard: Shard, k: int) -> State:
-    """Return the state of a shard before the search."""
+def _begun(state: State | None, shard: Shard, k: int) -> State:
+    """Return a copy of the state of a shard, or its first state before any search."""
+    if state is not None:
+        return State(state.ids.copy(), state.distances.copy())
     shape = len(shard.points), k
     return State(np.full(shape, -1, dtype=np.int32), np.full(shape, np.inf, dtype=np.float32))
 
@@ -341,12 +358,13 @@ def _probes_in(
     return start + np.flatnonzero(searched), (places[of_rows], lists[here])
 
 
-def _search(index: Index, shard: Shard, offset: int, probes: Probes | None, state: State, *pieces: Piece) -> State:
+def _search(
+    index: Index, k: int, shard: Shard, offset: int, probes: Probes | None, state: State | None, *pieces: Piece
+) -> State:
     """Return the state of a shard after its rows were compared with the members of some pieces."""
-    piece, k = _joined(*pieces), state.ids.shape[1]
+    piece, (ids, distances) = _joined(*pieces), _begun(state, shard, k)
     n_members, bounds, space = len(piece.points), piece.bounds(index), index.space(piece.points)
     right = space.operand(space.points, False, index.dtype)
-    ids, distances = state.ids.copy(), state.distances.copy()
     # The candidates 0 to k - 1 are the neighbors that are known, and candidate k + i is member i.
     members = np.arange(k, k + n_members, dtype=np.int32)
     for start, stop in _blocks(len(shard.points)):
@@ -376,9 +394,9 @@ def _search(index: Index, shard: Shard, offset: int, probes: Probes | None, stat
     return State(ids, distances)
 
 
-def _spread(index: Index, state: State, shard: Shard, offset: int) -> State:
+def _spread(index: Index, k: int, state: State | None, shard: Shard, offset: int) -> State:
     """Return the sorted neighbors of a shard, where rows with many duplicates have the duplicates that follow them."""
-    ids, distances = state.ids.copy(), state.distances.copy()
+    ids, distances = _begun(state, shard, k)
     n = int(index.lists.sizes.sum())
     for start, stop in _blocks(len(ids)):
         lengths = distances[start:stop].astype(np.float64)
