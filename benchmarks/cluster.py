@@ -8,9 +8,10 @@ more process. Every fit has new processes. The peak memory of a process includes
 
     python benchmarks/cluster.py --mnist mnist.npz --n 200000 --overhead
 
-measures iterations instead. The seconds that the client waits for an iteration are those of the part that computes
-longest, and the overhead: calls of the parts, exchange, and waiting of parts for each other. Computing is divided into
-the work for points (spread, read, attract, step), and for nodes of the mesh (add the meshes of shards, convolve).
+measures iterations instead, as means over the iterations of a call of the parts. The seconds that the client waits for
+an iteration are those of the part that computes longest, and the overhead: calls of the parts, exchange, and waiting of
+parts for each other. Computing is divided into the work for points (spread, read, attract, step), and for nodes of the
+mesh (add the meshes of shards, convolve).
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ CHUNK = 2**16
 SINGLE, FRONT = "one machine", "client and scheduler"
 # The methods that are measured: those that exchange, those of a kernel that work on meshes, and what these call.
 EXCHANGE, MESH, SPREAD, ADD, SUM, CONVOLVE = (
-    ("_begun", "_ended"), ("_spread", "_convolve"), "divide", "added", "_sum", "convolve",
+    ("begin", "finish"), ("_spread", "_convolve"), "divide", "added", "_sum", "convolve",
 )  # fmt: skip
 TIMES = ("seconds", "points", "shards", "convolution", "overhead")
 
@@ -221,17 +222,17 @@ def iterations(file: str, model: str, max_iter: int, n_workers: int) -> dict[str
     from sktsne.dask import _optimization
 
     seconds_of_client, nodes = [], []
-    call = _optimization._ClusterDescent._of_shards
+    call = _optimization._ClusterDescent._call
 
-    def timed_call(self: Any, method: str, *arguments: Any) -> list[Any]:
+    def timed_call(self: Any, method: str, *arguments: Any, **options: Any) -> list[Any]:
         begin = time.perf_counter()
-        values = call(self, method, *arguments)
+        values = call(self, method, *arguments, **options)
         if method == "iterate":
-            seconds_of_client.append(time.perf_counter() - begin)
+            seconds_of_client.append((time.perf_counter() - begin) / values[0][0])
             nodes.append(int(np.prod(self._plan.nodes)))
         return values
 
-    _optimization._ClusterDescent._of_shards = timed_call
+    _optimization._ClusterDescent._call = timed_call
     with cluster_of(n_workers) as client:
         client.run(measure_parts)
         fitted = estimator(model, max_iter).fit(array_of(file))
@@ -262,9 +263,10 @@ def iterations(file: str, model: str, max_iter: int, n_workers: int) -> dict[str
 
 
 def measure_parts() -> None:
-    """Have the parts on this worker keep the seconds of their steps and the bytes that they fetch, by iteration."""
+    """Have the parts keep the seconds of their steps and the bytes that they get, for each call by its iterations."""
     from dask.sizeof import sizeof
 
+    from sktsne.dask._exchange import PartExchange
     from sktsne.dask._parts import Part
     from sktsne.kernels.mesh import Mesh
     from sktsne.kernels.shards import ShardedKernel
@@ -285,14 +287,14 @@ def measure_parts() -> None:
         setattr(owner, name, call)
         return call
 
-    measured = (Part, *EXCHANGE, ADD, SUM), (ShardedKernel, *MESH), (Mesh, CONVOLVE), (Workers, SPREAD)
+    measured = (PartExchange, *EXCHANGE, ADD, SUM), (ShardedKernel, *MESH), (Mesh, CONVOLVE), (Workers, SPREAD)
     for owner, *names in measured:
         for name in names:
             timed(owner, name)
-    ended, iterate = Part._ended, timed(Part, "_iterate")
+    finish, iterate = PartExchange.finish, timed(Part, "_iterate")
 
-    def counted(self: Any, futures: list[Any], own: Any) -> list[Any]:
-        values = ended(self, futures, own)
+    def counted(self: Any, begun: Any) -> list[Any]:
+        values = finish(self, begun)
         others = (value for rank, value in enumerate(values) if rank != self._rank)
         now["bytes"] = now.get("bytes", 0) + sum(map(sizeof, others))
         return values
@@ -301,10 +303,10 @@ def measure_parts() -> None:
         now.clear()
         now.update(dict.fromkeys((*EXCHANGE, *MESH, SPREAD, ADD, SUM, CONVOLVE, "bytes"), 0.0))
         result = iterate(self, *arguments)
-        Part.measured.append(dict(now))
+        Part.measured.append({name: value / result[0] for name, value in now.items()})
         return result
 
-    Part._ended, Part._iterate = counted, kept
+    PartExchange.finish, Part._iterate = counted, kept
 
 
 def measured_parts() -> list[dict[str, float]]:
@@ -315,10 +317,8 @@ def measured_parts() -> list[dict[str, float]]:
 
 
 def print_iterations(measured: list[dict[str, Any]]) -> None:
-    print(
-        "Medians over iterations, in milliseconds: the whole iteration; what the slowest part computes for its points,"
-    )
-    print("for adding the meshes of its shards, and for the convolution; and the rest. Megabytes that all parts fetch.")
+    print("Medians over calls, in milliseconds: the whole iteration; what the slowest part computes for its points,")
+    print("for adding the meshes of its shards, and for the convolution; and the rest. Megabytes that all parts get.")
     print(f"{'':<12}" + "".join(f"{name:>13}" for name in (*TIMES, "MB", "nodes")))
     for row in measured:
         numbers = [*(1e3 * row[name] for name in TIMES), row["bytes"] / 1e6]

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -485,8 +486,12 @@ class Descent(Protocol):
     def extent(self) -> float:
         """Return the root mean square distance of the points from their center."""
 
-    def step(self, phase: Phase) -> bool:
-        """Take one step along the gradient of the last evaluation, and return whether the points are finite."""
+    def step(self, phases: Sequence[Phase]) -> bool:
+        """Take one step along the gradient of the last evaluation, and return whether the points are finite.
+
+        The step is that of the first phase. The other phases are those of the iterations that follow until costs are
+        needed, so that distant points may take all these steps in one call.
+        """
 
     def hold(self) -> None:
         """Prepare for a report, which may evaluate the objective, and may change the state."""
@@ -509,8 +514,10 @@ def descend_in_phases(
 ) -> str:
     """Move points phase by phase, and return why the optimization ended; see `minimize`, which checks the arguments."""
     early = sum(phase.n_iter for phase in phases[:-1])
-    for phase in _iterations(phases, descent.state.iteration, until):
-        state = descent.state
+    iterations = _iterations(phases, descent.state.iteration, until)
+    coming = deque(islice(iterations, CHECK_EVERY))
+    while coming:
+        phase, state = coming[0], descent.state
         check = state.iteration % CHECK_EVERY == 0 < state.iteration
         due = check or state.iteration % report_every == 0 < state.iteration
         last = state.iteration >= early
@@ -533,11 +540,17 @@ def descend_in_phases(
             ended = _reason_to_end(descent, last, cost, minimized, norm, n_iter_without_progress, tol, min_grad_norm)
             if ended is not None:
                 return ended
+        n_without_cost = min(every - state.iteration % every for every in (CHECK_EVERY, report_every))
         with np.errstate(all="ignore"):
-            finite = descent.step(phase)
+            try:
+                finite = descent.step(list(islice(coming, n_without_cost)))
+            except FloatingPointError as error:
+                raise divergence(state.iteration, phase) from error
         if not finite:
             raise divergence(state.iteration, phase)
         state.iteration += 1
+        coming.popleft()
+        coming.extend(islice(iterations, 1))
         if tick is not None:
             tick(state.iteration)
     return "max_iter"
@@ -602,12 +615,12 @@ class _LocalDescent:
         """Continue after a report; see `Descent`."""
         self._arrays = _arrays(self.state, self._phases, self._shape)
 
-    def step(self, phase: Phase) -> bool:
+    def step(self, phases: Sequence[Phase]) -> bool:
         """Take one step; see `Descent`."""
         Y, velocity, gain, shift = self._arrays
         n, d = Y.shape
         step = partial(
-            self._descend, self._gradient, self._curvature, *step_settings(phase, self._max_step_norm), shift, Y,
+            self._descend, self._gradient, self._curvature, *step_settings(phases[0], self._max_step_norm), shift, Y,
             velocity, gain,
         )  # fmt: skip
         # The map is centered in the next step, which reads and writes all points anyway.

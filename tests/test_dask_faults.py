@@ -19,7 +19,8 @@ from sktsne.dask import SNE, TSNE, _rows
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # sockets that Dask closes late
 
-STAGES = ["neighbors", "initialization", "affinities", "optimization"]
+# The stages, and the number of iterations of a fit in which something happens to a stage while it runs.
+STAGES = [("neighbors", 12), ("initialization", 12), ("affinities", 12), ("optimization", 120)]
 LOST_AT = 7  # the iteration after which workers die, between two reports
 
 
@@ -53,7 +54,11 @@ def small_shards(monkeypatch):
 @pytest.fixture
 def bits(shared, client):
     """Return a function of an estimator that returns the digest of its map of 600 rows where nothing happens."""
-    return lambda estimator=TSNE: shared(estimator, lambda: digest(client, fit(client, estimator)))
+
+    def bits_of(estimator=TSNE, max_iter=12):
+        return shared((estimator, max_iter), lambda: digest(client, fit(client, estimator, max_iter=max_iter)))
+
+    return bits_of
 
 
 def fit(client, estimator=TSNE, **params):
@@ -106,12 +111,12 @@ class AtTick:
 
 
 class TestWorkersThatDie:
-    @pytest.mark.parametrize("stage", STAGES)
-    def test_while_a_stage_runs(self, stage, bits, client):
-        expected = bits()
+    @pytest.mark.parametrize(("stage", "max_iter"), STAGES)
+    def test_while_a_stage_runs(self, stage, max_iter, bits, client):
+        expected = bits(max_iter=max_iter)
         callback = DuringStage(stage, lambda: kill(client), 0.1)
-        assert digest(client, fit(client, callback=callback)) == expected
-        assert callback.iterations == [4, 8]
+        assert digest(client, fit(client, callback=callback, max_iter=max_iter)) == expected
+        assert callback.iterations == list(range(4, max_iter, 4))
 
     @pytest.mark.parametrize("estimator", clusters.ESTIMATORS)
     def test_between_iterations(self, estimator, bits, client):
@@ -173,16 +178,16 @@ class TestFitsThatFail:
 
     @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C of Windows goes to all processes of the console")
     @pytest.mark.usefixtures("interrupts_again")
-    @pytest.mark.parametrize("stage", STAGES)
-    def test_interrupted_in_a_stage(self, stage, bits, client):
+    @pytest.mark.parametrize(("stage", "max_iter"), STAGES)
+    def test_interrupted_in_a_stage(self, stage, max_iter, bits, client):
         expected = bits()
-        model = TSNE(client=client, callback=DuringStage(stage, interrupt, 0.1), **FAST)
+        model = TSNE(client=client, callback=DuringStage(stage, interrupt, 0.1), **{**FAST, "max_iter": max_iter})
         before = dict(model.__dict__)
         with pytest.raises(KeyboardInterrupt) as error:
             model.fit(blocks(blobs(600)))
         self.assert_nothing_is_left(model, before, client)
         assert error.tb is not None  # was there until now
-        assert digest(client, model.set_params(callback=None).fit(blocks(blobs(600)))) == expected
+        assert digest(client, model.set_params(callback=None, max_iter=12).fit(blocks(blobs(600)))) == expected
 
     def test_interrupted_by_a_callback(self, bits, client):
         def interrupting(iteration, cost, embedding):

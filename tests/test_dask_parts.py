@@ -13,7 +13,6 @@ from test_fft import error
 from sktsne._sparse import negative_entropy
 from sktsne.affinities import Perplexity, conditional_affinities
 from sktsne.kernels import FFTKernel
-from sktsne.kernels.shards import plan_of
 from sktsne.neighbors import ExactSearch
 from sktsne.objectives import ConditionalKL, JointKL
 from sktsne.optimizer import Phase, State, minimize
@@ -23,7 +22,8 @@ from sktsne.similarities import similarity_of
 pytest.importorskip("distributed", reason="Dask is not installed: pip install 'sktsne[dask]'")
 
 from sktsne.dask._affinities import ShardAffinities
-from sktsne.dask._parts import Layout, Part, PartError
+from sktsne.dask._exchange import PartError
+from sktsne.dask._parts import Layout, Part
 
 OBJECTIVES = [JointKL, ConditionalKL]
 OFFSETS = np.array([0, 150, 150, 400, 600])  # of four shards, one of which is empty
@@ -32,14 +32,17 @@ N = int(OFFSETS[-1])
 
 
 class Peer:
-    """What Dask would make of a part for other parts: calls return futures."""
+    """The way to a part in this process."""
 
-    def __init__(self, part, threads):
-        self._part, self._threads = part, threads
+    def __init__(self, part):
+        self._part = part
 
-    def fetch(self, *arguments):
-        """Return the future of what the part posts."""
-        return self._threads.submit(asyncio.run, self._part.fetch(*arguments))
+    def send(self, number, rank, value):
+        """Have the part receive a message."""
+        asyncio.run(self._part.receive(number, rank, value))
+
+    def close(self):
+        """Do nothing, as there is no connection."""
 
 
 def called(method, *arguments):
@@ -58,9 +61,10 @@ class Parts:
             Part(rank, layout, [shard_of(matrix, number) for number in numbers], n_threads=1 + rank % 2)
             for rank, numbers in enumerate(division)
         ]
-        peers = [Peer(part, threads) for part in self.parts]
-        for part in self.parts:
-            part._peers = peers
+        for rank, part in enumerate(self.parts):
+            part._exchange._peers = {
+                other: Peer(self.parts[other]) for other in range(len(self.parts)) if other != rank
+            }
 
     def call(self, method, *arguments):
         """Call a method of all parts at the same time, and return the values of the shards in their order."""
@@ -70,6 +74,12 @@ class Parts:
             np.concatenate(self._division).astype(int), [one for some in values for one in some], strict=True
         )
         return [value for _, value in sorted(numbered, key=lambda pair: pair[0])]
+
+    def iterate(self, phases, evaluated):
+        """Have all parts take steps, and return how many they have taken."""
+        calls = [self._threads.submit(called, part.iterate, phases, evaluated) for part in self.parts]
+        (taken,) = {call.result(60)[0] for call in calls}
+        return taken
 
     def restore(self, Y):
         """Place the points, at rest."""
@@ -90,8 +100,7 @@ class Parts:
 
 @contextmanager
 def parts_of(matrix, objective, dof, division=DIVISIONS[0]):
-    # A fetch takes a thread until the other part has posted.
-    with ThreadPoolExecutor(64) as threads:
+    with ThreadPoolExecutor(8) as threads:
         yield Parts(matrix, objective, dof, division, threads)
 
 
@@ -133,8 +142,7 @@ def test_costs_norms_and_steps_are_those_of_one_process(objective, d, dof, exagg
         for relative in False, True:
             phase = Phase(1, exaggeration, 0.5, 1e-3, relative)
             parts.restore(Y)
-            plan = plan_of(parts.call("extents"), similarity_of(dof))
-            values = parts.call("evaluate", 1 + relative, plan, exaggeration, True)
+            values = parts.call("evaluate", exaggeration)
             assert math.sqrt(sum(value.squares for value in values)) == pytest.approx(norm, rel=bound)
             cross = sum(value.cross for value in values)
             cost = (
@@ -144,7 +152,7 @@ def test_costs_norms_and_steps_are_those_of_one_process(objective, d, dof, exagg
             )
             assert cost == pytest.approx(expected.cost, rel=of_cost)
             assert cost + (exaggeration - 1.0) * cross == pytest.approx(expected.exaggerated, rel=of_cost)
-            parts.call("step", plan, phase)
+            parts.iterate([phase], True)
             state = State.at(Y)
             minimize(single, state, [phase])
             assert error(parts.state()[1], state.velocity) < bound
@@ -159,8 +167,7 @@ def test_the_sums_of_the_balance_are_those_of_attraction_and_repulsion(objective
     attraction = single(Y, 1.0).gradient - repulsion
     with parts_of(springs_of(conditional, objective), objective, 1.0) as parts:
         parts.restore(Y)
-        plan = plan_of(parts.call("extents"), similarity_of(1.0))
-        values = parts.call("evaluate", 1, plan, 1.0, True)
+        values = parts.call("evaluate", 1.0)
     assert sum(value.repulsion for value in values) == pytest.approx(np.sum(repulsion**2), rel=1e-2)
     assert sum(value.balance for value in values) == pytest.approx(np.sum(repulsion * attraction), rel=1e-2)
 
@@ -173,14 +180,26 @@ def test_the_division_among_parts_changes_no_bit(objective, conditional, rng):
     for division in DIVISIONS:
         with parts_of(matrix, objective, 1.0, division) as parts:
             parts.restore(Y)
-            extents = parts.call("extents")
-            for call in range(1, 6):
-                extents = parts.call("iterate", call, plan_of(extents, similarity_of(1.0)), phase)
-            plan = plan_of(extents, similarity_of(1.0))
-            found.append([*parts.state(), np.array(parts.call("evaluate", 6, plan, 1.0, True))])
+            # In one call or in several.
+            for n_steps in (5,) if len(found) == 1 else (2, 1, 2):
+                assert parts.iterate([phase] * n_steps, False) == n_steps
+            found.append([*parts.state(), np.array(parts.call("evaluate", 1.0))])
     for other in found[1:]:
         for actual, expected in zip(other, found[0], strict=True):
             assert_array_equal(actual, expected)
+
+
+@pytest.mark.parametrize("rate", [1e200, 1e308])
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_all_parts_stop_before_the_same_step_where_the_points_diverge(objective, rate, conditional, rng):
+    Y = rng.normal(size=(N, 2))
+    with parts_of(springs_of(conditional, objective), objective, 1.0, DIVISIONS[2]) as parts:
+        parts.restore(Y)
+        diverges = [Phase(1, 1.0, 0.5, 1e-3), Phase(1, 1.0, 0.5, rate), *[Phase(1, 1.0, 0.5, 1e-3)] * 3]
+        assert parts.iterate(diverges, False) == 2
+        assert not np.abs(parts.state()[0]).max() < 1e154  # whose square would be finite
+        with pytest.raises(FloatingPointError, match="squares of the positions are not finite"):
+            parts.iterate(diverges, False)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -197,10 +216,9 @@ def test_a_part_that_fails_ends_the_waiting_of_the_others(conditional, rng):
     Y = rng.normal(size=(N, 2))
     with parts_of(springs_of(conditional, JointKL), JointKL, 1.0, DIVISIONS[2]) as parts:
         parts.restore(Y)
-        plan = plan_of(parts.call("extents"), similarity_of(1.0))
         failing, *others = parts.parts
         failing._states.clear()
-        calls = [parts._threads.submit(called, part.evaluate, 1, plan, 1.0, True) for part in parts.parts]
+        calls = [parts._threads.submit(called, part.evaluate, 1.0) for part in parts.parts]
         with pytest.raises(KeyError):
             calls[0].result(60)
         for call, _ in zip(calls[1:], others, strict=True):
@@ -211,32 +229,27 @@ def test_a_part_that_fails_ends_the_waiting_of_the_others(conditional, rng):
 def test_the_client_ends_the_waiting_for_a_part_that_is_gone(conditional, rng):
     with parts_of(springs_of(conditional, JointKL), JointKL, 1.0, DIVISIONS[1]) as parts:
         parts.restore(rng.normal(size=(N, 2)))
-        plan = plan_of(parts.call("extents"), similarity_of(1.0))
-        waiting, gone = parts.parts
-        call = parts._threads.submit(called, waiting.evaluate, 1, plan, 1.0, True)  # and the other part never begins
-        asyncio.run(waiting.fail())
+        waiting, _ = parts.parts
+        call = parts._threads.submit(called, waiting.evaluate, 1.0)  # and the other part never begins
+        asyncio.run(waiting.end())
         with pytest.raises(PartError, match="The optimization has ended"):
             call.result(60)
-        asyncio.run(gone.fail())  # so that the thread that fetches from it ends
 
 
-def test_states_and_plans_of_other_shapes_are_refused(conditional, rng):
+def test_states_of_other_shapes_are_refused(conditional, rng):
     Y = rng.normal(size=(N, 2))
     phase = Phase(1, 1.0, 0.5, 1e-3)
     with parts_of(springs_of(conditional, JointKL), JointKL, 1.0) as parts:
         (part,) = parts.parts
         parts.restore(Y)
-        plan = plan_of(part.extents(), similarity_of(1.0))
-        called(part.evaluate, 1, plan, 1.0, False)
-        with pytest.raises(ValueError, match=r"^plan\.mean has shape \(1,\)"):
-            part.step(plan._replace(mean=plan.mean[:1]), phase)
+        called(part.evaluate, 1.0)
         good = Y[:150], np.zeros((150, 2)), np.ones((150, 2))
         for place, shape in (0, (149, 2)), (1, (150, 1)), (2, (151, 2)), (2, (150,)):
             with pytest.raises(ValueError, match=r"^state has"):
                 part.restore(0, *good[:place], np.ones(shape), *good[place + 1 :])
         part.restore(0, *good)
         with pytest.raises(ValueError, match="shorter"):  # the gradients are those of an earlier state
-            part.step(plan, phase)
+            called(part.iterate, [phase], True)
 
 
 def test_affinities_of_other_shapes_are_refused(conditional):

@@ -259,8 +259,8 @@ class Falling:
     def extent(self):
         return 1.0
 
-    def step(self, phase):
-        self.calls.append("step")
+    def step(self, phases):
+        self.calls.append("step " + " ".join(f"{phase.exaggeration:g}" for phase in phases))
         return self.state.iteration < self.last_finite
 
     def hold(self):
@@ -283,8 +283,8 @@ def test_the_loop_moves_points_that_it_does_not_have():
 
     assert descend(descent, [Phase(1, 4.0, 0.5, 0.1), Phase(3, 1.0, 0.5, 0.1)], report, ticks) == "max_iter"
     assert descent.calls == [
-        *("evaluate 4", "step", "evaluate 1", "step"),
-        *("evaluate 1 with cost", "hold", f"report 2: {1 / 3:g}", "resume", "step", "evaluate 1", "step"),
+        *("evaluate 4", "step 4 1", "evaluate 1", "step 1"),
+        *("evaluate 1 with cost", "hold", f"report 2: {1 / 3:g}", "resume", "step 1 1", "evaluate 1", "step 1"),
     ]
     assert ticks == [0, 1, 2, 3, 4]
 
@@ -302,7 +302,23 @@ def test_the_loop_goes_on_from_the_state_after_an_error_of_the_points():
     assert descent.state.iteration == 2
     assert descend(descent, phases, lambda progress: seen.append(progress.iteration)) == "max_iter"
     assert seen == [2, 4]
-    assert descent.calls.count("step") == 5
+    assert sum(call.startswith("step") for call in descent.calls) == 5
+
+
+@pytest.mark.parametrize("until", [None, 60])
+def test_steps_know_the_phases_until_the_next_costs(until):
+    descent = Falling()
+    phases = [Phase(45, 4.0, 0.5, 0.1), Phase(10**9, 1.0, 0.5, 0.1)]
+    settings = {"n_iter_without_progress": 300, "tol": 0.0, "min_grad_norm": 1e-7, "report": None, "tick": None}
+    if until is None:
+        descent.last_finite = 59
+        with pytest.raises(FloatingPointError, match="at iteration 59"):
+            descend_in_phases(descent, phases, report_every=20, **settings)
+    else:
+        descend_in_phases(descent, phases, report_every=20, until=until, **settings)
+    steps = [call.split()[1:] for call in descent.calls if call.startswith("step")]
+    ends = [20] * 20 + [40] * 20 + [50] * 10 + [60] * 10
+    assert steps == [["4"] * max(0, min(end, 45) - i) + ["1"] * (end - max(45, i)) for i, end in enumerate(ends)]
 
 
 def test_the_loop_reports_a_divergence_of_points_that_are_no_longer_finite():

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,12 +19,15 @@ from ..objectives import ConditionalKL, JointKL
 from ..optimizer import LARGEST, Phase, Progress, State, descend_in_phases, divergence
 from ..similarities import Similarity, similarity_of
 from ._cluster import Cluster, result_of
-from ._parts import Layout, Part, PartError, Values
+from ._exchange import PartError
+from ._parts import Layout, Part, Values
 
 SECONDS_TO_NOTICE = 60.0  # how long the scheduler may take to notice that a worker has died
 SECONDS_FOR_WORKERS = 600.0  # how long a fit without workers waits for one
 MAX_RESTARTS = 10  # how often a fit goes on from the same kept state
 SECONDS_BETWEEN_CHECKS = 2.0  # how long a call of a part lasts before the client looks whether all workers live
+# How long a call of the parts takes that makes several iterations. A call takes about 4 ms more than its iterations.
+SECONDS_OF_CALL = 0.25
 POLL = 0.2  # seconds between two looks at the workers of the cluster
 COARSE = "."  # the end of the warning of a coarse mesh, for which a cluster has no other kernel
 
@@ -168,7 +172,8 @@ class _ClusterDescent:
         self._parts: list[Any] = []
         self._actors: list[Any] = []
         self._addresses: list[str] = []
-        self._calls, self._restarts, self._warned_of = 0, 0, 0.0
+        self._restarts, self._warned_of = 0, 0.0
+        self._ahead, self._at_once, self._evaluated = 0, 1, False
 
     # The parts and their workers.
 
@@ -211,7 +216,8 @@ class _ClusterDescent:
         for number, part in self._owner.items():
             rows = slice(offsets[number], offsets[number + 1])
             self._call("restore", number, kept.Y[rows], kept.velocity[rows], kept.gain[rows], parts=[part])
-        self._extents: list[Extent] = self._of_shards("extents")
+        self._extents: list[Extent] = self._ordered(self._call("extents"))
+        self._ahead, self._at_once = 0, 1
 
     def _assign(self, addresses: list[str]) -> dict[str, list[int]]:
         """Return the shards of each worker, as many for all, where possible those whose affinities the worker has."""
@@ -232,7 +238,7 @@ class _ClusterDescent:
         for address, part in zip(self._addresses, self._parts, strict=False):
             if address in alive:
                 with suppress(Exception):  # the worker may die now
-                    calls.append(part.fail())
+                    calls.append(part.end())
         # A part that is freed before it hears of the end waits for the others for ever, and no other part can run.
         for call in calls:
             with suppress(Exception):
@@ -287,9 +293,9 @@ class _ClusterDescent:
             time.sleep(POLL)
         raise causes[0]
 
-    def _of_shards(self, method: str, *arguments: Any) -> list[Any]:
-        """Call a method of all parts that returns a list with a value for each shard; return all, in their order."""
-        values = [value for part in self._call(method, *arguments) for value in part]
+    def _ordered(self, of_parts: list[list[Any]]) -> list[Any]:
+        """Return values of shards in the order of the shards, from the values that each part has of its own."""
+        values = list(chain.from_iterable(of_parts))
         return [values[i] for i in self._order]
 
     # The contract of the optimizer.
@@ -301,15 +307,16 @@ class _ClusterDescent:
         if plan.spacing > max(wanted, self._warned_of):
             self._warned_of = plan.spacing
             warn_of_spacing(max(plan.nodes) * plan.spacing, plan.spacing, wanted, COARSE)
-        self._calls += 1
         return plan
 
     def evaluate(self, phase: Phase, with_cost: bool) -> tuple[float, float, float]:
-        """Plan the evaluation, and make it ``with_cost``; otherwise the call of `step` makes it."""
-        self._plan, self._evaluated = self._planned(), with_cost
+        """Evaluate the map ``with_cost``; otherwise the call of `step` does, or has done it."""
+        self._evaluated = with_cost
+        if self._ahead == 0:
+            self._plan = self._planned()
         if not with_cost:
             return math.nan, math.nan, 0.0
-        return self._sums(self._of_shards("evaluate", self._calls, self._plan, phase.exaggeration, True), phase)
+        return self._sums(self._ordered(self._call("evaluate", phase.exaggeration)), phase)
 
     def _sums(self, values: list[Values], phase: Phase) -> tuple[float, float, float]:
         """Return cost, exaggerated cost and norm."""
@@ -322,13 +329,16 @@ class _ClusterDescent:
         """Return the root mean square distance of the points from their center."""
         return math.sqrt(self._plan.spread / self._plan.n_points)
 
-    def step(self, phase: Phase) -> bool:
-        """Take a step."""
-        if self._evaluated:
-            self._extents = self._of_shards("step", self._plan, phase)
-        else:
-            self._extents = self._of_shards("iterate", self._calls, self._plan, phase)
-        return all(math.isfinite(extent.squares) for extent in self._extents)
+    def step(self, phases: Sequence[Phase]) -> bool:
+        """Take a step, unless an earlier call has taken it together with its own."""
+        if self._ahead == 0:
+            begin = time.monotonic()
+            answers = self._call("iterate", phases[: self._at_once], self._evaluated)
+            self._ahead = answers[0][0]  # as in all others
+            self._at_once = max(1, int(self._ahead * SECONDS_OF_CALL / (time.monotonic() - begin)))
+            self._extents = self._ordered([extents for _, extents in answers])
+        self._ahead -= 1
+        return self._ahead > 0 or all(math.isfinite(extent.squares) for extent in self._extents)
 
     def hold(self) -> None:
         """Keep the state on the client; begin anew if more workers have come than there are parts."""
@@ -350,11 +360,11 @@ class _ClusterDescent:
         """Center the map, and return it with its cost."""
         iteration = self.state.iteration
         try:
-            self._extents = self._of_shards("move", self._planned().mean)
+            self._extents = self._ordered(self._call("move", self._planned().mean))
             self._plan = self._planned()
             if not all(max(-e.low.min(), e.high.max()) <= LARGEST for e in self._extents if e.n):
                 raise divergence(iteration, phases[-1])
-            values = self._of_shards("evaluate", self._calls, self._plan, 1.0, True)
+            values = self._ordered(self._call("evaluate", 1.0))
         except FloatingPointError as error:
             raise divergence(iteration, phases[-1]) from error
         cost, _, norm = self._sums(values, Phase(0, 1.0, 0.0, 1.0))
