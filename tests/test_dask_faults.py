@@ -133,6 +133,36 @@ class TestWorkersThatDie:
         assert digest(client, fit(client, callback=callback)) == expected
         assert callback.ticks == list(range(1, 13))
 
+    def test_when_a_callback_ends_the_fit(self, client):
+        def fit_until_8(before_it_ends):
+            def stop(iteration, cost, embedding):
+                if iteration == 8:
+                    before_it_ends()
+                return iteration == 8
+
+            model = fit(client, callback=stop)
+            assert model.n_iter_ == 7
+            return digest(client, model)
+
+        assert fit_until_8(lambda: kill(client)) == fit_until_8(lambda: None)
+
+
+def close_connections(dask_worker):
+    """Close the connections of the parts of a worker to others, as a network may."""
+    for part in dask_worker.state.actors.values():
+        for peer in part._exchange._peers.values():
+            peer.close()
+
+
+class TestConnectionsThatBreak:
+    @pytest.mark.parametrize("estimator", clusters.ESTIMATORS)
+    def test_between_parts(self, estimator, bits, client):
+        expected = bits(estimator)
+        callback = AtTick(LOST_AT, lambda: client.run(close_connections, workers=[min(client.nthreads())]))
+        assert digest(client, fit(client, estimator, callback=callback)) == expected
+        assert callback.iterations == [4, 8]
+        assert callback.ticks == list(range(1, 13))
+
 
 class TestWorkersThatCome:
     def test_get_shards_at_the_next_report(self, bits, client):

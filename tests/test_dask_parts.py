@@ -4,6 +4,7 @@ import asyncio
 import math
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,8 @@ from sktsne.parallel import Workers
 from sktsne.similarities import similarity_of
 
 pytest.importorskip("distributed", reason="Dask is not installed: pip install 'sktsne[dask]'")
+
+from distributed.core import Status
 
 from sktsne.dask._affinities import ShardAffinities
 from sktsne.dask._exchange import PartError
@@ -189,7 +192,7 @@ def test_the_division_among_parts_changes_no_bit(objective, conditional, rng):
             assert_array_equal(actual, expected)
 
 
-@pytest.mark.parametrize("rate", [1e200, 1e308])
+@pytest.mark.parametrize("rate", [1e45, 1e200, 1e308])
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_all_parts_stop_before_the_same_step_where_the_points_diverge(objective, rate, conditional, rng):
     Y = rng.normal(size=(N, 2))
@@ -197,8 +200,8 @@ def test_all_parts_stop_before_the_same_step_where_the_points_diverge(objective,
         parts.restore(Y)
         diverges = [Phase(1, 1.0, 0.5, 1e-3), Phase(1, 1.0, 0.5, rate), *[Phase(1, 1.0, 0.5, 1e-3)] * 3]
         assert parts.iterate(diverges, False) == 2
-        assert not np.abs(parts.state()[0]).max() < 1e154  # whose square would be finite
-        with pytest.raises(FloatingPointError, match="squares of the positions are not finite"):
+        assert not np.abs(parts.state()[0]).max() < 3e38  # which float32 holds
+        with pytest.raises(FloatingPointError, match="positions are not finite in float32"):
             parts.iterate(diverges, False)
 
 
@@ -224,6 +227,27 @@ def test_a_part_that_fails_ends_the_waiting_of_the_others(conditional, rng):
         for call, _ in zip(calls[1:], others, strict=True):
             with pytest.raises(PartError, match=r"^Part \d of the optimization failed"):
                 call.result(60)
+
+
+@pytest.mark.parametrize("status", [Status.closing, Status.closed, Status.failed])
+def test_a_part_whose_worker_ends_says_so(status, conditional, rng):
+    with parts_of(springs_of(conditional, JointKL), JointKL, 1.0, DIVISIONS[2]) as parts:
+        parts.restore(rng.normal(size=(N, 2)))
+        parts.parts[1]._exchange._worker = SimpleNamespace(status=status)
+        calls = [parts._threads.submit(called, part.evaluate, 1.0) for part in parts.parts]
+        with pytest.raises(PartError, match="The optimization has ended"):
+            calls[1].result(60)
+        for call in calls[:1] + calls[2:]:
+            with pytest.raises(PartError, match=r"^Part \d of the optimization failed"):
+                call.result(60)
+
+
+@pytest.mark.parametrize("status", [Status.running, Status.paused, Status.closing_gracefully])
+def test_a_part_goes_on_while_its_worker_is_paused_or_refuses_to_retire(status, conditional, rng):
+    with parts_of(springs_of(conditional, JointKL), JointKL, 1.0, DIVISIONS[1]) as parts:
+        parts.restore(rng.normal(size=(N, 2)))
+        parts.parts[1]._exchange._worker = SimpleNamespace(status=status)
+        assert len(parts.call("evaluate", 1.0)) == 4
 
 
 def test_the_client_ends_the_waiting_for_a_part_that_is_gone(conditional, rng):

@@ -4,8 +4,8 @@ All parts go through the same rounds. In a round each part sends a message to ev
 part needs no request, because it knows what comes. Calls of actors, which are requests and answers, would take twice
 the time. Nothing goes through the scheduler or the client.
 
-A part waits for another only while both run the same call of the client. A part that fails tells the others so; if its
-worker dies, the client ends the waiting of the others.
+A part waits for another only while both run the same call of the client. A part that fails tells the others so. If this
+message does not arrive, because a worker has died or a connection is lost, the client ends the waiting of the others.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from .._kept import Buffers
 SECONDS_BETWEEN_CHECKS = 1.0  # how long a part waits for another before it looks whether its worker still runs
 # Up to this number of parts, each sends its whole mesh in place of slabs, which is one wait less.
 WHOLE_MESHES = 3
+# A worker that is asked to retire is closing gracefully for a moment, and refuses because it has a part.
+CLOSED = (Status.closing, Status.closed, Status.stopping, Status.stopped, Status.failed)
 FAILED = -1  # in place of the number of a round: the part has failed
 ENDED = "The optimization has ended."
 
@@ -69,18 +71,6 @@ class Peer:
         self._comm.abort()
 
 
-async def peers_of(
-    worker: Any, places: Sequence[tuple[str, str]], rank: int, lost: Callable[[], None]
-) -> dict[int, Peer]:
-    """Return the other parts by their ranks, from the address of the worker and the key of each part."""
-    security = worker.security.get_connection_args("worker")
-    return {
-        other: Peer(await connect(address, **security), key, lost)
-        for other, (address, key) in enumerate(places)
-        if other != rank
-    }
-
-
 class Round(NamedTuple):
     """A round of the exchange that has begun.
 
@@ -119,8 +109,12 @@ class PartExchange:
 
     async def connect(self, worker: Any, places: Sequence[tuple[str, str]]) -> None:
         """Connect this part, on a worker, to all others, by the address of the worker and the key of each part."""
-        self._worker = worker
-        self._peers = await peers_of(worker, places, self._rank, self.end)
+        self._worker, security = worker, worker.security.get_connection_args("worker")
+        for rank, (address, key) in enumerate(places):
+            if rank != self._rank and not self._ended:
+                self._peers[rank] = Peer(await connect(address, **security), key, self.end)
+        if self._ended:  # meanwhile
+            self.close()
 
     def receive(self, number: int, rank: int, value: Any) -> None:
         """Take a message of another part."""
@@ -142,8 +136,7 @@ class PartExchange:
 
     def check(self) -> None:
         """Raise PartError if the optimization has ended."""
-        closed = self._worker is not None and self._worker.status not in (Status.running, Status.paused)
-        if self._ended or closed:
+        if self._ended or (self._worker is not None and self._worker.status in CLOSED):
             raise PartError(ENDED)
 
     def fail(self) -> None:

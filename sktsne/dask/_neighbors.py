@@ -263,7 +263,7 @@ def _searched(cluster: Cluster, neighbors: Neighbors, sizes_of_lists: NDArray[np
 def _groups(s: int, sizes: NDArray[np.int64], list_bounds: NDArray[np.int64], most: int) -> list[list[int]]:
     """Return the groups of shards among whose members shard s is searched, from the members it needs of each list.
 
-    A group of several shards has at most ``most`` members.
+    Of a group of several shards, at most ``most`` members are needed.
     """
     groups: list[list[int]] = []
     n_shards, total = len(list_bounds) - 1, 0

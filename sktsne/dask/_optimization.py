@@ -27,7 +27,7 @@ SECONDS_FOR_WORKERS = 600.0  # how long a fit without workers waits for one
 MAX_RESTARTS = 10  # how often a fit goes on from the same kept state
 SECONDS_BETWEEN_CHECKS = 2.0  # how long a call of a part lasts before the client looks whether all workers live
 # How long a call of the parts takes that makes several iterations. A call takes about 4 ms more than its iterations.
-SECONDS_OF_CALL = 0.25
+SECONDS_OF_CALL = 0.5
 POLL = 0.2  # seconds between two looks at the workers of the cluster
 COARSE = "."  # the end of the warning of a coarse mesh, for which a cluster has no other kernel
 
@@ -141,13 +141,22 @@ class _Once:
     """A function that is called once for each iteration, although iterations are repeated after an interruption."""
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
-        self._function, self._last = function, -1
+        self._function, self._last, self._answer = function, -1, None
 
     def __call__(self, iteration: int, argument: Any) -> Any:
-        if iteration <= self._last:
-            return None
-        self._last = iteration
-        return self._function(argument)
+        if iteration > self._last:
+            self._last, self._answer = iteration, self._function(argument)
+        # An earlier iteration would be the last one if the function had ended the optimization there.
+        return self._answer if iteration == self._last else None
+
+
+def _has_failed(future: Any) -> bool:
+    """Return whether a part could not be made, or its call has ended with an error."""
+    try:
+        future.result(SECONDS_BETWEEN_CHECKS)
+    except Exception:
+        return True
+    return False
 
 
 class _ClusterDescent:
@@ -181,7 +190,10 @@ class _ClusterDescent:
         """Make a part on each worker, and give the parts the kept state."""
         self._restarts += 1
         if self._restarts > MAX_RESTARTS:
-            raise RuntimeError(f"Workers were lost {MAX_RESTARTS} times after iteration {self._kept.iteration}.")
+            raise RuntimeError(
+                f"Workers, or connections between them, were lost {MAX_RESTARTS} times after iteration "
+                f"{self._kept.iteration}."
+            )
         self.state = replace(self._kept)
         self._client.wait_for_workers(1, timeout=SECONDS_FOR_WORKERS)
         # Affinities that were lost are computed again before the parts that need them are made.
@@ -234,29 +246,29 @@ class _ClusterDescent:
 
     def disconnect(self) -> None:
         """Free the parts."""
-        alive, calls = set(self._client.nthreads()), []
-        for address, part in zip(self._addresses, self._parts, strict=False):
-            if address in alive:
-                with suppress(Exception):  # the worker may die now
-                    calls.append(part.end())
-        # A part that is freed before it hears of the end waits for the others for ever, and no other part can run.
-        for call in calls:
-            with suppress(Exception):
-                call.result(SECONDS_BETWEEN_CHECKS)
+        # A part that is freed before it hears of the end waits for the others for ever.
+        self._end_parts()
         self._parts, self._owner = [], {}
         # The client has further references to each part, which live until Python finds their cycles.
         self._client.cancel(self._actors, force=True)
         self._cluster.release(self._actors)
         self._actors = []
 
+    def _end_parts(self) -> None:
+        """End the waiting of the parts for each other, after which they cannot go on."""
+        alive, calls = set(self._client.nthreads()), []
+        for address, part in zip(self._addresses, self._parts, strict=False):
+            if address in alive:
+                with suppress(Exception):  # the worker may die now
+                    calls.append(part.end())
+        for call in calls:
+            with suppress(Exception):
+                call.result(SECONDS_BETWEEN_CHECKS)
+
     def _check_workers(self) -> None:
         """Raise InterruptionError if a worker that has a part has died."""
         if not set(self._addresses) <= set(self._client.nthreads()):
             raise InterruptionError
-
-    def _wait(self, future: Any) -> Any:
-        """Return a part or the result of its call; raise InterruptionError if a worker has died."""
-        return result_of(future, SECONDS_BETWEEN_CHECKS, self._check_workers)
 
     def _call(self, method: str, *arguments: Any, parts: Sequence[Any] | None = None) -> list[Any]:
         """Call a method of parts, by default of all, at the same time, and return the results."""
@@ -268,10 +280,19 @@ class _ClusterDescent:
 
     def _results(self, futures: Sequence[Any]) -> list[Any]:
         """Return parts, or the results of their calls."""
-        results, errors = [], []
+        results, errors, ended = [], [], False
+
+        def check() -> None:
+            nonlocal ended
+            self._check_workers()
+            # The others may wait for a part that could not tell them of its error.
+            if not ended and any(future.done() and _has_failed(future) for future in futures):
+                ended = True
+                self._end_parts()
+
         for future in futures:
             try:
-                results.append(self._wait(future))
+                results.append(result_of(future, SECONDS_BETWEEN_CHECKS, check))
             except InterruptionError:
                 raise
             except Exception as error:  # all parts must have ended before the first error is raised
@@ -281,14 +302,16 @@ class _ClusterDescent:
         return results
 
     def _raise(self, errors: list[Exception]) -> None:
-        """Raise InterruptionError if workers have died, and otherwise the error that made the others fail."""
+        """Raise InterruptionError if the fit can go on without lost workers, and otherwise the error of a part."""
         causes = [error for error in errors if not isinstance(error, PartError)] or errors
         if isinstance(causes[0], FloatingPointError | MemoryError):
             raise causes[0]
+        if isinstance(causes[0], PartError):  # a connection is lost, or a worker dies that nobody misses yet
+            raise InterruptionError from causes[0]
         end = time.monotonic() + SECONDS_TO_NOTICE
         while time.monotonic() < end:
             self._check_workers()
-            if not isinstance(causes[0], OSError | PartError | RuntimeError):
+            if not isinstance(causes[0], OSError | RuntimeError):
                 break
             time.sleep(POLL)
         raise causes[0]

@@ -40,6 +40,7 @@ from ._affinities import ShardAffinities
 from ._exchange import PartExchange
 
 Result = TypeVar("Result")
+LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
 
 class Layout(NamedTuple):
@@ -124,7 +125,7 @@ class Part:
         self._states: dict[int, tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]] = {}
         self._gradients: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
         # A worker has one thread for all actors. Parts of two fits in this thread would wait for each other for ever.
-        self._thread = ThreadPoolExecutor(1, "sktsne-part", freed_memory_kept.__enter__)
+        self._thread = ThreadPoolExecutor(1, "sktsne-part")
 
     async def receive(self, number: int, rank: int, value: Any) -> None:
         """Take a message of another part, in the event loop, while this part computes in its thread."""
@@ -139,7 +140,6 @@ class Part:
     async def end(self) -> None:
         """End the waiting for other parts."""
         self._exchange.close()
-        self._thread.submit(freed_memory_kept.__exit__)
         self._thread.shutdown(wait=False)
 
     def restore(self, number: int, *arrays: NDArray[np.float64]) -> None:
@@ -176,13 +176,13 @@ class Part:
 
     async def _in_thread(self, function: Callable[..., Result], *arguments: Any) -> Result:
         """Return what a function returns in the thread of this part."""
-        self._exchange.check()
         return await asyncio.get_running_loop().run_in_executor(self._thread, partial(self._run, function, *arguments))
 
     def _run(self, function: Callable[..., Result], *arguments: Any) -> Result:
         """Return what a function returns; tell the other parts if it fails."""
         try:
-            with self._workers, one_blas_thread(), np.errstate(all="ignore"):
+            with self._workers, one_blas_thread(), freed_memory_kept, np.errstate(all="ignore"):
+                self._exchange.check()
                 return function(*arguments)
         except BaseException:
             self._exchange.fail()
@@ -221,8 +221,9 @@ class Part:
             for number, points in zip(numbers, np.split(positions, ends[:-1]), strict=True):
                 self._positions[offsets[number] : offsets[number + 1]] = points
         of_shards = [extents[number] for number in sorted(extents)]
-        if not all(math.isfinite(extent.squares) for extent in of_shards):
-            raise FloatingPointError("The squares of the positions are not finite.")
+        largest = max(max(-extent.low.min(), extent.high.max()) for extent in of_shards)
+        if not (largest <= LARGEST_FLOAT32 and all(math.isfinite(extent.squares) for extent in of_shards)):
+            raise FloatingPointError("The positions are not finite in float32.")
         self._plan = plan_of(of_shards, self._similarity)
 
     def _gradient(self, exaggeration: float, with_cost: bool) -> list[Values]:
