@@ -190,6 +190,7 @@ def interrupt():
 @pytest.fixture
 def interrupts_again(monkeypatch):
     """Press Ctrl-C again after an interruption that Python lost because it came while a destructor ran."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has it ignored in the background
     report = sys.unraisablehook
 
     def hook(unraisable):
@@ -199,6 +200,8 @@ def interrupts_again(monkeypatch):
             report(unraisable)
 
     monkeypatch.setattr(sys, "unraisablehook", hook)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 class TestFitsThatFail:

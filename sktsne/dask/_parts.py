@@ -37,7 +37,7 @@ from ..optimizer import STEP_COST, Phase, descend_reference, step_settings
 from ..parallel import Workers
 from ..similarities import similarity_of
 from ._affinities import ShardAffinities
-from ._exchange import PartExchange
+from ._exchange import ENDED, PartError, PartExchange
 
 Result = TypeVar("Result")
 LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
@@ -176,7 +176,12 @@ class Part:
 
     async def _in_thread(self, function: Callable[..., Result], *arguments: Any) -> Result:
         """Return what a function returns in the thread of this part."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, partial(self._run, function, *arguments))
+        run = partial(self._run, function, *arguments)
+        try:
+            running = asyncio.get_running_loop().run_in_executor(self._thread, run)
+        except RuntimeError as error:  # the thread has ended
+            raise PartError(ENDED) from error
+        return await running
 
     def _run(self, function: Callable[..., Result], *arguments: Any) -> Result:
         """Return what a function returns; tell the other parts if it fails."""
