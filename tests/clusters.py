@@ -15,7 +15,11 @@ from sktsne.dask import SNE, TSNE
 
 # Workers start much faster where processes can be forked from one that has imported the libraries.
 METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-SETTINGS = {"distributed.worker.profile.enabled": False, "distributed.worker.multiprocessing-method": METHOD}
+SETTINGS = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.worker.multiprocessing-method": METHOD,
+    "distributed.comm.timeouts.connect": "10s",  # how long workers try to reach one that has died, in place of 30 s
+}
 FAST = {"perplexity": 8.0, "max_iter": 12, "early_exaggeration_iter": 6, "callback_every": 4, "random_state": 0}
 ESTIMATORS = [TSNE, SNE]
 SECONDS = 60.0  # after which a test fails that waits for a cluster
