@@ -215,18 +215,21 @@ def test_a_move_shifts_all_points(objective, conditional, rng):
     assert_allclose(sum(extent.total for extent in extents), Y.sum(axis=0) - N * np.array([1.0, -2.0]), rtol=1e-12)
 
 
+def assert_all_fail(parts, rank, error, match):
+    """Evaluate, and expect the error of the part with a rank, of which all others are told."""
+    calls = [parts._threads.submit(called, part.evaluate, 1.0) for part in parts.parts]
+    with pytest.raises(error, match=match):
+        calls.pop(rank).result(60)
+    for call in calls:
+        with pytest.raises(PartError, match=r"^Part \d of the optimization failed"):
+            call.result(60)
+
+
 def test_a_part_that_fails_ends_the_waiting_of_the_others(conditional, rng):
-    Y = rng.normal(size=(N, 2))
     with parts_of(springs_of(conditional, JointKL), JointKL, 1.0, DIVISIONS[2]) as parts:
-        parts.restore(Y)
-        failing, *others = parts.parts
-        failing._states.clear()
-        calls = [parts._threads.submit(called, part.evaluate, 1.0) for part in parts.parts]
-        with pytest.raises(KeyError):
-            calls[0].result(60)
-        for call, _ in zip(calls[1:], others, strict=True):
-            with pytest.raises(PartError, match=r"^Part \d of the optimization failed"):
-                call.result(60)
+        parts.restore(rng.normal(size=(N, 2)))
+        parts.parts[0]._states.clear()
+        assert_all_fail(parts, 0, KeyError, "2")
 
 
 @pytest.mark.parametrize("status", [Status.closing, Status.closed, Status.failed])
@@ -234,12 +237,7 @@ def test_a_part_whose_worker_ends_says_so(status, conditional, rng):
     with parts_of(springs_of(conditional, JointKL), JointKL, 1.0, DIVISIONS[2]) as parts:
         parts.restore(rng.normal(size=(N, 2)))
         parts.parts[1]._exchange._worker = SimpleNamespace(status=status)
-        calls = [parts._threads.submit(called, part.evaluate, 1.0) for part in parts.parts]
-        with pytest.raises(PartError, match="The optimization has ended"):
-            calls[1].result(60)
-        for call in calls[:1] + calls[2:]:
-            with pytest.raises(PartError, match=r"^Part \d of the optimization failed"):
-                call.result(60)
+        assert_all_fail(parts, 1, PartError, "The optimization has ended")
 
 
 @pytest.mark.parametrize("status", [Status.running, Status.paused, Status.closing_gracefully])

@@ -36,6 +36,16 @@ class PartError(RuntimeError):
     """Another part failed, so that a part cannot go on."""
 
 
+def in_order_of_shards(shards_of: Sequence[Sequence[int]], of_parts: Sequence[Sequence[Any]]) -> list[Any]:
+    """Return values of shards in the order of the shards, from the values that each part has of its own."""
+    by_number = {
+        number: value
+        for numbers, part in zip(shards_of, of_parts, strict=True)
+        for number, value in zip(numbers, part, strict=True)
+    }
+    return [by_number[number] for number in sorted(by_number)]
+
+
 class Peer:
     """The way from a part to another.
 
@@ -206,17 +216,8 @@ class PartExchange:
 
     def all(self, values: Sequence[Any]) -> list[Any]:
         """Return the values of all shards; see `~sktsne.kernels.shards.Exchange`."""
-        return self.collected(self.offered(values))
-
-    def offered(self, values: Sequence[Any]) -> Round:
-        """Begin to exchange values, one for each shard of this part; `collected` ends it."""
-        return self.begin(values)
+        return self.collected(self.begin(values))
 
     def collected(self, begun: Round) -> list[Any]:
-        """Return the values of all shards, in the order of the shards."""
-        by_number = {
-            number: value
-            for numbers, part in zip(self._shards_of, self.finish(begun), strict=True)
-            for number, value in zip(numbers, part, strict=True)
-        }
-        return [by_number[number] for number in sorted(by_number)]
+        """Return the values of all shards, in their order, of a round to which each part adds those of its shards."""
+        return in_order_of_shards(self._shards_of, self.finish(begun))

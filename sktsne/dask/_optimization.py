@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +18,7 @@ from ..objectives import ConditionalKL, JointKL
 from ..optimizer import LARGEST, Phase, Progress, State, descend_in_phases, divergence
 from ..similarities import Similarity, similarity_of
 from ._cluster import Cluster, result_of
-from ._exchange import PartError
+from ._exchange import PartError, in_order_of_shards
 from ._parts import Layout, Part, Values
 
 SECONDS_TO_NOTICE = 60.0  # how long the scheduler may take to notice that a worker has died
@@ -222,7 +221,7 @@ class _ClusterDescent:
         self._owner = {
             number: part for part, some in zip(self._parts, layout.shards_of, strict=True) for number in some
         }
-        self._order = np.argsort(np.concatenate([*layout.shards_of]).astype(np.intp))
+        self._shards_of = layout.shards_of
         self._call("meet", [(address, part.key) for address, part in zip(self._addresses, self._parts, strict=True)])
         kept, offsets = self._kept, problem.offsets
         for number, part in self._owner.items():
@@ -318,8 +317,7 @@ class _ClusterDescent:
 
     def _ordered(self, of_parts: list[list[Any]]) -> list[Any]:
         """Return values of shards in the order of the shards, from the values that each part has of its own."""
-        values = list(chain.from_iterable(of_parts))
-        return [values[i] for i in self._order]
+        return in_order_of_shards(self._shards_of, of_parts)
 
     # The contract of the optimizer.
 

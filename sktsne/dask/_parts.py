@@ -37,7 +37,7 @@ from ..optimizer import STEP_COST, Phase, descend_reference, step_settings
 from ..parallel import Workers
 from ..similarities import similarity_of
 from ._affinities import ShardAffinities
-from ._exchange import ENDED, PartError, PartExchange
+from ._exchange import ENDED, PartError, PartExchange, in_order_of_shards
 
 Result = TypeVar("Result")
 LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
@@ -187,7 +187,6 @@ class Part:
         """Return what a function returns; tell the other parts if it fails."""
         try:
             with self._workers, one_blas_thread(), freed_memory_kept, np.errstate(all="ignore"):
-                self._exchange.check()
                 return function(*arguments)
         except BaseException:
             self._exchange.fail()
@@ -195,7 +194,6 @@ class Part:
 
     def _iterate(self, phases: Sequence[Phase], evaluated: bool) -> tuple[int, list[Extent]]:
         for done, phase in enumerate(phases):
-            self._exchange.check()
             if done or not evaluated:
                 try:
                     self._gather()
@@ -213,23 +211,25 @@ class Part:
 
     def _gather(self) -> None:
         """Get the positions of all points, and plan the mesh for them; raise FloatingPointError if they diverge."""
-        offsets, shards = self._layout.offsets, [self._states[number][0] for number in self._numbers]
+        self._exchange.check()
+        layout, shards = self._layout, [self._states[number][0] for number in self._numbers]
         rounded = self._buffers("rounded", (sum(map(len, shards)), shards[0].shape[1]), np.float32)
         np.concatenate(shards, out=rounded, casting="same_kind")
-        # Dask would send each small array of the extents as a message of its own.
+        # Dask would send each of the small arrays of the extents on its own.
         begun = self._exchange.begin((pickle.dumps(self.extents()), rounded))
         self._positions = self._buffers("positions", (self._n, rounded.shape[1]), np.float32)
-        extents: dict[int, Extent] = {}
-        for numbers, (pickled, positions) in zip(self._layout.shards_of, self._exchange.finish(begun), strict=True):
-            extents.update(zip(numbers, pickle.loads(pickled), strict=True))
-            ends = np.cumsum([offsets[number + 1] - offsets[number] for number in numbers])
-            for number, points in zip(numbers, np.split(positions, ends[:-1]), strict=True):
-                self._positions[offsets[number] : offsets[number + 1]] = points
-        of_shards = [extents[number] for number in sorted(extents)]
-        largest = max(max(-extent.low.min(), extent.high.max()) for extent in of_shards)
-        if not (largest <= LARGEST_FLOAT32 and all(math.isfinite(extent.squares) for extent in of_shards)):
+        pickled, positions = zip(*self._exchange.finish(begun), strict=True)
+        extents: list[Extent] = in_order_of_shards(layout.shards_of, [pickle.loads(part) for part in pickled])
+        sizes = np.diff(layout.offsets)
+        points = [
+            np.split(part, np.cumsum(sizes[list(numbers)])[:-1])
+            for numbers, part in zip(layout.shards_of, positions, strict=True)
+        ]
+        np.concatenate(in_order_of_shards(layout.shards_of, points), out=self._positions)
+        largest = max(max(-extent.low.min(), extent.high.max()) for extent in extents)
+        if not (largest <= LARGEST_FLOAT32 and all(math.isfinite(extent.squares) for extent in extents)):
             raise FloatingPointError("The positions are not finite in float32.")
-        self._plan = plan_of(of_shards, self._similarity)
+        self._plan = plan_of(extents, self._similarity)
 
     def _gradient(self, exaggeration: float, with_cost: bool) -> list[Values]:
         """Compute the gradient; return the sums of the shards if they are wanted ``with_cost``."""
@@ -240,7 +240,7 @@ class Part:
         attractions = [attract(i) for i in range(half)]
         potentials = self._kernel.unit_potentials(positions)
         if self._layout.joint:
-            sums = self._exchange.offered([float(phi.sum()) for phi, _ in potentials])
+            sums = self._exchange.begin([float(phi.sum()) for phi, _ in potentials])
         attractions += [attract(i) for i in range(half, len(shards))]
         if self._layout.joint:
             Z = math.fsum(self._exchange.collected(sums))
